@@ -1,0 +1,36 @@
+"""The FP32 PyTorch reference as a runtime: what every other runtime is compared with."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+
+from moebius_edge.model.graphs import build_graphs
+from moebius_edge.model.unet import Moebius
+
+Array = NDArray[np.generic]
+
+OUTPUTS = {"encoder": ("mean", "std"), "denoiser": ("noise",), "decoder": ("image",)}
+
+
+class TorchRuntime:
+    """Runs the reference graphs on the CPU in FP32. The weights stay with the caller; nothing to release."""
+
+    name = "torch"
+
+    def __init__(self, model: Moebius, vae: AutoencoderKL) -> None:
+        self.graphs = build_graphs(model, vae)
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate one graph; names and shapes as in docs/graphs.md."""
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
+        with torch.inference_mode():
+            outputs = self.graphs[graph](**tensors)
+        if isinstance(outputs, torch.Tensor):
+            outputs = (outputs,)
+        return {name: out.numpy() for name, out in zip(OUTPUTS[graph], outputs, strict=True)}
+
+    def release(self, graph: str) -> None:
+        """Does nothing: the modules belong to the caller."""
