@@ -88,8 +88,8 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
     """Load `nano`, `pretrained`, `places2`, `celebahq`, `ffhq`, `synthetic`, or a local file or folder.
 
     `revision` is a branch, tag or commit of the hub's repository of the U-Net. A local `.bin` or
-    `.safetensors` is the U-Net; its configuration is read off the shapes; the VAE is looked for beside it. Raises
-    CheckpointError: unknown name, download not possible, not this model, damaged, NaN or Inf.
+    `.safetensors` is the U-Net: its configuration is read off the shapes, its VAE is looked for beside it.
+    Raises CheckpointError: unknown name, download not possible, not this model, damaged, NaN or Inf.
     """
     _require_torch()
     from moebius_edge import assemble  # noqa: PLC0415 (MODELS needs no torch)

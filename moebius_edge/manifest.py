@@ -3,8 +3,12 @@
 The format is specified in docs/bundle.md. Reading never trusts the file: see `parse`.
 """
 
+import dataclasses
+import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from moebius_edge import strictjson
 from moebius_edge.errors import BundleError
@@ -13,6 +17,7 @@ from moebius_edge.model.config import MoebiusConfig, VAEConfig
 FORMAT = "moebius-edge-bundle"
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+OWN_SHA256 = "manifest_sha256"  # of the manifest's own bytes, with zeros in the place of these digits
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 4096
 MAX_FILE_BYTES = 4 << 30  # the full-size FP32 denoiser has under 1 GB
@@ -132,7 +137,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes of `manifest.json`: equal manifests give equal bytes."""
-        return strictjson.dumps(self)
+        return signed_bytes(dataclasses.asdict(self))
 
 
 def io_shapes(resolution: int, latent: int) -> dict[str, dict[str, dict[str, Shape]]]:
@@ -156,6 +161,23 @@ def io_shapes(resolution: int, latent: int) -> dict[str, dict[str, dict[str, Sha
     }
 
 
+def signed_bytes(value: Mapping[str, Any]) -> bytes:
+    """Canonical bytes of a manifest's table, with its own checksum put in."""
+    blank = strictjson.dumps({**value, OWN_SHA256: "0" * 64})
+    return blank.replace(_own("0" * 64), _own(hashlib.sha256(blank).hexdigest()))
+
+
+def _own(digest: str) -> bytes:
+    return f'"{OWN_SHA256}": "{digest}"'.encode()
+
+
+def _intact(data: bytes, digest: object) -> bool:
+    """Whether `data` has the SHA-256 that it says it has."""
+    if not isinstance(digest, str) or not _SHA256.fullmatch(digest) or data.count(_own(digest)) != 1:
+        return False
+    return hashlib.sha256(data.replace(_own(digest), _own("0" * 64))).hexdigest() == digest
+
+
 def parse(data: bytes) -> Manifest:
     """Read and check the bytes of a `manifest.json`. Raises BundleError that says what is wrong with it."""
     try:
@@ -169,6 +191,8 @@ def parse(data: bytes) -> Manifest:
                 f"schema version {str(version)[:40]} is not known; this moebius-edge reads {SCHEMA_VERSION}: "
                 "another version made the bundle"
             )
+        if not _intact(data, value.pop(OWN_SHA256, None)):
+            raise strictjson.JSONError("it was damaged or edited: its own SHA-256 does not fit")
         manifest = strictjson.decode(Manifest, value, "manifest")
         check(manifest)
     except strictjson.JSONError as error:

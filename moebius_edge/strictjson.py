@@ -42,8 +42,7 @@ def loads(data: bytes, limit: int) -> Any:
 
 def dumps(value: object) -> bytes:
     """Canonical bytes: sorted keys, two-space indent, ASCII, shortest round-trip floats, a final newline."""
-    plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
-    return (json.dumps(plain, indent=2, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
 
 
 def decode(kind: type[T], value: object, where: str) -> T:

@@ -1,0 +1,52 @@
+"""One module per way to run a bundle's graphs, behind one small protocol. Engines are imported late."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Protocol, cast
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.tensors import Array
+
+
+class Runtime(Protocol):
+    """Arrays in, arrays out, by the names of docs/graphs.md."""
+
+    name: str  # "onnxruntime", "torch"
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate one graph, loading it at first use. Raises InvalidInput for wrong inputs."""
+        ...
+
+    def release(self, graph: str) -> None:
+        """Free the graph's memory; it loads again when it is run again."""
+        ...
+
+
+# Runtime name -> "module:callable(bundle, threads)".
+RUNTIMES: dict[str, str] = {
+    "onnxruntime": "moebius_edge.runtimes.onnxruntime:OnnxRuntime",
+    "torch": "moebius_edge.runtimes.reference:open_reference",
+}
+
+
+def open_runtime(bundle: Bundle, name: str | None = None, threads: int | None = None) -> Runtime:
+    """The runtime `name` (None: the one the bundle was made for) on `threads` CPU threads (None: all).
+
+    Raises RuntimeUnavailable: unknown name, or the engine is not installed.
+    """
+    name = name or bundle.manifest.runtime
+    if name not in RUNTIMES:
+        raise RuntimeUnavailable(
+            f"the runtime {name!r} is not known here; known are {', '.join(RUNTIMES)}: update moebius-edge, "
+            "or export the bundle for another target"
+        )
+    module, attribute = RUNTIMES[name].split(":")
+    try:
+        factory = getattr(import_module(module), attribute)
+    except ImportError as error:
+        extra = "moebius-edge[export]" if name == "torch" else "moebius-edge"
+        raise RuntimeUnavailable(
+            f'the runtime {name!r} needs {error.name}, which cannot be imported; pip install "{extra}"'
+        ) from error
+    return cast(Runtime, factory(bundle, threads))

@@ -1,0 +1,32 @@
+"""The FP32 PyTorch reference of a bundle: the same weights, found by the manifest's model name."""
+
+import torch
+from moebius_edge.runtimes.torch import TorchRuntime
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.checkpoints import MODELS, fingerprint, load_checkpoint
+from moebius_edge.errors import RuntimeUnavailable
+
+
+def open_reference(bundle: Bundle, threads: int | None = None) -> TorchRuntime:
+    """Load the checkpoint that the bundle names and prove by its fingerprint that the weights are the same.
+
+    `threads` sets torch's CPU threads for the whole process; None leaves them. Raises RuntimeUnavailable for
+    bundles of local checkpoints (use `load_checkpoint` and `TorchRuntime` for those) and of other weights.
+    """
+    model = bundle.manifest.model
+    if model.name not in MODELS:
+        raise RuntimeUnavailable(
+            f"the reference of {bundle.folder.name} is the local checkpoint {model.name!r}, which the bundle "
+            "does not carry; use load_checkpoint(PATH) and TorchRuntime(checkpoint.model, checkpoint.vae)"
+        )
+    revision = model.source.partition("@")[2] or None
+    checkpoint = load_checkpoint(model.name, revision)
+    if (found := fingerprint(checkpoint)) != model.weights_sha256:
+        raise RuntimeUnavailable(
+            f"{bundle.folder.name} was made from other weights than today's {model.name!r}: SHA-256 "
+            f"{model.weights_sha256[:16]}... in the bundle, {found[:16]}... here; export it again"
+        )
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return TorchRuntime(checkpoint.model, checkpoint.vae)

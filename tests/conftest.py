@@ -1,0 +1,120 @@
+"""Fixtures that several test modules share."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from moebius_edge.bundle import Bundle, seal, staging
+from moebius_edge.manifest import (
+    Defaults,
+    GraphSpec,
+    Manifest,
+    ModelInfo,
+    SchedulerSpec,
+    StartSpec,
+    StepSpec,
+    TensorSpec,
+    io_shapes,
+)
+from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from moebius_edge.tensors import write_tensors
+
+TINY = MoebiusConfig(
+    block_out_channels=(32, 64, 128), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
+)
+TINY_VAE = VAEConfig(
+    block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, sample_size=8, scaling_factor=0.5
+)
+
+
+def _graph_spec(name: str) -> GraphSpec:
+    shapes = io_shapes(8, 4)[name]
+    inputs = tuple(TensorSpec(key, "float32", shape) for key, shape in shapes["inputs"].items())
+    outputs = tuple(TensorSpec(key, "float32", shape) for key, shape in shapes["outputs"].items())
+    return GraphSpec(f"{name}.onnx", inputs, outputs, macs=10)
+
+
+@pytest.fixture
+def tiny_manifest() -> Manifest:
+    """A valid manifest without files: 8 x 8 pixels, 4 x 4 latents."""
+    return Manifest(
+        model=ModelInfo("tiny", "Apache-2.0", "generated", 1000, TINY, TINY_VAE, "0" * 64),
+        target="ort",
+        runtime="onnxruntime",
+        precision="fp32",
+        graph="deploy",
+        resolution=8,
+        latent_size=4,
+        graphs={name: _graph_spec(name) for name in ("encoder", "denoiser", "decoder")},
+        scheduler=SchedulerSpec(
+            0.00085,
+            0.012,
+            "scaled_linear",
+            1000,
+            "leading",
+            "epsilon",
+            (StepSpec(500, 1.25, -0.5), StepSpec(0, 1.0 / 3.0, -0.1)),
+            StartSpec(500, 0.5, 0.75),
+        ),
+        defaults=Defaults(steps=2),
+        capsule="capsule.safetensors",
+        tools={"moebius-edge": "0.1.0"},
+    )
+
+
+def save_graph(path: Path, spec: GraphSpec, nodes: list[Any], weights: dict[str, Any]) -> None:
+    """Write an ONNX file with the inputs and outputs of `spec`."""
+    infos = [
+        [helper.make_tensor_value_info(t.name, TensorProto.FLOAT, t.shape) for t in side]
+        for side in (spec.inputs, spec.outputs)
+    ]
+    initializers = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "tiny", infos[0], infos[1], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save_model(model, path)
+
+
+def write_tiny_graphs(folder: Path, manifest: Manifest) -> None:
+    """Three real ONNX graphs: mean = pooled image, noise = latents * guidance, image = clipped latents."""
+    node = helper.make_node
+    graphs = manifest.graphs
+    weights = {"w": np.full((4, 3, 2, 2), 0.25, np.float32), "half": np.array([0.5], np.float32)}
+    encoder = [node("Conv", ["image", "w"], ["mean"], strides=[2, 2]), node("Mul", ["mean", "half"], ["std"])]
+    save_graph(folder / "encoder.onnx", graphs["encoder"], encoder, weights)
+    names = [tensor.name for tensor in graphs["denoiser"].inputs]
+    denoiser = [
+        node("Mul", ["latents", "guidance"], ["a"]),
+        node("Mul", ["masked_latents", "mask"], ["b"]),
+        node("Add", ["a", "b"], ["c"]),
+        node("Add", ["c", "timestep"], ["noise"]),
+    ]
+    assert names == ["latents", "mask", "masked_latents", "timestep", "guidance"]
+    save_graph(folder / "denoiser.onnx", graphs["denoiser"], denoiser, {})
+    decoder = [
+        node("ConvTranspose", ["latents", "w"], ["x"], strides=[2, 2]),
+        node("Clip", ["x", "low", "high"], ["image"]),
+    ]
+    limits = {"low": np.array(0.0, np.float32), "high": np.array(1.0, np.float32)}
+    save_graph(folder / "decoder.onnx", graphs["decoder"], decoder, {"w": weights["w"], **limits})
+
+
+@pytest.fixture
+def make_bundle(tmp_path: Path, tiny_manifest: Manifest) -> Callable[..., Bundle]:
+    """`make_bundle(name, overwrite=False, **manifest_changes)` writes and opens a small, real bundle."""
+
+    def make(name: str = "tiny.moebius", overwrite: bool = False, **changes: Any) -> Bundle:
+        manifest = replace(tiny_manifest, **changes)
+        with staging(tmp_path / name, overwrite=overwrite) as folder:
+            write_tiny_graphs(folder, manifest)
+            latents = np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4)
+            write_tensors(folder / "capsule.safetensors", {"decoder.latents": latents})
+            seal(folder, manifest)
+        return Bundle.open(tmp_path / name)
+
+    return make
