@@ -1,0 +1,29 @@
+"""Which form of each rewrite a target gets, as data. Every form computes the same function.
+
+The choices below were measured; `docs/graphs.md` has the table.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+LocalLambdaForm = Literal["convolution", "window"]
+UpsampleForm = Literal["nearest", "phase", "difference"]
+LayerNormForm = Literal["native", "channels_first"]
+
+
+@dataclass(frozen=True)
+class Forms:
+    """How the deploy graphs are written."""
+
+    # Local-λ: position lambdas by a 15x15 convolution, or relative scores over windows of keys.
+    # The window form is used at latent sides up to `window_up_to`, the convolution above.
+    window_up_to: int = 64
+    window_tile: int = 8  # query columns per tile of the window form
+    # Upsamplers: nearest + 3x3 (36 taps per input pixel), four 2x2 phases (16), or differences (9).
+    upsample: UpsampleForm = "difference"
+    # LayerNorm over channels: the native operator between two transposes, or reductions over axis 1.
+    layer_norm: LayerNormForm = "channels_first"
+
+    def local_lambda(self, size: int) -> LocalLambdaForm:
+        """The form for latents of `size` x `size`."""
+        return "window" if size <= self.window_up_to else "convolution"

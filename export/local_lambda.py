@@ -1,0 +1,127 @@
+"""Exact deploy forms of Local-λ on token-major tensors [B,N,C] (N = h*w positions, row by row).
+
+Both share the content lambda λc and differ in how the position lambdas act on the queries:
+
+* `convolution`: λp by a 15x15 convolution of every value plane, then one small matmul per position.
+* `window`: relative scores Q[n] W[:,δ] first, then their product with the values around n. Tiles of t query
+  columns share a window of 15 x (t + 14) keys; one copy of W per query column, shifted by it, makes both
+  steps plain matmuls. Multiplications per position: 2 C 15 (t + 14), against 225 (C/h)^2 + C^2/h.
+
+The BatchNorms of q and v, and the LayerNorm's affine map, are folded into one projection. The convolution's
+bias b_k adds b_k to every λ[k,v], so it moves into λc.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from moebius_edge.export.fold import affine_before, fold_batch_norm
+from moebius_edge.export.forms import Forms
+from moebius_edge.model.lambdas import LocalLambda
+
+
+class DeployLocalLambda(nn.Module):
+    """Y of Local-λ for normalised tokens; subclasses supply the position part."""
+
+    def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor) -> None:
+        """`scale`, `shift` [C]: the affine map of the LayerNorm before; `size`: side of the latents."""
+        super().__init__()
+        self.heads, self.size = source.heads, size
+        self.dim = source.pos_conv.out_channels
+        projections = (
+            fold_batch_norm(source.to_q, source.norm_q),
+            source.to_k,
+            fold_batch_norm(source.to_v, source.norm_v),
+        )
+        for name, conv in zip(("query", "key", "value"), projections, strict=True):
+            folded = affine_before(conv, scale, shift)
+            assert folded.bias is not None
+            self.register_buffer(f"{name}_weight", folded.weight[:, :, 0, 0].T.contiguous())
+            self.register_buffer(f"{name}_bias", folded.bias)
+        assert source.pos_conv.bias is not None
+        self.register_buffer("position_bias", source.pos_conv.bias.detach()[:, None].clone())
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """`tokens` [B,N,C], normalised without affine map -> [B,N,C]."""
+        batch, positions, channels = tokens.shape
+        # softmax is invariant to the key's bias: it is the same at every position.
+        key = (tokens @ self.key_weight).transpose(1, 2).softmax(dim=-1)
+        value = tokens @ self.value_weight + self.value_bias
+        query = tokens @ self.query_weight + self.query_bias
+        content = key @ value + self.position_bias
+        out = query.reshape(batch, positions * self.heads, self.dim) @ content
+        out = out.reshape(batch, positions, channels)
+        return out + self.position(query, value)
+
+    def position(self, query: Tensor, value: Tensor) -> Tensor:
+        """`query` [B,N,C], `value` [B,N,v] -> Σ_k Q[n,h,k] λp[k,v,n] as [B,N,C]."""
+        raise NotImplementedError
+
+
+class ConvolutionLocalLambda(DeployLocalLambda):
+    """Position lambdas by a 2-D convolution with the value planes folded into the batch."""
+
+    def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor) -> None:
+        super().__init__(source, size, scale, shift)
+        self.register_buffer("kernel", source.pos_conv.weight.detach().squeeze(2).clone())
+
+    def position(self, query: Tensor, value: Tensor) -> Tensor:
+        batch, positions, channels = query.shape
+        planes = value.transpose(1, 2).reshape(batch * self.dim, 1, self.size, self.size)
+        lambdas = F.conv2d(planes, self.kernel, padding=self.kernel.shape[-1] // 2)
+        lambdas = lambdas.reshape(batch, self.dim * self.dim, positions).transpose(1, 2)
+        lambdas = lambdas.reshape(batch, positions, self.dim, self.dim)
+        scores = query.reshape(batch, positions, self.heads, self.dim)
+        return (scores @ lambdas.transpose(2, 3)).reshape(batch, positions, channels)
+
+
+class WindowLocalLambda(DeployLocalLambda):
+    """Relative scores over windows of key rows and columns; no convolution and no index per pair."""
+
+    def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor, tile: int) -> None:
+        super().__init__(source, size, scale, shift)
+        if size % tile:
+            raise ValueError(f"tile {tile} must divide the latent side {size}")
+        kernel = source.pos_conv.weight.detach().squeeze(2).squeeze(1)
+        self.window = kernel.shape[-1]
+        self.tile, self.tiles, self.columns = tile, size // tile, tile + self.window - 1
+        # The kernel as seen from query column x of a tile: x key columns further right, zero elsewhere.
+        scores = torch.zeros(tile, self.dim, self.window, self.columns)
+        for x in range(tile):
+            scores[x, :, :, x : x + self.window] = kernel
+        self.register_buffer("score_weight", scores.flatten(2))
+        padded = size + self.window - 1
+        rows = torch.arange(size)[:, None, None] + torch.arange(self.window)
+        tiles = torch.arange(self.tiles)[None, :, None] * padded
+        self.register_buffer("window_rows", (rows + tiles).flatten())
+
+    def position(self, query: Tensor, value: Tensor) -> Tensor:
+        batch, positions, channels = query.shape
+        windows = batch * self.size * self.tiles
+        # [query column of the tile, head, window, k]: each column has its own shift of the kernel.
+        shape = (windows, self.tile, self.heads, self.dim)
+        columns = query.reshape(shape).permute(1, 2, 0, 3).reshape(self.tile, -1, self.dim)
+        scores = (columns @ self.score_weight).reshape(self.tile * self.heads, windows, -1)
+        # Engines fuse this transpose into the matmul, so the scores are written and read once.
+        out = scores.transpose(0, 1) @ self.windows(value)
+        return out.reshape(batch, positions, channels)
+
+    def windows(self, value: Tensor) -> Tensor:
+        """`value` [B,N,v] -> the keys that each tile of queries sees, [B*rows*tiles, 15*(tile+14), v]."""
+        batch, margin = value.shape[0], self.window // 2
+        image = F.pad(
+            value.reshape(batch, self.size, self.size, self.dim), (0, 0, margin, margin, margin, margin)
+        )
+        tiles = [image[:, :, t * self.tile : t * self.tile + self.columns] for t in range(self.tiles)]
+        rows = torch.cat(tiles, dim=1).reshape(batch, -1, self.columns * self.dim)
+        return rows.index_select(1, self.window_rows).reshape(batch * self.size * self.tiles, -1, self.dim)
+
+
+def deploy_local_lambda(
+    source: LocalLambda, size: int, scale: Tensor, shift: Tensor, forms: Forms
+) -> DeployLocalLambda:
+    """The form that `forms` asks for at this size."""
+    if forms.local_lambda(size) == "window":
+        tile = forms.window_tile if size % forms.window_tile == 0 else size
+        return WindowLocalLambda(source, size, scale, shift, tile)
+    return ConvolutionLocalLambda(source, size, scale, shift)
