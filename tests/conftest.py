@@ -1,7 +1,8 @@
 """Fixtures that several test modules share."""
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,26 @@ def make_bundle(tmp_path: Path, tiny_manifest: Manifest) -> Callable[..., Bundle
         return Bundle.open(tmp_path / name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a whole small checkpoint, weights by the filling rule: unet, vae, config.json."""
+    # Here, because most tests need no torch.
+    import torch  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415
+
+    from moebius_edge.fill import fill_by_rule  # noqa: PLC0415
+    from moebius_edge.model.unet import Moebius  # noqa: PLC0415
+    from moebius_edge.model.vae import build_vae  # noqa: PLC0415
+
+    folder = tmp_path_factory.mktemp("checkpoint")
+    with torch.device("meta"):
+        parts = {"unet": Moebius(TINY), "vae": build_vae(TINY_VAE)}
+    for name, part in parts.items():
+        part.to_empty(device="cpu")
+        fill_by_rule(part)
+        save_file(part.state_dict(), folder / f"{name}.safetensors")
+    config = {"unet": asdict(TINY), "vae": asdict(TINY_VAE), "license": "CC0-1.0"}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

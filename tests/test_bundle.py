@@ -164,13 +164,13 @@ def test_a_claim_of_gigabytes_is_refused_at_once(make_bundle: MakeBundle) -> Non
     bundle = make_bundle()
     with (bundle.folder / "decoder.onnx").open("wb") as file:
         file.truncate(10 << 30)  # sparse: hashing it would take half a minute
-    start = time.perf_counter()
+    start = time.process_time()
     assert "10,737,418,240 bytes" in refuse(bundle.folder)
     (bundle.folder / "manifest.json").write_bytes(b"")
     with (bundle.folder / "manifest.json").open("wb") as file:
         file.truncate(10 << 30)
     assert "manifest.json has 10,737,418,240 bytes" in refuse(bundle.folder)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 # Staging

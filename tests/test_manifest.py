@@ -180,10 +180,10 @@ def test_every_truncation_is_refused(manifest: Manifest) -> None:
     ],
 )
 def test_exhausting_json_is_refused_quickly(data: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(BundleError):
         parse(data)
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
