@@ -1,0 +1,150 @@
+"""`Inpainter`: a photo and a mask in, the photo with the hole filled out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from moebius_edge import loop
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import InvalidInput
+from moebius_edge.imaging import Source, read_mask, read_photo
+from moebius_edge.loop import Control, Draws, OnStep, Progress, Schedule
+from moebius_edge.noise import NoiseSource, PortableNoise, TorchNoise
+from moebius_edge.options import OPTION_NAMES, InpaintOptions
+from moebius_edge.portable import PortableEdit
+from moebius_edge.published import PublishedEdit
+from moebius_edge.runtimes import Runtime, open_runtime
+from moebius_edge.scheduler import DDIM, SchedulerConfig
+
+
+class Inpainter:
+    """Fills holes in photos with the three graphs of one model.
+
+    `resolution` and `latent_size` are H = W of the graphs in pixels and latents. `low_memory` releases each
+    graph before the next is loaded; switch it off to keep all three between calls.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        resolution: int,
+        latent_size: int,
+        scheduler: SchedulerConfig | None = None,
+        defaults: InpaintOptions | None = None,
+        low_memory: bool = True,
+    ) -> None:
+        self.runtime = runtime
+        self.resolution, self.latent_size = resolution, latent_size
+        self.scheduler = DDIM(scheduler)
+        self.defaults = defaults or InpaintOptions()
+        self.low_memory = low_memory
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path,
+        runtime: str | None = None,
+        threads: int | None = None,
+        *,
+        low_memory: bool = True,
+    ) -> "Inpainter":
+        """Open a bundle folder with a runtime (None: the bundle's own) and its default options.
+
+        Raises BundleError for a damaged bundle and RuntimeUnavailable when its engine is not installed.
+        """
+        opened = Bundle.open(bundle)
+        manifest = opened.manifest
+        schedule, defaults = manifest.scheduler, manifest.defaults
+        return cls(
+            open_runtime(opened, runtime, threads),
+            resolution=manifest.resolution,
+            latent_size=manifest.latent_size,
+            scheduler=SchedulerConfig(
+                beta_start=schedule.beta_start,
+                beta_end=schedule.beta_end,
+                beta_schedule=schedule.beta_schedule,
+                train_timesteps=schedule.train_timesteps,
+                timestep_spacing=schedule.timestep_spacing,
+                prediction=schedule.prediction,
+            ),
+            defaults=InpaintOptions(
+                steps=defaults.steps,
+                guidance=defaults.guidance,
+                strength=defaults.strength,
+                noise_offset=defaults.noise_offset,
+            ),
+            low_memory=low_memory,
+        )
+
+    def __call__(
+        self,
+        photo: Source,
+        mask: Source,
+        *,
+        progress: Progress | None = None,
+        noise: NoiseSource | None = None,
+        **options: Any,
+    ) -> Image.Image:
+        """Fill the mask of one photo.
+
+        `photo`, `mask`: a path, the bytes of a file, a Pillow image or a uint8 array, of equal size.
+        `options` are the fields of `InpaintOptions`. `progress(done, total)` counts graph runs; returning
+        False stops with Cancelled. `noise` replaces the seeded generator. Returns a picture of the photo's
+        size (published mode: the model's) and kind (L, LA, RGB, RGBA). Raises InvalidInput for input that
+        cannot be used.
+        """
+        return self.batch([photo], [mask], progress=progress, noise=noise, **options)[0]
+
+    def batch(
+        self,
+        photos: Sequence[Source],
+        masks: Sequence[Source],
+        *,
+        progress: Progress | None = None,
+        noise: NoiseSource | None = None,
+        on_step: OnStep | None = None,
+        **options: Any,
+    ) -> list[Image.Image]:
+        """Fill several photos with one set of options, each graph loaded once for all of them.
+
+        Portable: every photo gets what it would get alone. Published: one batch, its draws made together.
+        `on_step(index, latents)` sees the latents after each step, one photo after another.
+        """
+        chosen = self.options(**options)
+        if len(photos) != len(masks) or not photos:
+            raise InvalidInput(f"got {len(photos)} photos and {len(masks)} masks; expected as many of each")
+        schedule = Schedule.make(self.scheduler, chosen.steps, chosen.strength)
+        kind = PublishedEdit if chosen.mode == "published" else PortableEdit
+        edits = []
+        for source, mask in zip(photos, masks, strict=True):
+            photo = read_photo(source)
+            hole = read_mask(mask, photo.size, chosen.polarity)
+            edits.append(kind.plan(photo, hole, (self.resolution, self.latent_size), chosen))
+        pictures = loop.run(
+            self.runtime,
+            [edit.job() for edit in edits],
+            self._draws(len(edits), chosen, noise),
+            schedule,
+            chosen.guidance,
+            Control(self.low_memory, progress, on_step),
+        )
+        return [edit.finish(picture) for edit, picture in zip(edits, pictures, strict=True)]
+
+    def _draws(self, batch: int, options: InpaintOptions, noise: NoiseSource | None) -> Draws:
+        """Published: over the whole batch. Portable: the same numbers for every photo."""
+        if options.mode == "published":
+            source = noise or TorchNoise(options.seed)
+            return Draws.take(source, batch, self.latent_size, options.noise_offset)
+        source = noise or PortableNoise(options.seed)
+        return Draws.take(source, 1, self.latent_size, options.noise_offset).repeated(batch)
+
+    def options(self, **options: Any) -> InpaintOptions:
+        """The defaults with these fields replaced. Raises InvalidInput for an unknown or impossible one."""
+        for name in options:
+            if name not in OPTION_NAMES:
+                raise InvalidInput(f"there is no option {name!r}; options are {', '.join(OPTION_NAMES)}")
+        return replace(self.defaults, **options)

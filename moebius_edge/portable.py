@@ -1,0 +1,57 @@
+"""The portable mode's preparation and paste: any photo, at its own resolution, through a context crop."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from moebius_edge import context
+from moebius_edge.errors import InvalidInput
+from moebius_edge.imaging import Bools, Bytes, Photo, to_tensor
+from moebius_edge.loop import Job
+from moebius_edge.options import InpaintOptions
+
+
+@dataclass(frozen=True)
+class PortableEdit:
+    """Which square of the photo the model works on, and the way back into the photo."""
+
+    photo: Photo
+    mask: Bools  # [H,W], dilated
+    crop: context.Crop
+    picture: Bytes  # [R,R,3], the crop at model resolution
+    hole: Bools  # [R,R], what the model fills of it
+    options: InpaintOptions
+
+    @classmethod
+    def plan(
+        cls, photo: Photo, mask: Bools, size: tuple[int, int], options: InpaintOptions
+    ) -> "PortableEdit":
+        """`size`: R and the latent size. Raises InvalidInput when the dilated mask covers the whole photo or
+        all of the crop."""
+        resolution, latent_size = size
+        mask = context.grow(mask, options.dilate)
+        if mask.all():
+            raise InvalidInput(
+                f"grown by {options.dilate} pixels, the mask covers the whole photo; dilate less"
+            )
+        box = context.bounding_box(mask)
+        crop = context.choose_crop(box, photo.size, resolution, options.margin, options.feather)
+        picture = context.work_picture(crop, photo.rgb, resolution)
+        hole = context.work_mask(crop, mask, resolution, resolution // latent_size)
+        return cls(photo, mask, crop, picture, hole, options)
+
+    def job(self) -> Job:
+        """The tensors: the crop in [-1,1] and the model's hole."""
+        return Job(to_tensor(self.picture), self.hole.astype(np.float32)[None, None])
+
+    def finish(self, picture: NDArray[np.float32]) -> Image.Image:
+        """The photo with the model's picture [R,R,3] in [0,1] in its hole."""
+        fill = picture.astype(np.float64) * 255
+        if self.options.compensate:
+            fill = np.clip(fill + context.colour_offset(self.picture, fill, self.hole), 0, 255)
+        pixels = np.rint(fill).astype(np.uint8)
+        return self.photo.with_pixels(
+            context.paste(self.crop, self.photo.rgb, self.mask, pixels, self.options.feather)
+        )
