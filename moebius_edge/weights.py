@@ -34,6 +34,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         with path.open("rb") as file:
             is_zip = file.read(4) == b"PK\x03\x04"
+        if is_zip and path.suffix == ".safetensors":
+            raise CheckpointError(f"{path.name} is a torch.save archive by its contents; rename it to .bin")
         return _read_pickle(path) if is_zip else _read_safetensors(path)
     except (TensorFileError, SafetensorError) as error:
         raise CheckpointError(
