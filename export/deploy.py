@@ -60,7 +60,9 @@ class DeployMixFFN(nn.Module):
         mix = source.depth_conv.conv
         self.expand = nn.ModuleList(_output_half(expand, i) for i in range(2))
         self.mix = nn.ModuleList(_output_half(mix, i) for i in range(2))
-        self.reduce = nn.Conv2d(source.point_conv.conv.in_channels, project.out_channels, 1, bias=False)
+        self.reduce = nn.Conv2d(source.point_conv.conv.in_channels, project.out_channels, 1)
+        assert self.reduce.bias is not None and project.bias is not None
+        self.reduce.bias = nn.Parameter(project.bias.detach().clone(), requires_grad=False)
         weight = project.weight.double()[:, :, 0, 0] @ source.point_conv.conv.weight.double()[:, :, 0, 0]
         self.reduce.weight = nn.Parameter(weight[:, :, None, None].float(), requires_grad=False)
 
@@ -96,7 +98,7 @@ class DeployTransformerUnit(nn.Module):
         self.groups, self.group_eps = source.norm.num_groups, source.norm.eps
         self.norm_eps = block.norm1.eps
         project = affine_before(source.proj_in, source.norm.weight, source.norm.bias)
-        assert project.bias is not None and source.proj_out.bias is not None
+        assert project.bias is not None
         self.register_buffer("in_weight", project.weight[:, :, 0, 0].T.contiguous())
         self.register_buffer("in_bias", project.bias)
         self.local = deploy_local_lambda(block.attn1, size, block.norm1.weight, block.norm1.bias, forms)
@@ -105,7 +107,6 @@ class DeployTransformerUnit(nn.Module):
         )
         self.ffn = DeployMixFFN(block.ff, block.norm3.weight, block.norm3.bias, source.proj_out)
         self.register_buffer("out_weight", source.proj_out.weight.detach()[:, :, 0, 0].clone())
-        self.register_buffer("out_bias", source.proj_out.bias.detach()[:, None].clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """[1 or 2,C,h,w] -> [2,C,h,w]."""
@@ -115,8 +116,8 @@ class DeployTransformerUnit(nn.Module):
         tokens = tokens + self.local(self._normalise(tokens))
         tokens = tokens + self.interactive(self._normalise(tokens))
         image = self._normalise(tokens).transpose(1, 2).reshape(2, channels, height, width)
-        # proj_out(tokens + ffn) = proj_out(tokens) + (proj_out reduce)(..): the second is in the FFN.
-        straight = self.out_weight @ tokens.transpose(1, 2) + self.out_bias
+        # proj_out(tokens + ffn) = W_out tokens + (W_out W_reduce (..) + bias): the second is in the FFN.
+        straight = self.out_weight @ tokens.transpose(1, 2)
         return self.ffn(image) + straight.reshape(2, channels, height, width) + x
 
     def _normalise(self, tokens: Tensor) -> Tensor:

@@ -1,0 +1,164 @@
+"""One PyTorch module -> one clean ONNX graph: opset 18, static shapes, the same bytes every time."""
+
+import hashlib
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxsim
+import torch
+from onnx import numpy_helper, shape_inference
+from torch import Tensor, nn
+
+from moebius_edge.errors import ExportError
+
+OPSET = 18
+IR_VERSION = 10  # the newest that ONNX Runtime 1.20 reads
+EXTERNAL_BYTES = 1024  # larger weights go to the external file, which engines map instead of parsing
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """What is needed to export one graph."""
+
+    name: str  # "encoder", "denoiser", "decoder"
+    module: nn.Module
+    inputs: dict[str, Tensor]  # examples, in the order of forward's arguments
+    outputs: tuple[str, ...]
+
+
+def to_onnx(spec: ComponentSpec, *, simplify: bool = True) -> onnx.ModelProto:
+    """Export through torch's graph capture and clean the result; weights are inside the returned model.
+
+    `simplify` folds constants and joins MatMul and Add with onnxsim; raises ExportError if that fails its
+    own comparison.
+    """
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            spec.module,
+            tuple(spec.inputs.values()),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    if simplify:
+        model, fine = onnxsim.simplify(model)
+        if not fine:
+            raise ExportError(f"onnxsim changed the function of {spec.name}; export with --graph direct")
+    strip(model)
+    share_initializers(model)
+    onnx.checker.check_model(model)
+    return model
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Remove what describes the machine and the code of the export rather than the function."""
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    model.producer_name, model.producer_version, model.doc_string = "moebius-edge", "", ""
+    del model.metadata_props[:]
+    graph = model.graph
+    graph.name, graph.doc_string = "moebius", ""
+    del graph.value_info[:]
+    del graph.metadata_props[:]
+    for item in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        item.doc_string = ""
+        del item.metadata_props[:]
+
+
+def share_initializers(model: onnx.ModelProto) -> None:
+    """Keep one of each group of equal initializers, and none that is not used."""
+    graph = model.graph
+    first: dict[tuple[int, tuple[int, ...], str], str] = {}
+    renamed: dict[str, str] = {}
+    for tensor in graph.initializer:
+        content = hashlib.sha256(numpy_helper.to_array(tensor).tobytes()).hexdigest()
+        key = (tensor.data_type, tuple(tensor.dims), content)
+        renamed[tensor.name] = first.setdefault(key, tensor.name)
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            node.input[i] = renamed.get(name, name)
+    used = {name for node in graph.node for name in node.input}
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write `path` and, beside it, `path`.data with the large weights."""
+    onnx.save_model(
+        model,
+        path,
+        save_as_external_data=True,
+        all_tensors_to_one_file=True,
+        location=path.name + ".data",
+        size_threshold=EXTERNAL_BYTES,
+    )
+
+
+def count_macs(model: onnx.ModelProto) -> int:
+    """Multiply-accumulates of the convolutions, matmuls and einsums of one run.
+
+    An Einsum counts the product of all its index sizes, as a naive evaluation does.
+    """
+    shapes = _shapes(model)
+    return sum(_node_macs(node, shapes) for node in model.graph.node)
+
+
+def _node_macs(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
+    if node.op_type not in ("Conv", "MatMul", "Gemm", "Einsum"):
+        return 0
+    out = int(np.prod(shapes[node.output[0]]))
+    if node.op_type == "Conv":
+        return out * int(np.prod(shapes[node.input[1]][1:]))
+    if node.op_type == "MatMul":
+        return out * shapes[node.input[0]][-1]
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Gemm":
+        return out * shapes[node.input[0]][0 if attributes.get("transA") else 1]
+    terms = attributes["equation"].decode().split("->")[0].split(",")
+    sizes = {
+        letter: size
+        for term, name in zip(terms, node.input, strict=True)
+        for letter, size in zip(term.strip(), shapes[name], strict=True)
+    }
+    return int(np.prod(list(sizes.values())))
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """Shapes of every value. The weights are left out of the inference: only their shapes matter."""
+    light = onnx.ModelProto()
+    light.CopyFrom(model)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    graph = shape_inference.infer_shapes(light, data_prop=True).graph
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    return shapes
+
+
+def operators(model: onnx.ModelProto) -> dict[str, int]:
+    """How often each operator type occurs, most frequent first."""
+    types: Sequence[str] = [node.op_type for node in model.graph.node]
+    return {t: types.count(t) for t in sorted(set(types), key=lambda t: (-types.count(t), t))}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter reports optional packages it did not find, and deprecations inside torch."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,24 @@
+"""The export targets as data: which runtime opens the artifacts, in which precisions, from which forms."""
+
+from dataclasses import dataclass, field
+
+from moebius_edge.export.forms import Forms
+
+
+@dataclass(frozen=True)
+class Target:
+    """One row of the table of targets."""
+
+    name: str  # as typed: `--target ort`
+    runtime: str  # the runtime that opens the bundle
+    precisions: tuple[str, ...]
+    description: str
+    forms: Forms = field(default_factory=Forms)  # of the deploy graphs
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("ort", "onnxruntime", ("fp32",), "ONNX Runtime on desktop and server CPUs"),
+    )
+}
