@@ -90,6 +90,9 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     except BundleError as error:
         raise ExportError(f"the bundle would not be valid: {error}") from error
     (folder / MANIFEST_NAME).write_bytes(data)
+    mode = stat.S_IMODE((folder / MANIFEST_NAME).stat().st_mode)
+    for name in names:  # some writers make files that only their owner may read
+        (folder / name).chmod(mode)
     return sealed
 
 

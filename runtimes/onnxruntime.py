@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from moebius_edge.runtimes.external_data import external_locations
 
 from moebius_edge.bundle import REPAIR, Bundle
 from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
@@ -99,6 +100,7 @@ class OnnxRuntime:
 
     def _load(self, graph: str, spec: GraphSpec) -> Any:
         path = self.bundle.file(spec.file)
+        self._check_external(graph, spec.file)
         try:
             # By path, never by bytes: the engine maps external weights, and keeps them to the model's folder.
             session = ort.InferenceSession(
@@ -114,6 +116,24 @@ class OnnxRuntime:
         _check_signature(graph, "inputs", spec.inputs, session.get_inputs())
         _check_signature(graph, "outputs", spec.outputs, session.get_outputs())
         return session
+
+    def _check_external(self, graph: str, file: str) -> None:
+        """External weights must be files of the bundle, beside the graph: only those are vouched for."""
+        path = self.bundle.file(file)
+        try:
+            locations = external_locations(path)
+        except (ValueError, OSError) as error:
+            raise RuntimeUnavailable(
+                f"cannot load {graph} ({file}): it is not an ONNX file: {error}; {REPAIR}"
+            ) from error
+        folder = file.rpartition("/")[0]
+        for location in sorted(locations):
+            listed = f"{folder}/{location}" if folder else location
+            if listed not in self.bundle.manifest.files:
+                raise BundleError(
+                    f"cannot load {graph} ({file}): its weights point to {location[:120]!r}, which is no "
+                    f"file of the bundle; {REPAIR}"
+                )
 
 
 def session_options(options: OrtOptions, threads: int | None) -> Any:

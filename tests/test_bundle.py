@@ -61,6 +61,15 @@ def test_capsule_comes_back_as_written(make_bundle: MakeBundle) -> None:
     )
 
 
+def test_every_file_may_be_read_by_whom_the_umask_allows(tmp_path: Path, tiny_manifest: Manifest) -> None:
+    with staging(tmp_path / "b") as folder:
+        for graph in tiny_manifest.graphs.values():
+            (folder / graph.file).touch(mode=0o600)
+        write_tensors(folder / "capsule.safetensors", {"x": np.zeros(1, np.float32)})
+        seal(folder, tiny_manifest)
+    assert len({path.stat().st_mode for path in (tmp_path / "b").iterdir()}) == 1
+
+
 def test_same_inputs_give_the_same_bytes(make_bundle: MakeBundle) -> None:
     first, second = make_bundle("a.moebius"), make_bundle("b.moebius")
     assert snapshot(first.folder) == snapshot(second.folder)

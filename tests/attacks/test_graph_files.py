@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from moebius_edge.runtimes.external_data import external_locations
 from moebius_edge.runtimes.onnxruntime import OnnxRuntime
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
@@ -82,7 +83,9 @@ def test_listed_weights_are_vouched_for(make_external: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["parent", "absolute", "nested", "absent", "dots"])
-def test_weights_outside_the_bundle_are_never_read(make_external: Any, tmp_path: Path, kind: str) -> None:
+def test_weights_outside_the_bundle_are_never_read(
+    make_external: Any, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = tmp_path / "secret.bin"
     secret.write_bytes(VALUES.tobytes())
     location = {
@@ -93,20 +96,99 @@ def test_weights_outside_the_bundle_are_never_read(make_external: Any, tmp_path:
         "dots": "./../secret.bin",
     }[kind]
     bundle = make_external(location)
-    with pytest.raises(RuntimeUnavailable, match=r"cannot load denoiser \(denoiser.onnx\)") as caught:
-        OnnxRuntime(bundle).run("denoiser", INPUTS)
+    runtime = OnnxRuntime(bundle)
+    with pytest.raises(
+        BundleError, match=r"cannot load denoiser \(denoiser.onnx\): its weights point to"
+    ) as caught:
+        runtime.run("denoiser", INPUTS)
     assert "\n" not in str(caught.value)
+    # The engine on its own refuses as well.
+    monkeypatch.setattr(runtime, "_check_external", lambda graph, file: None)
+    with pytest.raises(RuntimeUnavailable, match=r"cannot load denoiser \(denoiser.onnx\)"):
+        runtime.run("denoiser", INPUTS)
 
 
-def test_weights_through_a_link_are_never_read(make_external: Any, tmp_path: Path) -> None:
+def test_weights_through_a_link_are_never_read(
+    make_external: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "secret.bin").write_bytes(VALUES.tobytes())
     bundle = make_external("link.bin")
     (bundle.folder / "link.bin").symlink_to(tmp_path / "secret.bin")
     with pytest.raises(BundleError, match=r"link.bin is in external.moebius but not in its manifest"):
         Bundle.open(bundle.folder)
-    # Even a link that appears after the check is refused, by the engine.
+    # A link that appears after opening is refused too: by the loader, and by the engine on its own.
+    runtime = OnnxRuntime(bundle)
+    with pytest.raises(BundleError, match=r"its weights point to 'link.bin'"):
+        runtime.run("denoiser", INPUTS)
+    monkeypatch.setattr(runtime, "_check_external", lambda graph, file: None)
     with pytest.raises(RuntimeUnavailable, match="cannot load denoiser"):
-        OnnxRuntime(bundle).run("denoiser", INPUTS)
+        runtime.run("denoiser", INPUTS)
+
+
+def test_locations_are_found_wherever_tensors_can_be(tmp_path: Path) -> None:
+    def tensor(location: str) -> TensorProto:
+        made = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1], raw_data=bytes(4))
+        set_external_data(made, location)
+        made.ClearField("raw_data")
+        return made
+
+    body = helper.make_graph([], "body", [], [], [tensor("subgraph")])
+    sparse = onnx.SparseTensorProto(
+        values=tensor("sparse values"), indices=tensor("sparse indices"), dims=[9]
+    )
+    nodes = [
+        helper.make_node(
+            "If", ["x"], ["y"], then_branch=body, else_branch=helper.make_graph([], "e", [], [])
+        ),
+        helper.make_node("Constant", [], ["c"], value=tensor("constant")),
+        helper.make_node("Constant", [], ["s"], sparse_value=sparse),
+        helper.make_node(
+            "Other", [], ["o"], domain="x", list=[tensor("list 1"), tensor("list 2")], graphs=[body]
+        ),
+    ]
+    graph = helper.make_graph(nodes, "g", [], [], [tensor("initializer")], sparse_initializer=[sparse])
+    function_node = helper.make_node("Constant", [], ["z"], value=tensor("function"))
+    function = helper.make_function("x", "F", [], ["z"], [function_node], [helper.make_opsetid("", 18)])
+    model = helper.make_model(graph, functions=[function])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    assert external_locations(tmp_path / "m.onnx") == {
+        "subgraph",
+        "sparse values",
+        "sparse indices",
+        "constant",
+        "list 1",
+        "list 2",
+        "initializer",
+        "function",
+    }
+
+
+def test_broken_graph_files_end_the_walk(tmp_path: Path, tiny_manifest: Manifest) -> None:
+    path = tmp_path / "x.onnx"
+    external_denoiser(path, tiny_manifest, "w.bin")
+    data = path.read_bytes()
+    for length in range(0, len(data), 3):
+        path.write_bytes(data[:length])
+        try:
+            assert external_locations(path) <= {"w.bin"}
+        except ValueError as error:
+            assert str(error)
+    nested = b""
+    for _ in range(200):  # If in If in If ...
+        attribute = b"\x32" + _length(nested) + nested
+        node = b"\x2a" + _length(attribute) + attribute
+        nested = b"\x0a" + _length(node) + node
+    path.write_bytes(b"\x3a" + _length(nested) + nested)
+    with pytest.raises(ValueError, match="nested too deep"):
+        external_locations(path)
+
+
+def _length(data: bytes) -> bytes:
+    value, out = len(data), b""
+    while value >= 0x80:
+        out += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return out + bytes([value])
 
 
 def test_the_helper_makes_what_it_says(tmp_path: Path, tiny_manifest: Manifest) -> None:
