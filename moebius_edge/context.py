@@ -3,10 +3,10 @@
 Choices, and why:
 
 - One square contains all of the mask, however far apart its parts are: one run fills it.
-- Its side is the hole's box plus `margin` x max(box, model size) on both sides, at least the model's size. A
-  hole up to half the model's size is worked on at the photo's own resolution with a quarter of the model's
-  size (128 pixels of 512) around it. A larger one keeps a sixth of the crop on each side: its box is at most
-  44 % of what the model sees, about the range it was trained on.
+- Its side is the hole's box plus `margin` x max(box, model size) on both sides, at least the model's size (in
+  a smaller photo: its short side). A hole up to half the model's size is worked on at the photo's own
+  resolution with a quarter of the model's size (128 pixels of 512) around it. A larger one keeps a sixth of
+  the crop on each side: its box is at most 44 % of what the model sees, about the range it was trained on.
 - Where the photo is too narrow for that, the square shrinks to the photo's short side and is scaled up to the
   model's size, as the authors do with small photos: all context is real. Only when the hole with its margin
   is longer than the short side does the square reach over the photo's edge; what is missing is mirrored, mask
@@ -65,8 +65,9 @@ def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float,
     """The square for a hole with this bounding box in a photo of `size` (width, height): see above."""
     left, top, right, bottom = box
     hole = max(right - left, bottom - top)
-    room = max(round(margin * max(hole, resolution)), feather)
-    needed, short, long = hole + 2 * room, min(size), max(size)
+    short, long = min(size), max(size)
+    room = max(round(margin * max(hole, min(resolution, short))), feather)
+    needed = hole + 2 * room
     side = max(needed, resolution)
     if side > short:
         side = short if needed <= short else min(needed, long)
@@ -125,7 +126,10 @@ def work_mask(crop: Crop, mask: Bools, resolution: int, stride: int) -> Bools:
     """
     square = Image.fromarray(crop.cut(mask) * np.uint8(255))
     touched = np.asarray(square.resize((resolution, resolution), Image.Resampling.BOX)) > 0
-    hole = grow(touched, stride // 2)
+    # Nearest takes the top left pixel of each latent: at the far edges half a latent does not reach it.
+    edge = touched.copy()
+    edge[: -(stride // 2), : -(stride // 2)] = False
+    hole = grow(touched, stride // 2) | grow(edge, stride - 1)
     if hole.all():
         raise InvalidInput(
             "the mask, with its dilation, leaves nothing around it to fill it from; mark a smaller part"

@@ -25,9 +25,7 @@ class InpaintOptions:
     dilate: int = 0  # the mask grows by so many pixels on each side (published: at the model's resolution)
     feather: int = 8  # pixels around the mask over which the fill fades into the photo; 0 = a hard edge
     margin: float = 0.25  # context on each side of the hole, in units of the larger of hole and model size
-    compensate: bool = (
-        False  # shift the fill's colours by 1.1 x the error that the model makes around the hole
-    )
+    compensate: bool = False  # shift the fill's colours by 1.1 x the model's mean error beside the hole
     mode: str = "portable"  # "portable", or "published": the authors' loop, noise, resizing and paste
     paste: bool = True  # published only: blend into the resized photo; False gives the model's whole picture
 
@@ -43,6 +41,9 @@ class InpaintOptions:
                 raise InvalidInput(
                     f"{name} is {value!r}; expected a whole number of pixels from 0 to {MAX_PIXELS_AROUND}"
                 )
+        for name in ("compensate", "paste"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidInput(f"{name} is {getattr(self, name)!r}; expected True or False")
         for name, known in (("polarity", POLARITIES), ("mode", MODES)):
             if getattr(self, name) not in known:
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")

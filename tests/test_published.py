@@ -28,10 +28,11 @@ VAE_CONFIG = VAEConfig(block_out_channels=(32,) * 4, layers_per_block=1, norm_nu
 @pytest.fixture(scope="module")
 def golden_inpainter() -> Inpainter:
     """The model of the golden cases: weights by the filling rule."""
+    from moebius_edge.runtimes.torch import TorchRuntime  # noqa: PLC0415
+
     from moebius_edge.fill import fill_by_rule  # noqa: PLC0415
     from moebius_edge.model.unet import Moebius  # noqa: PLC0415
     from moebius_edge.model.vae import build_vae  # noqa: PLC0415
-    from moebius_edge.runtimes.torch import TorchRuntime  # noqa: PLC0415
 
     model, vae = Moebius(CONFIG), build_vae(VAE_CONFIG)
     fill_by_rule(model)
@@ -106,7 +107,7 @@ def test_sides_are_cut_to_multiples_of_64() -> None:
 def test_a_photo_that_is_not_square_is_refused(golden_inpainter: Inpainter) -> None:
     photo, mask = np.zeros((80, 160, 3), np.uint8), np.zeros((80, 160), bool)
     mask[20:40, 20:40] = True
-    with pytest.raises(InvalidInput, match="128x64.*square"):
+    with pytest.raises(InvalidInput, match=r"128x64.*square"):
         golden_inpainter(photo, mask, mode="published")
 
 

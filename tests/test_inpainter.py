@@ -1,0 +1,283 @@
+"""The portable mode end to end, on a runtime of a few numpy lines that records what it is asked."""
+
+import io
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import Cancelled, InvalidInput, MoebiusError
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.noise import PortableNoise, Stream
+from moebius_edge.options import OPTION_NAMES, InpaintOptions
+
+R, LATENT = 64, 8
+Array = NDArray[Any]
+
+
+class FakeRuntime:
+    """encoder: the mean of each 8x8 block (fourth channel: of all); decoder: blocks of those colours."""
+
+    name = "fake"
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.inputs: dict[str, dict[str, Array]] = {}
+        self.colour: tuple[float, float, float] | None = None  # what the decoder gives, whatever its input
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self.calls.append(graph)
+        self.inputs[graph] = dict(inputs)
+        for name, value in inputs.items():
+            assert value.dtype == np.float32 and value.flags.c_contiguous, name
+        return getattr(self, graph)(**inputs)  # type: ignore[no-any-return]
+
+    def release(self, graph: str) -> None:
+        self.calls.append(f"release {graph}")
+
+    def encoder(self, image: Array) -> dict[str, Array]:
+        assert image.shape == (1, 3, R, R) and np.abs(image).max() <= 1
+        mean = image.reshape(1, 3, LATENT, 8, LATENT, 8).mean((3, 5))
+        mean = np.concatenate([mean, mean.mean(1, keepdims=True)], 1).astype(np.float32)
+        return {"mean": mean, "std": np.full_like(mean, 0.01)}
+
+    def denoiser(self, latents: Array, mask: Array, masked_latents: Array, timestep: Array, guidance: Array,
+                 ) -> dict[str, Array]:  # fmt: skip
+        assert mask.shape == (1, 1, LATENT, LATENT) and set(np.unique(mask)) <= {0, 1}
+        assert timestep.shape == guidance.shape == (1,)
+        return {
+            "noise": latents * np.float32(0.9) + masked_latents * (1 - mask) * guidance * np.float32(0.01)
+        }
+
+    def decoder(self, latents: Array) -> dict[str, Array]:
+        image = np.clip(latents[:, :3] * 0.5 + 0.5, 0, 1).repeat(8, 2).repeat(8, 3)
+        if self.colour is not None:
+            image = np.broadcast_to(np.reshape(self.colour, (1, 3, 1, 1)), image.shape)
+        return {"image": image.astype(np.float32)}
+
+
+def inpainter(**settings: Any) -> Inpainter:
+    return Inpainter(FakeRuntime(), resolution=R, latent_size=LATENT, **settings)
+
+
+def fake(painter: Inpainter) -> FakeRuntime:
+    assert isinstance(painter.runtime, FakeRuntime)
+    return painter.runtime
+
+
+def sample(height: int = 90, width: int = 120, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    photo = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), bool)
+    mask[height // 3 : height // 2, width // 3 : width // 2] = True
+    return photo, mask
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    height=st.integers(16, 200), width=st.integers(16, 200), seed=st.integers(0, 2**32 - 1),
+    dilate=st.integers(0, 4), feather=st.integers(0, 9), compensate=st.booleans(),
+)  # fmt: skip
+def test_pixels_outside_the_feathered_mask_are_byte_identical(
+    height: int, width: int, seed: int, dilate: int, feather: int, compensate: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    photo = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), bool)
+    top, left = int(rng.integers(height)), int(rng.integers(width))
+    bottom, right = top + int(rng.integers(1, 9)), left + int(rng.integers(1, 9))
+    mask[top:bottom, left:right] = True
+    settings = {"steps": 3, "dilate": dilate, "feather": feather, "compensate": compensate}
+    try:
+        result = np.asarray(inpainter()(photo, mask, **settings))
+    except InvalidInput as error:
+        assert min(height, width) < 60 and "leaves nothing around it" in str(error)
+        return
+    reach = dilate + feather
+    near = np.zeros_like(mask)
+    near[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach] = True
+    assert result.shape == photo.shape
+    assert np.array_equal(result[~near], photo[~near])
+    assert not np.array_equal(result[mask], photo[mask])
+
+
+def test_the_fill_is_the_models_picture() -> None:
+    painter = inpainter()
+    fake(painter).colour = (1.0, 0.2, 0.0)
+    photo, mask = sample()
+    result = np.asarray(painter(photo, mask, feather=0))
+    assert (result[mask] == [255, 51, 0]).all() and np.array_equal(result[~mask], photo[~mask])
+
+
+def test_the_model_sees_no_pixel_of_the_hole() -> None:
+    photo, mask = sample()
+    other = photo.copy()
+    other[mask] = 255 - other[mask]
+    seen = []
+    for variant in (photo, other):
+        painter = inpainter()
+        painter(variant, mask, steps=2, strength=1.0)
+        seen.append(fake(painter).inputs["encoder"]["image"])
+    assert np.array_equal(*seen)
+    hole = fake(painter).inputs["denoiser"]["mask"]
+    assert 0 < hole.sum() < hole.size
+
+
+def test_equal_seeds_give_equal_pictures_and_others_do_not() -> None:
+    photo, mask = sample()
+    pictures = [np.asarray(inpainter()(photo, mask, seed=seed)) for seed in (3, 3, 4)]
+    assert np.array_equal(pictures[0], pictures[1]) and not np.array_equal(pictures[0], pictures[2])
+
+
+def test_the_start_is_noised_as_specified() -> None:
+    painter = inpainter()
+    photo, mask = sample()
+    first: list[Array] = []
+    painter.runtime.run = _recording(fake(painter), first)  # type: ignore[method-assign]
+    painter(photo, mask, strength=1.0, seed=5, noise_offset=0.5, steps=2)
+    noise = PortableNoise(5)
+    expected = noise.normal(Stream.LATENTS, (1, 4, LATENT, LATENT)) + np.float32(0.5) * noise.normal(
+        Stream.OFFSET, (1, 4, 1, 1)
+    )
+    assert np.allclose(first[0], expected)
+
+
+def _recording(runtime: FakeRuntime, first: list[Array]) -> Callable[..., dict[str, Array]]:
+    original = runtime.run
+
+    def run(graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        if graph == "denoiser":
+            first.append(inputs["latents"])
+        return original(graph, inputs)
+
+    return run
+
+
+def test_graphs_are_released_before_the_next_is_loaded() -> None:
+    painter = inpainter()
+    painter(*sample(), steps=3, strength=1.0)
+    assert fake(painter).calls == [
+        "encoder", "release encoder", *["denoiser"] * 3, "release denoiser", "decoder", "release decoder",
+    ]  # fmt: skip
+    keeping = inpainter(low_memory=False)
+    keeping(*sample(), steps=3)
+    assert fake(keeping).calls == ["encoder", "encoder", "denoiser", "denoiser", "decoder"]
+
+
+def test_progress_counts_graph_runs_and_can_stop() -> None:
+    seen: list[tuple[int, int]] = []
+    inpainter()(*sample(), progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i + 1, 22) for i in range(22)]  # 2 encodes, 19 steps, 1 decode
+    painter = inpainter()
+    with pytest.raises(Cancelled, match="after 5 of 22"):
+        painter(*sample(), progress=lambda done, total: done < 5)
+    assert fake(painter).calls.count("denoiser") == 3
+
+
+def test_a_batch_gives_each_photo_what_it_gets_alone() -> None:
+    pairs = [sample(90, 120, 0), sample(70, 64, 1)]
+    together = inpainter().batch([p for p, _ in pairs], [m for _, m in pairs], seed=9)
+    for picture, (photo, mask) in zip(together, pairs, strict=True):
+        assert np.array_equal(np.asarray(picture), np.asarray(inpainter()(photo, mask, seed=9)))
+    with pytest.raises(InvalidInput, match="1 photos and 0 masks"):
+        inpainter().batch([pairs[0][0]], [])
+
+
+def test_compensation_moves_the_fill_towards_its_surroundings() -> None:
+    photo, mask = np.full((90, 120, 3), 100, np.uint8), sample()[1]
+    results = {}
+    for compensate in (False, True):
+        painter = inpainter()
+        fake(painter).colour = (80 / 255, 100 / 255, 120 / 255)
+        results[compensate] = np.asarray(painter(photo, mask, compensate=compensate))[mask][0].tolist()
+    assert results == {False: [80, 100, 120], True: [102, 100, 98]}
+
+
+def test_polarity_alpha_grey_and_files(tmp_path: Path) -> None:
+    photo, mask = sample()
+    white = Image.fromarray(mask.astype(np.uint8) * 255)
+    black = Image.fromarray((~mask).astype(np.uint8) * 255)
+    image = Image.fromarray(photo)
+    image.save(tmp_path / "photo.png")
+    buffer = io.BytesIO()
+    white.save(buffer, "PNG")
+    expected = np.asarray(inpainter()(photo, mask))
+    assert np.array_equal(np.asarray(inpainter()(tmp_path / "photo.png", buffer.getvalue())), expected)
+    assert np.array_equal(np.asarray(inpainter()(image, black, polarity="black")), expected)
+
+    image.putalpha(Image.fromarray(photo[..., 0]))
+    result = inpainter()(image, white)
+    assert result.mode == "RGBA" and np.array_equal(np.asarray(result)[..., 3], photo[..., 0])
+    grey = inpainter()(image.convert("L"), white)
+    assert grey.mode == "L" and grey.size == image.size
+
+
+def test_dilation_fills_more_than_the_mask() -> None:
+    painter = inpainter()
+    fake(painter).colour = (0.0, 0.0, 0.0)
+    photo, mask = np.full((90, 120, 3), 200, np.uint8), sample()[1]
+    black = (np.asarray(painter(photo, mask, dilate=5, feather=0)) == 0).all(-1)
+    assert black.sum() == (15 + 10) * (20 + 10)
+
+
+BAD_OPTIONS = [
+    ({"steps": 0}, "steps is 0"),
+    ({"strength": 0.0}, "strength is 0.0"),
+    ({"strength": 1.5}, "strength is 1.5"),
+    ({"guidance": math.nan}, "guidance is nan"),
+    ({"guidance": math.inf}, "guidance is inf"),
+    ({"guidance": "2"}, "guidance is '2'"),
+    ({"noise_offset": -0.1}, "noise_offset is -0.1"),
+    ({"dilate": -1}, "dilate is -1"),
+    ({"dilate": 1.5}, "dilate is 1.5"),
+    ({"dilate": 300}, "covers the whole photo"),
+    ({"feather": -1}, "feather is -1"),
+    ({"margin": -0.1}, "margin is -0.1"),
+    ({"seed": 2**64}, "seed is"),
+    ({"seed": -1}, "seed is -1"),
+    ({"polarity": "green"}, "expected one of white, black"),
+    ({"mode": "fast"}, "expected one of portable, published"),
+    ({"compensate": "no"}, "compensate is 'no'; expected True or False"),
+    ({"step": 20}, "no option 'step'; options are steps,"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), BAD_OPTIONS)
+def test_an_option_out_of_range_is_refused_before_any_work(options: dict[str, Any], says: str) -> None:
+    painter = inpainter()
+    with pytest.raises(InvalidInput, match=says):
+        painter(*sample(), **options)
+    assert fake(painter).calls == []
+
+
+def test_numbers_that_are_not_finite_are_no_picture() -> None:
+    painter = inpainter()
+    fake(painter).colour = (math.nan, 0.0, 0.0)
+    with pytest.raises(MoebiusError, match="decoder's picture contain NaN or Inf"):
+        painter(*sample(), steps=2)
+
+
+def test_every_option_has_a_comment_and_a_default() -> None:
+    source = (Path(__file__).parent.parent / "moebius_edge" / "options.py").read_text()
+    for name in OPTION_NAMES:
+        line = next(line for line in source.splitlines() if line.startswith(f"    {name}: "))
+        assert " = " in line and "  # " in line, name
+    assert InpaintOptions() == InpaintOptions(steps=20, guidance=2.0, strength=0.99, seed=0)
+
+
+def test_a_bundle_loads_with_its_own_defaults(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    painter = Inpainter.load(bundle.folder)
+    assert (painter.resolution, painter.latent_size, painter.defaults.steps) == (8, 4, 2)
+    photo, mask = sample(40, 60)
+    steps: list[int] = []
+    result = painter.batch([photo], [mask], strength=1.0, feather=2, on_step=lambda i, _: steps.append(i))[0]
+    assert result.size == (60, 40) and steps == [0, 1]
+    assert np.array_equal(np.asarray(result)[:8], photo[:8])
