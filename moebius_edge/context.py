@@ -159,6 +159,8 @@ def colour_offset(before: Bytes, after: NDArray[np.generic], hole: Bools) -> NDA
     to the right and bottom, as published. `before`, `after` [H,W,3] in 0 to 255. Returns [3], zeros where
     there is no such pixel.
     """
+    if not hole.any():
+        return np.zeros(3)
     left, top, right, bottom = bounding_box(hole)
     rows, columns = slice(max(top - 6, 0), bottom + 5), slice(max(left - 6, 0), right + 5)
     known = ~hole[rows, columns]

@@ -19,6 +19,8 @@ from moebius_edge.published import PublishedEdit
 from moebius_edge.runtimes import Runtime, open_runtime
 from moebius_edge.scheduler import DDIM, SchedulerConfig
 
+__all__ = ["InpaintOptions", "Inpainter"]
+
 
 class Inpainter:
     """Fills holes in photos with the three graphs of one model.

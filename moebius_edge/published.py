@@ -34,18 +34,28 @@ class PublishedEdit:
     ) -> "PublishedEdit":
         """`size`: R and the latent size. Raises InvalidInput when the photo, resized to R on its short side,
         is not R x R."""
-        return cls(*resized(photo.rgb, mask, size[0], options.dilate), options)
+        image, soft = resized(photo.rgb, mask, size[0], options.dilate)
+        edit = cls(image, soft, options)
+        hole = edit._hole()
+        if not hole.any() or hole.all():
+            what = "covers everything" if hole.any() else "is too thin to be left"
+            raise InvalidInput(
+                f"at the model's resolution the mask {what}; change `dilate`, or use the portable mode"
+            )
+        return edit
 
     def job(self) -> Job:
         """The tensors: the picture in [-1,1], the mask binary above one half."""
-        hole = (np.asarray(self.soft) > 127.5).astype(np.float32)
-        return Job(to_tensor(np.asarray(self.image)), hole[None, None])
+        return Job(to_tensor(np.asarray(self.image)), self._hole().astype(np.float32)[None, None])
 
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
         """The model's picture [R,R,3] in [0,1], blended over the resized photo unless `paste` is off."""
         if not self.options.paste:
             return Image.fromarray(_bytes(picture))
         return Image.fromarray(blend(self.image, self.soft, picture, self.options.compensate))
+
+    def _hole(self) -> Bools:
+        return np.asarray(self.soft) > 127.5
 
 
 def resized(photo: Bytes, mask: Bools, resolution: int, dilate: int = 0) -> tuple[Image.Image, Image.Image]:
@@ -62,6 +72,8 @@ def resized(photo: Bytes, mask: Bools, resolution: int, dilate: int = 0) -> tupl
             f"published mode would work at {sides[0]}x{sides[1]}; the model only takes "
             f"{resolution}x{resolution}: crop the photo to a square, or use the portable mode"
         )
+    if 2 * dilate >= resolution:
+        raise InvalidInput(f"dilate is {dilate}; in published mode expected less than {resolution // 2}")
     image = Image.fromarray(photo).resize((sides[0], sides[1]), Image.Resampling.LANCZOS)
     soft = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
     soft = soft.resize((sides[0], sides[1]), Image.Resampling.LANCZOS)

@@ -179,3 +179,4 @@ def test_the_colour_offset_is_the_mean_error_beside_the_hole() -> None:
     after[:9] = after[:, :9] = after[30:] = after[:, 30:] = 250  # nor what is far away
     assert np.allclose(colour_offset(before, after, hole), 11.0)
     assert (colour_offset(before, after, np.ones((40, 40), bool)) == 0).all()
+    assert (colour_offset(before, after, np.zeros((40, 40), bool)) == 0).all()

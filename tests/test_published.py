@@ -116,3 +116,18 @@ def test_dilation_grows_the_mask_after_resizing() -> None:
     mask[60:68, 60:68] = True
     grown = np.asarray(resized(photo, mask, 64, dilate=3)[1]) > 127
     assert grown.sum() == (4 + 2 * 3) ** 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "dilate", "says"),
+    [(1, 0, "too thin to be left"), (60, 31, "covers everything"), (9, 32, "expected less than 32")],
+)
+def test_masks_that_published_mode_cannot_use(
+    golden_inpainter: Inpainter, rows: int, dilate: int, says: str
+) -> None:
+    photo, mask = np.zeros((256, 256, 3), np.uint8), np.zeros((256, 256), bool)
+    mask[10 : 10 + rows, 20:230] = True
+    if rows > 50:
+        mask[40:220, 20:230] = True
+    with pytest.raises(InvalidInput, match=says):
+        golden_inpainter(photo, mask, mode="published", dilate=dilate)
