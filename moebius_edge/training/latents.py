@@ -1,0 +1,93 @@
+"""Training examples as latents, encoded once and used several times."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from moebius_edge.model.config import VAEConfig
+from moebius_edge.training.masks import draw_mask
+from moebius_edge.training.photos import PhotoCrops
+
+
+@dataclass(frozen=True)
+class BankOptions:
+    """How many examples are held, and how fast they are replaced."""
+
+    examples: int = 512
+    fresh: int = 2  # examples replaced per training step, the oldest first
+    masks_per_crop: int = 2  # examples made of one crop: its own encoding is shared
+    area: tuple[float, float] = (0.03, 0.5)  # of a mask
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the U-Net is trained on; latents are scaled."""
+
+    image: Tensor  # latents of photos [B,4,h,w]
+    mask: Tensor  # [B,1,h,w], 1 = hole
+    masked: Tensor  # latents of the same photos with grey holes [B,4,h,w]
+
+
+def latent_mask(mask: Tensor, downscale: int) -> Tensor:
+    """A mask [B,1,H,W] of 0 and 1 at latent size [B,1,h,w]: nearest, as published."""
+    return F.interpolate(mask, scale_factor=1 / downscale, mode="nearest")
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, image: Tensor, scaling: float) -> Tensor:
+    """Scaled posterior means [B,4,h,w] of photos [B,3,H,W] in [-1,1]."""
+    with torch.autocast(image.device.type, torch.bfloat16):
+        mean = vae.encode(image).latent_dist.mean
+    latents: Tensor = mean.float() * scaling
+    return latents
+
+
+class LatentBank:
+    """A ring of examples: filled once, then `refresh` replaces the oldest. A seed fixes them all."""
+
+    def __init__(
+        self, vae: AutoencoderKL, config: VAEConfig, crops: PhotoCrops, options: BankOptions, device: str
+    ) -> None:
+        self.vae, self.config, self.crops = vae.to(device).eval(), config, crops
+        self.options, self.device = options, device
+        self.next = 0
+        side = crops.crop.size // config.downscale
+        self.image = torch.zeros(options.examples, 4, side, side, device=device)
+        self.mask = torch.zeros(options.examples, 1, side, side, device=device)
+        self.masked = torch.zeros(options.examples, 4, side, side, device=device)
+
+    def fill(self) -> None:
+        """Encodes a whole bank."""
+        self.next = 0
+        for _ in range(0, self.options.examples, 8):
+            self.refresh(8)
+
+    def refresh(self, count: int) -> None:
+        """Replaces the `count` oldest examples, rounded up to whole crops."""
+        shared = self.options.masks_per_crop
+        crops = -(-count // shared)
+        size = self.crops.crop.size
+        image = self.crops.batch(crops).to(self.device)
+        masks = [draw_mask(self.crops.rng, size, self.options.area) for _ in range(crops * shared)]
+        mask = torch.from_numpy(np.stack(masks)).float()[:, None].to(self.device)
+        # The published masked photo: black times white in [0, 1] would be -1; it is grey, 0 in [-1, 1].
+        masked = image.repeat_interleave(shared, 0) * (1 - mask)
+        latents = encode(self.vae, torch.cat([image, masked]), self.config.scaling_factor)
+        where = torch.arange(self.next, self.next + crops * shared) % self.options.examples
+        self.image[where] = latents[:crops].repeat_interleave(shared, 0)
+        self.masked[where] = latents[crops:]
+        self.mask[where] = latent_mask(mask, self.config.downscale)
+        self.next = int(where[-1] + 1) % self.options.examples
+
+    def draw(self, count: int) -> Examples:
+        """Different examples at random."""
+        picked = torch.from_numpy(self.crops.rng.permutation(self.options.examples)[:count]).to(self.device)
+        return self.examples(picked)
+
+    def examples(self, picked: Tensor) -> Examples:
+        """The examples at these places, int64 [B]."""
+        return Examples(self.image[picked], self.mask[picked], self.masked[picked])

@@ -1,0 +1,62 @@
+"""PSNR, SSIM and the autoencoder's reconstruction table."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from numpy.typing import NDArray
+
+from moebius_edge.training.photos import centre_square, load_rgb, photo_files, to_images, to_tensor
+
+SIDE = 256  # pixels: photos are judged as their centred square at this size
+
+
+def psnr(a: NDArray[Any], b: NDArray[Any], where: NDArray[np.bool_] | None = None) -> float:
+    """Decibels against a peak of 255, over the pixels `where` (all if None)."""
+    error = (a.astype(np.float64) - b.astype(np.float64)) ** 2
+    mean = float(error.mean() if where is None else error[where].mean())
+    return math.inf if mean == 0 else 10 * math.log10(255.0**2 / mean)
+
+
+def chroma(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cb and Cr (JFIF, without the offset of 128) of uint8 [..., 3]."""
+    red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
+    return -0.168736 * red - 0.331264 * green + 0.5 * blue, 0.5 * red - 0.418688 * green - 0.081312 * blue
+
+
+def evaluation_squares(folder: Path) -> tuple[list[str], NDArray[np.uint8]]:
+    """Names and uint8 [N, 256, 256, 3] of the photos in `folder`."""
+    files = photo_files(folder)
+    return [path.stem for path in files], np.stack(
+        [np.asarray(centre_square(load_rgb(path), SIDE)) for path in files]
+    )
+
+
+def masks_tensor(masks: list[NDArray[np.bool_]]) -> torch.Tensor:
+    """bool [H, W] each -> float32 [N, 1, H, W] of 0 and 1."""
+    return torch.from_numpy(np.stack(masks)).float()[:, None]
+
+
+@torch.inference_mode()
+def reconstruct(vae: AutoencoderKL, photos: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [N, H, W, 3] through the autoencoder (posterior mean), one by one."""
+    outputs = []
+    for photo in to_tensor(photos):
+        latents = vae.encode(photo[None]).latent_dist.mean
+        outputs.append(to_images(vae.decode(latents).sample)[0])
+    return np.stack(outputs)
+
+
+def vae_table(vae: AutoencoderKL, folder: Path) -> dict[str, dict[str, float]]:
+    """PSNR of the reconstruction per photo and on average: RGB, Cb and Cr, in decibels."""
+    names, photos = evaluation_squares(folder)
+    rows: dict[str, dict[str, float]] = {}
+    for name, photo, output in zip(names, photos, reconstruct(vae, photos), strict=True):
+        (cb, cr), (cb_out, cr_out) = chroma(photo), chroma(output)
+        rows[name] = {"rgb": psnr(photo, output), "cb": psnr(cb, cb_out), "cr": psnr(cr, cr_out)}
+    keys = ("rgb", "cb", "cr")
+    rows["mean"] = {key: float(np.mean([row[key] for row in rows.values()])) for key in keys}
+    return rows

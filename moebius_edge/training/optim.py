@@ -1,0 +1,119 @@
+"""Optimiser, averaging and schedule shared by the two training scripts."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Muon (K. Jordan et al., 2024)
+
+
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+    """The nearest semi-orthogonal matrix, roughly: Newton-Schulz iterations on [rows, columns]."""
+    a, b, c = NEWTON_SCHULZ
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix if wide else matrix.T
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    result: Tensor = x if wide else x.T
+    return result
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised, for weights of two or more dimensions.
+
+    A convolution counts as the matrix [out, in * kh * kw]. An orthogonalisation costs little beside the
+    backward pass of a convolution.
+    """
+
+    def __init__(
+        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._update(weight, weight.grad, group)
+
+    def _update(self, weight: Tensor, gradient: Tensor, group: Mapping[str, float]) -> None:
+        state = self.state[weight]
+        if not state:
+            state["velocity"] = torch.zeros_like(weight)
+        velocity = state["velocity"].mul_(group["momentum"]).add_(gradient)
+        lookahead = gradient.add(velocity, alpha=group["momentum"])  # Nesterov
+        update = orthogonalize(lookahead.flatten(1)).view_as(weight)
+        rows, columns = weight.shape[0], weight[0].numel()
+        # The update's root mean square is made 0.2 whatever the shape, about AdamW's.
+        weight.mul_(1 - group["lr"] * group["decay"])
+        weight.add_(update, alpha=-group["lr"] * 0.2 * math.sqrt(max(rows, columns)))
+
+
+def mixes_channels(name: str, weight: Tensor) -> bool:
+    """Whether a weight is a matrix between channels: neither a depthwise convolution nor a vector."""
+    return weight.ndim >= 2 and weight.shape[1] > 1
+
+
+class Optimizers:
+    """Muon for the matrices and convolutions, AdamW for everything else, under one learning-rate factor."""
+
+    def __init__(
+        self, model: nn.Module, lr: float, is_matrix: Callable[[str, Tensor], bool] = mixes_channels
+    ) -> None:
+        matrices: list[Tensor] = []
+        others: list[Tensor] = []
+        for name, weight in model.named_parameters():
+            (matrices if is_matrix(name, weight) else others).append(weight)
+        self.parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            self.parts.append(Muon(matrices, lr=lr))
+        self.parts.append(torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0))
+        self.lr = lr
+
+    def step(self, factor: float) -> None:
+        """One update at `factor` times the learning rate; clears the gradients."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = self.lr * factor
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        return [part.state_dict() for part in self.parts]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        for part, state in zip(self.parts, states, strict=True):
+            part.load_state_dict(state)
+
+
+class Average:
+    """Exponential moving average of a model's state dict (integers are copied)."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.values = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        self.updates += 1
+        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                self.values[name].lerp_(value.detach(), 1 - keep)
+            else:
+                self.values[name].copy_(value)
+
+
+def cosine(progress: float, warmup: float = 0.02, floor: float = 0.01) -> float:
+    """Learning-rate factor at `progress` in [0, 1]: linear warm-up, then half a cosine to `floor`."""
+    if progress < warmup:
+        return (progress + 1e-3) / (warmup + 1e-3)
+    rest = min((progress - warmup) / (1 - warmup), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * rest))

@@ -1,0 +1,83 @@
+"""Weights as they are shipped: safetensors in half precision with one config.json for both models."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from moebius_edge.errors import CheckpointError
+from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from moebius_edge.model.vae import build_vae
+
+NANO = Path(__file__).parent.parent / "assets" / "nano"
+
+
+def to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Float tensors as float16, integers as they are. Raises `CheckpointError` if a value does not fit.
+
+    A variance must not round to zero, so those below the smallest normal float16, 6e-5, are raised to it.
+    """
+    smallest = torch.finfo(torch.float16).smallest_normal
+    half = {}
+    for name, value in state.items():
+        if not value.is_floating_point():
+            half[name] = value.contiguous().clone()
+            continue
+        safe = value.clamp(min=smallest) if name.endswith("running_var") else value
+        half[name] = safe.detach().cpu().to(torch.float16).contiguous().clone()
+        if not bool(torch.isfinite(half[name]).all()):
+            raise CheckpointError(
+                f"{name} does not fit float16 (largest {value.abs().max():.3g}); train again"
+            )
+    return half
+
+
+def rounding(state: dict[str, Tensor]) -> float:
+    """The largest error of `to_half`, relative to the largest value of the same tensor."""
+    worst = 0.0
+    for name, half in to_half(state).items():
+        if half.is_floating_point() and half.numel():
+            scale = state[name].abs().max().item() or 1.0
+            worst = max(worst, (half.float() - state[name].cpu().float()).abs().max().item() / scale)
+    return worst
+
+
+def write_weights(module: nn.Module, path: Path) -> None:
+    """Writes a module's state dict in half precision, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file(to_half(module.state_dict()), partial)
+    partial.replace(path)
+
+
+def write_config(folder: Path, **parts: Any) -> None:
+    """Adds entries to the folder's config.json: `unet`, `vae` (dataclasses), or plain values."""
+    path = folder / "config.json"
+    settings = json.loads(path.read_text()) if path.exists() else {}
+    for name, part in parts.items():
+        settings[name] = asdict(part) if isinstance(part, MoebiusConfig | VAEConfig) else part
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def read_vae(folder: Path) -> tuple[AutoencoderKL, VAEConfig]:
+    """A folder's autoencoder, for evaluation, float32, without gradients. Raises `CheckpointError`."""
+    try:
+        settings = json.loads((folder / "config.json").read_text())
+        config = VAEConfig(**settings["vae"])
+        vae = build_vae(config)
+        vae.load_state_dict(load_file(folder / "vae.safetensors"))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder} holds no autoencoder: {error}. Train one with python -m moebius_edge.training.vae"
+        ) from error
+    return vae.float().eval().requires_grad_(False), config
+
+
+def with_scaling(std: float, config: VAEConfig) -> VAEConfig:
+    """The configuration whose scaling factor gives latents of this standard deviation unit variance."""
+    return replace(config, scaling_factor=round(1 / std, 5))
