@@ -19,6 +19,7 @@ from moebius_edge.runtimes import Runtime
 from moebius_edge.scheduler import DDIM, SchedulerConfig
 from moebius_edge.tensors import Array
 
+FEATHER_PIXELS = 8
 STEPS, STRENGTH = 5, 0.99  # 4 steps are run: enough for errors to add up, few enough for the full-size model
 CHECKED_STEPS = (0, -1)  # the steps whose guidance branches are kept
 BRANCHES = {"unconditional": 0.0, "conditional": 1.0}  # the guidance that makes u + g (c - u) that branch
@@ -35,7 +36,7 @@ def edit_options(guidance: float) -> InpaintOptions:
         seed=0,
         noise_offset=0.0357,
         dilate=0,
-        feather=8,
+        feather=FEATHER_PIXELS,
         margin=0.25,
         compensate=False,
         mode="portable",

@@ -1,0 +1,277 @@
+"""`verify`: replay a bundle's self-test capsule through a runtime and compare with the FP32 reference.
+
+Three kinds of numbers, because each hides what another shows:
+
+- *teacher-forced*: every graph gets the reference's inputs, so that an error is the graph's own;
+- *free-running*: the bundle does the whole edit alone, so that errors add up as they do for a user;
+- *guidance*: the two branches one by one, because a model whose guidance collapsed still paints.
+
+dB are 20 log10(peak / root of the mean squared error). The peak is the range (largest minus smallest value)
+of the reference tensor, 255 for finished pictures.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from moebius_edge import capsule
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import MoebiusError
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.manifest import Manifest
+from moebius_edge.report import (
+    DB_CAP,
+    RING_PIXELS,
+    Difference,
+    GuidanceReport,
+    ImageReport,
+    ReferenceReport,
+    Report,
+    StepReport,
+    below,
+)
+from moebius_edge.runtimes import Runtime
+from moebius_edge.scheduler import DDIM, SchedulerConfig
+from moebius_edge.tensors import Array
+from moebius_edge.thresholds import thresholds
+
+COEFFICIENT_TOLERANCE = 1e-6  # relative; they are computed in float64 and stored as float32 in the capsule
+
+Progress = Callable[[int, int], None]
+Tensors = Mapping[str, Array]
+
+
+def compare(found: Array, reference: Array, peak: float | None = None) -> Difference:
+    """Largest error and dB of an array against the reference's of the same shape.
+
+    `peak` None: the range of `reference`, or 1 where it is constant. Raises MoebiusError for another shape.
+    """
+    if found.shape != reference.shape:
+        raise MoebiusError(f"got an array {list(found.shape)}; the reference's is {list(reference.shape)}")
+    if not np.isfinite(found).all():
+        return Difference(None, -DB_CAP)
+    if not reference.size:
+        return Difference(0.0, DB_CAP)
+    truth = reference.astype(np.float64)
+    error = found.astype(np.float64) - truth
+    root = float(np.sqrt(np.mean(error**2)))
+    if peak is None:
+        peak = float(np.ptp(truth)) or 1.0
+    ratio = peak / root if root else np.inf
+    return Difference(float(np.abs(error).max()), float(np.clip(20 * np.log10(ratio), -DB_CAP, DB_CAP)))
+
+
+def verify(
+    bundle: Bundle,
+    runtime: Runtime,
+    reference: Runtime | None = None,
+    *,
+    reference_note: str = "not asked for",
+    progress: Progress | None = None,
+) -> Report:
+    """Replay the capsule of `bundle` through `runtime`; with `reference`, check the capsule itself as well.
+
+    `reference_note` says why there is no reference. `progress(done, total)` counts graph runs. Raises
+    BundleError for a capsule or precision that this version does not know and RuntimeUnavailable when the
+    engine cannot run; wrong numbers are no exception but a `Report` with failures.
+    """
+    manifest = bundle.manifest
+    bars = thresholds(manifest.precision)
+    tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
+    steps = len(tensors["loop.timesteps"])
+    ticking = Ticking(runtime, progress, 2 * steps + 9 + (4 if reference else 0))
+
+    encoder = _replay(ticking, "encoder", tensors)
+    latents, picture, broken = _free_run(manifest, ticking, tensors)
+    noises = [
+        ticking.run("denoiser", capsule.step_inputs(tensors, index))["noise"][0] for index in range(steps)
+    ]
+    guidance = _guidance(ticking, tensors)
+    runtime.release("denoiser")
+    decoder = _replay(ticking, "decoder", tensors)
+    live = ReferenceReport(False, reference_note)
+    if reference is not None:
+        live = _live_reference(ticking.over(reference), tensors)
+    noise = [compare(found, truth) for found, truth in zip(noises, tensors["loop.noise"], strict=True)]
+    report = Report(
+        bundle=bundle.folder.resolve().name,
+        runtime=runtime.name,
+        precision=manifest.precision,
+        thresholds=bars,
+        graphs={"encoder": encoder, "denoiser": _worst(noise), "decoder": decoder},
+        steps=_steps(tensors, noise, latents),
+        guidance=guidance,
+        image=image_report(picture, tensors) if picture is not None else ImageReport(),
+        reference=live,
+        failures=(),
+    )
+    failures = [*_wrong_schedule(manifest, tensors), *below(report, broken)]
+    return replace(report, failures=tuple(failures))
+
+
+def image_report(picture: NDArray[np.uint8], tensors: Tensors) -> ImageReport:
+    """The finished picture [R,R,3] against the reference's in the hole and in the ring, and against the photo
+    outside. Distances are Chebyshev's: the mask grown by a square."""
+    mask = tensors["mask"] > 127
+    ring = _grown(mask, RING_PIXELS) & ~mask
+    outside = ~_grown(mask, capsule.FEATHER_PIXELS)
+    changed = int((picture[outside] != tensors["photo"][outside]).any(axis=-1).sum())
+    truth = tensors["result"]
+    return ImageReport(
+        hole_db=compare(picture[mask], truth[mask], peak=255).db,
+        ring_db=compare(picture[ring], truth[ring], peak=255).db,
+        outside_identical=changed == 0,
+        outside_changed=changed,
+    )
+
+
+def scheduler_config(manifest: Manifest) -> SchedulerConfig:
+    """The noise schedule that a manifest describes."""
+    return SchedulerConfig(**{f.name: getattr(manifest.scheduler, f.name) for f in fields(SchedulerConfig)})
+
+
+def _replay(runtime: "Ticking", graph: str, tensors: Tensors) -> Difference:
+    """One of the two outer graphs on the reference's inputs; the worst of its outputs."""
+    inputs, outputs = {"encoder": (("image",), ("mean", "std")), "decoder": (("latents",), ("image",))}[graph]
+    found = runtime.run(graph, {name: tensors[f"{graph}.{name}"] for name in inputs})
+    runtime.release(graph)
+    return _worst([compare(found[name], tensors[f"{graph}.{name}"]) for name in outputs])
+
+
+def _free_run(
+    manifest: Manifest, runtime: Runtime, tensors: Tensors
+) -> tuple[list[Array], NDArray[np.uint8] | None, str]:
+    """The capsule's edit by the bundle alone: latents after each step, the picture, and what broke it off."""
+    inpainter = Inpainter(
+        runtime,
+        resolution=manifest.resolution,
+        latent_size=manifest.latent_size,
+        scheduler=scheduler_config(manifest),
+    )
+    options = capsule.edit_options(float(tensors["loop.guidance"][0]))
+    latents: list[Array] = []
+    try:
+        picture = inpainter.batch(
+            [tensors["photo"]],
+            [tensors["mask"]],
+            on_step=lambda _, after: latents.append(after[0].copy()),
+            **asdict(options),
+        )[0]
+    except MoebiusError as error:
+        if (
+            type(error) is not MoebiusError
+        ):  # the loop raises that one, for NaN and Inf; others are not numbers
+            raise
+        return latents, None, str(error)
+    return latents, np.asarray(picture), ""
+
+
+def _guidance(runtime: Runtime, tensors: Tensors) -> dict[str, GuidanceReport]:
+    result = {}
+    for row, (name, index) in enumerate(zip(("first", "last"), capsule.CHECKED_STEPS, strict=True)):
+        inputs = capsule.step_inputs(tensors, index)
+        found = {
+            branch: capsule.branch_noise(runtime, inputs, scale)[0]
+            for branch, scale in capsule.BRANCHES.items()
+        }
+        change = found["conditional"].astype(np.float64) - found["unconditional"]
+        truth = tensors["loop.conditional"][row].astype(np.float64) - tensors["loop.unconditional"][row]
+        timestep = int(tensors["loop.timesteps"][index])
+        result[name] = guidance_report(timestep, change, truth)
+    return result
+
+
+def guidance_report(timestep: int, found: Array, truth: Array) -> GuidanceReport:
+    """Compare cond - uncond of a runtime with the reference's."""
+    if not np.isfinite(found).all():
+        return GuidanceReport(timestep, None, None, finite=False)
+    spread, expected = float(np.std(found)), float(np.std(truth))
+    ratio = spread / expected if expected else None
+    if not spread or not expected:
+        return GuidanceReport(timestep, ratio, None)
+    both = float(np.mean((found - found.mean()) * (truth - truth.mean())))
+    return GuidanceReport(timestep, ratio, both / (spread * expected))
+
+
+def _live_reference(runtime: "Ticking", tensors: Tensors) -> ReferenceReport:
+    """The reference again on its own recorded inputs: the capsule is stale, or edited, if this differs."""
+    noise = [
+        compare(
+            runtime.run("denoiser", capsule.step_inputs(tensors, i))["noise"][0], tensors["loop.noise"][i]
+        )
+        for i in capsule.CHECKED_STEPS
+    ]
+    graphs = {
+        "encoder": _replay(runtime, "encoder", tensors),
+        "denoiser": _worst(noise),
+        "decoder": _replay(runtime, "decoder", tensors),
+    }
+    return ReferenceReport(True, "the FP32 reference was run again on the capsule's inputs", graphs)
+
+
+def _steps(tensors: Tensors, noise: list[Difference], latents: list[Array]) -> tuple[StepReport, ...]:
+    free = [compare(found, tensors["loop.latents"][i]).db for i, found in enumerate(latents)]
+    return tuple(
+        StepReport(int(timestep), noise[i].db, free[i] if i < len(free) else None)
+        for i, timestep in enumerate(tensors["loop.timesteps"])
+    )
+
+
+def _worst(differences: list[Difference]) -> Difference:
+    """The lowest dB and the largest error; None, for NaN and Inf, is the largest."""
+    errors = [difference.max_abs for difference in differences]
+    known = [error for error in errors if error is not None]
+    return Difference(
+        max(known) if len(known) == len(errors) else None, min(difference.db for difference in differences)
+    )
+
+
+def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    # By Pillow, not by the paste's own code, which is what is checked here.
+    image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    grown: NDArray[np.bool_] = np.asarray(image.filter(ImageFilter.MaxFilter(2 * pixels + 1))) > 127
+    return grown
+
+
+def _wrong_schedule(manifest: Manifest, tensors: Tensors) -> Iterator[str]:
+    """Coefficients that are not those of the noise schedule: a host would run another loop."""
+    ddim, defaults = DDIM(scheduler_config(manifest)), manifest.defaults
+    for name, expected in capsule.schedule_tensors(ddim).items():
+        if not np.allclose(tensors[name], expected, rtol=COEFFICIENT_TOLERANCE, atol=0):
+            yield f"{name} of the capsule is {tensors[name].tolist()}; DDIM gives {expected.tolist()}"
+    start = ddim.start(defaults.steps, defaults.strength)
+    stated = [[float(step.timestep), step.a, step.b] for step in manifest.scheduler.coefficients]
+    steps = ddim.coefficients(defaults.steps, defaults.strength)
+    computed = [[float(step.timestep), step.a, step.b] for step in steps]
+    stated.append([float(getattr(manifest.scheduler.start, f.name)) for f in fields(start)])
+    computed.append([float(getattr(start, f.name)) for f in fields(start)])
+    close = len(stated) == len(computed) and np.allclose(stated, computed, rtol=COEFFICIENT_TOLERANCE, atol=0)
+    if not close:
+        yield "scheduler.coefficients of the manifest are not those of DDIM for its own steps and strength"
+
+
+class Ticking:
+    """A runtime that counts its runs for a progress bar."""
+
+    def __init__(self, runtime: Runtime, progress: Progress | None, total: int, done: int = 0) -> None:
+        self.runtime, self.name = runtime, runtime.name
+        self.progress, self.total, self.done = progress, total, done
+
+    def over(self, runtime: Runtime) -> "Ticking":
+        """The same count over another runtime."""
+        return Ticking(runtime, self.progress, self.total, self.done)
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run and count."""
+        outputs = self.runtime.run(graph, inputs)
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+        return outputs
+
+    def release(self, graph: str) -> None:
+        """Passed on."""
+        self.runtime.release(graph)

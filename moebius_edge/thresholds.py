@@ -1,0 +1,49 @@
+"""How close to the FP32 reference a bundle must be, per precision: the one table that `verify` asks."""
+
+from dataclasses import dataclass
+
+from moebius_edge.errors import BundleError
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Bars in dB (docs/bundle.md says of what); a bundle that is below one of them fails."""
+
+    encoder_db: float  # mean and std, reference inputs
+    denoiser_db: float  # guided noise of every step, reference inputs
+    decoder_db: float  # picture, reference inputs
+    latents_db: float  # latents after every step of the bundle's own loop: errors add up here
+    hole_db: float  # finished 8-bit picture, inside the mask; peak 255
+    ring_db: float  # the same in the ring around the mask
+    ratio: float  # how far std(cond - uncond), runtime / reference, may be from 1
+    correlation: float  # least correlation of the runtime's cond - uncond with the reference's
+
+    def graph_db(self, graph: str) -> float:
+        """The bar of one of the three graphs."""
+        return {"encoder": self.encoder_db, "denoiser": self.denoiser_db, "decoder": self.decoder_db}[graph]
+
+
+# fp32: the same numbers summed in another order give 115 dB and more per graph; a real mistake, such as one
+# wrong weight in a thousand, stays below 70. One byte in ten off by one grey level is 58 dB.
+THRESHOLDS: dict[str, Thresholds] = {
+    "fp32": Thresholds(
+        encoder_db=90.0,
+        denoiser_db=90.0,
+        decoder_db=90.0,
+        latents_db=80.0,
+        hole_db=50.0,
+        ring_db=50.0,
+        ratio=0.001,
+        correlation=0.9999,
+    ),
+}
+
+
+def thresholds(precision: str) -> Thresholds:
+    """The row of a precision. Raises BundleError for one that this version does not know."""
+    if precision not in THRESHOLDS:
+        raise BundleError(
+            f"there are no thresholds for the precision {precision!r}; known are {', '.join(THRESHOLDS)}: "
+            "update moebius-edge"
+        )
+    return THRESHOLDS[precision]
