@@ -146,9 +146,9 @@ def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int) -> Byt
     new = np.asarray(scaled.crop(shift), dtype=np.float32)
     old = rgb[top:bottom, left:right]
     opacity = feathered(mask[top:bottom, left:right], feather)[..., None]
-    blended = np.rint(opacity * new + (1 - opacity) * old).astype(np.uint8)
     result = rgb.copy()
-    result[top:bottom, left:right] = np.where(opacity > 0, blended, old)
+    # Where the opacity is 0 this is exactly `old`: bytes are whole numbers in float32.
+    result[top:bottom, left:right] = np.rint(opacity * new + (1 - opacity) * old).astype(np.uint8)
     return result
 
 

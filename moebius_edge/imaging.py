@@ -118,7 +118,7 @@ def _read(source: Source, what: str, least: int = MIN_SIDE) -> Image.Image:
     if isinstance(source, Image.Image):
         with _decoding(what):
             _check(source, what, least)
-            return _upright(source)
+            return ImageOps.exif_transpose(source)
     if isinstance(source, bytes | bytearray):
         return _decode(io.BytesIO(source), what, least)
     if not isinstance(source, str | Path):
@@ -141,14 +141,7 @@ def _decode(file: Any, what: str, least: int) -> Image.Image:
     formats = [name for name in FORMATS if name in Image.OPEN]
     with _decoding(what), Image.open(file, formats=formats) as image:
         _check(image, what, least)
-        image.load()
-        return _upright(image)
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    turned = ImageOps.exif_transpose(image)
-    turned.load()
-    return turned
+        return ImageOps.exif_transpose(image)  # decodes it, too
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from moebius_edge.bundle import Bundle
 from moebius_edge.errors import InvalidInput
 from moebius_edge.imaging import Source, read_mask, read_photo
 from moebius_edge.loop import Control, Draws, OnStep, Progress, Schedule
+from moebius_edge.manifest import Manifest
 from moebius_edge.noise import NoiseSource, PortableNoise, TorchNoise
 from moebius_edge.options import OPTION_NAMES, InpaintOptions
 from moebius_edge.portable import PortableEdit
@@ -59,10 +60,14 @@ class Inpainter:
         Raises BundleError for a damaged bundle and RuntimeUnavailable when its engine is not installed.
         """
         opened = Bundle.open(bundle)
-        manifest = opened.manifest
+        return cls.of(opened.manifest, open_runtime(opened, runtime, threads), low_memory=low_memory)
+
+    @classmethod
+    def of(cls, manifest: Manifest, runtime: Runtime, *, low_memory: bool = True) -> "Inpainter":
+        """With a runtime that is open already, and the noise schedule and defaults of a bundle's manifest."""
         schedule, defaults = manifest.scheduler, manifest.defaults
         return cls(
-            open_runtime(opened, runtime, threads),
+            runtime,
             resolution=manifest.resolution,
             latent_size=manifest.latent_size,
             scheduler=SchedulerConfig(

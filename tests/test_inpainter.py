@@ -16,6 +16,7 @@ from PIL import Image
 from moebius_edge.bundle import Bundle
 from moebius_edge.errors import Cancelled, InvalidInput, MoebiusError
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.loop import latent_mask
 from moebius_edge.noise import PortableNoise, Stream
 from moebius_edge.options import OPTION_NAMES, InpaintOptions
 
@@ -130,6 +131,12 @@ def test_the_model_sees_no_pixel_of_the_hole() -> None:
     assert np.array_equal(seen[0], seen[1])
     hole = fake(painter).inputs["denoiser"]["mask"]
     assert 0 < hole.sum() < hole.size
+
+
+def test_the_latent_mask_is_the_top_left_pixel_of_each_square() -> None:
+    mask = np.zeros((1, 1, R, R), np.float32)
+    mask[0, 0, 8, 16] = mask[0, 0, 33, 40] = mask[0, 0, 47, 47] = 1
+    assert np.argwhere(latent_mask(mask, LATENT)[0, 0]).tolist() == [[1, 2]]
 
 
 def test_equal_seeds_give_equal_pictures_and_others_do_not() -> None:
