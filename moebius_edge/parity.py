@@ -34,7 +34,7 @@ from moebius_edge.report import (
     below,
 )
 from moebius_edge.runtimes import Runtime
-from moebius_edge.scheduler import DDIM, SchedulerConfig
+from moebius_edge.scheduler import DDIM
 from moebius_edge.tensors import Array
 from moebius_edge.thresholds import thresholds
 
@@ -108,7 +108,10 @@ def verify(
         reference=live,
         failures=(),
     )
-    failures = [*_wrong_schedule(manifest, tensors), *below(report, broken)]
+    failures = [
+        *_wrong_schedule(manifest, Inpainter.of(manifest, runtime).scheduler, tensors),
+        *below(report, broken),
+    ]
     return replace(report, failures=tuple(failures))
 
 
@@ -128,11 +131,6 @@ def image_report(picture: NDArray[np.uint8], tensors: Tensors) -> ImageReport:
     )
 
 
-def scheduler_config(manifest: Manifest) -> SchedulerConfig:
-    """The noise schedule that a manifest describes."""
-    return SchedulerConfig(**{f.name: getattr(manifest.scheduler, f.name) for f in fields(SchedulerConfig)})
-
-
 def _replay(runtime: "Ticking", graph: str, tensors: Tensors) -> Difference:
     """One of the two outer graphs on the reference's inputs; the worst of its outputs."""
     inputs, outputs = {"encoder": (("image",), ("mean", "std")), "decoder": (("latents",), ("image",))}[graph]
@@ -145,12 +143,7 @@ def _free_run(
     manifest: Manifest, runtime: Runtime, tensors: Tensors
 ) -> tuple[list[Array], NDArray[np.uint8] | None, str]:
     """The capsule's edit by the bundle alone: latents after each step, the picture, and what broke it off."""
-    inpainter = Inpainter(
-        runtime,
-        resolution=manifest.resolution,
-        latent_size=manifest.latent_size,
-        scheduler=scheduler_config(manifest),
-    )
+    inpainter = Inpainter.of(manifest, runtime)
     options = capsule.edit_options(float(tensors["loop.guidance"][0]))
     latents: list[Array] = []
     try:
@@ -236,9 +229,9 @@ def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return grown
 
 
-def _wrong_schedule(manifest: Manifest, tensors: Tensors) -> Iterator[str]:
+def _wrong_schedule(manifest: Manifest, ddim: DDIM, tensors: Tensors) -> Iterator[str]:
     """Coefficients that are not those of the noise schedule: a host would run another loop."""
-    ddim, defaults = DDIM(scheduler_config(manifest)), manifest.defaults
+    defaults = manifest.defaults
     for name, expected in capsule.schedule_tensors(ddim).items():
         if not np.allclose(tensors[name], expected, rtol=COEFFICIENT_TOLERANCE, atol=0):
             yield f"{name} of the capsule is {tensors[name].tolist()}; DDIM gives {expected.tolist()}"

@@ -1,0 +1,43 @@
+"""The columns of the paper's efficiency table for a bundle, with the published rows for scale."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EfficiencyRow:
+    """One row. None: not published, or not measured."""
+
+    model: str
+    parameters_m: float | None  # millions, of the denoising network
+    tmacs: float | None  # 10^12 multiply-accumulates of one call of the denoising network
+    ms_per_step: float | None
+    steps: int | None
+    total_s: float | None  # all steps, without encoding and decoding
+    measured: str  # where the times come from
+
+
+ELSEWHERE = "elsewhere: published, one GPU of a kind that is not stated"
+
+# arXiv 2606.19195, the efficiency table. Its 154.0 GFLOPs are multiply-accumulates of one sample; a guided
+# step evaluates two.
+PUBLISHED: tuple[EfficiencyRow, ...] = (
+    EfficiencyRow("Moebius", 226.0, 0.154, 26.01, 20, 0.52, ELSEWHERE),
+    EfficiencyRow("PixelHacker", None, None, None, None, 0.94, ELSEWHERE),
+    EfficiencyRow("SD3.5-Large-Inp", None, None, None, None, 4.23, ELSEWHERE),
+    EfficiencyRow("FLUX.1-Fill-Dev", None, None, None, None, 8.05, ELSEWHERE),
+)
+
+
+def row(
+    model: str, parameters: int, macs: int | None, ms_per_step: float | None, steps: int
+) -> EfficiencyRow:
+    """The row of a bundle measured here. `macs` and `ms_per_step`: one guided call of its denoiser graph."""
+    return EfficiencyRow(
+        model=model,
+        parameters_m=round(parameters / 1e6, 2),
+        tmacs=None if macs is None else round(macs / 1e12, 4),
+        ms_per_step=None if ms_per_step is None else round(ms_per_step, 2),
+        steps=steps,
+        total_s=None if ms_per_step is None else round(ms_per_step * steps / 1000, 3),
+        measured="here, both guidance branches in one step",
+    )

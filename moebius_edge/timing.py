@@ -1,0 +1,51 @@
+"""Fair timing of two things on one machine."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+PAUSE_SECONDS = 0.02  # between runs: an engine's threads go on spinning for a moment and slow the next one
+
+
+@dataclass(frozen=True)
+class Side:
+    """The times of one bundle."""
+
+    p50_ms: float
+    p95_ms: float
+    times_ms: tuple[float, ...]  # in the order they were taken
+    load_ms: float | None = None  # graphs only: first run in a fresh process, minus p50
+
+
+def interleave(
+    works: Sequence[Callable[[], object]], runs: int, tick: Callable[[], None]
+) -> list[list[float]]:
+    """Milliseconds of `runs` runs of each, in turns; a first round loads and warms up and is not counted."""
+    times: list[list[float]] = [[] for _ in works]
+    for number in range(runs + 1):
+        order = range(len(works)) if number % 2 else reversed(range(len(works)))
+        for index in order:
+            time.sleep(PAUSE_SECONDS)
+            start = time.perf_counter()
+            works[index]()
+            elapsed = 1000 * (time.perf_counter() - start)
+            if number:
+                times[index].append(elapsed)
+            tick()
+    return times
+
+
+def median_ratio(times: Sequence[Sequence[float]]) -> float | None:
+    """Median over the pairs of (second / first); None for one series."""
+    if len(times) < 2:
+        return None
+    return float(np.median(np.divide(times[1], times[0])))
+
+
+def summary(times: Sequence[float], first_run_ms: float | None = None) -> Side:
+    """Median and 95th percentile (linear between neighbours), and what loading took."""
+    p50, p95 = (float(value) for value in np.percentile(times, [50, 95]))
+    load = None if first_run_ms is None else round(max(0.0, first_run_ms - p50), 3)
+    return Side(round(p50, 3), round(p95, 3), tuple(round(value, 3) for value in times), load)
