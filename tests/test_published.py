@@ -28,11 +28,10 @@ VAE_CONFIG = VAEConfig(block_out_channels=(32,) * 4, layers_per_block=1, norm_nu
 @pytest.fixture(scope="module")
 def golden_inpainter() -> Inpainter:
     """The model of the golden cases: weights by the filling rule."""
-    from moebius_edge.runtimes.torch import TorchRuntime  # noqa: PLC0415
-
     from moebius_edge.fill import fill_by_rule  # noqa: PLC0415
     from moebius_edge.model.unet import Moebius  # noqa: PLC0415
     from moebius_edge.model.vae import build_vae  # noqa: PLC0415
+    from moebius_edge.runtimes.torch import TorchRuntime  # noqa: PLC0415
 
     model, vae = Moebius(CONFIG), build_vae(VAE_CONFIG)
     fill_by_rule(model)
