@@ -13,7 +13,7 @@ from moebius_edge.model.graphs import LOG_VARIANCE_RANGE
 
 
 class DeployEncoder(nn.Module):
-    """The encoder graph, with the interface of `model.graphs.Encoder`; the mean's scaling is in its weights."""
+    """The encoder graph (interface: `model.graphs.Encoder`); the mean's scaling is in its weights."""
 
     def __init__(self, vae: AutoencoderKL) -> None:
         super().__init__()

@@ -102,9 +102,7 @@ class DeployTransformerUnit(nn.Module):
         self.register_buffer("in_weight", project.weight[:, :, 0, 0].T.contiguous())
         self.register_buffer("in_bias", project.bias)
         self.local = deploy_local_lambda(block.attn1, size, block.norm1.weight, block.norm1.bias, forms)
-        self.interactive = DeployInteractiveLambda(
-            block.attn2, context, block.norm2.weight, block.norm2.bias
-        )
+        self.interactive = DeployInteractiveLambda(block.attn2, context, block.norm2.weight, block.norm2.bias)
         self.ffn = DeployMixFFN(block.ff, block.norm3.weight, block.norm3.bias, source.proj_out)
         self.register_buffer("out_weight", source.proj_out.weight.detach()[:, :, 0, 0].clone())
 

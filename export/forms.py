@@ -8,7 +8,6 @@ from typing import Literal
 
 LocalLambdaForm = Literal["convolution", "window"]
 UpsampleForm = Literal["nearest", "phase", "difference"]
-LayerNormForm = Literal["native", "channels_first"]
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,16 @@ class Forms:
     # The window form is used at latent sides up to `window_up_to`, the convolution above.
     window_up_to: int = 64
     window_tile: int = 8  # query columns per tile of the window form
+    whole_rows_up_to: int = (
+        16  # at latent sides up to this a tile is a whole row: no keys outside the picture
+    )
     # Upsamplers: nearest + 3x3 (36 taps per input pixel), four 2x2 phases (16), or differences (9).
     upsample: UpsampleForm = "difference"
-    # LayerNorm over channels: the native operator between two transposes, or reductions over axis 1.
-    layer_norm: LayerNormForm = "channels_first"
 
     def local_lambda(self, size: int) -> LocalLambdaForm:
         """The form for latents of `size` x `size`."""
         return "window" if size <= self.window_up_to else "convolution"
+
+    def tile(self, size: int) -> int:
+        """Query columns per tile of the window form for latents of `size` x `size`."""
+        return size if size <= self.whole_rows_up_to or size % self.window_tile else self.window_tile

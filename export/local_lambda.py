@@ -89,11 +89,16 @@ class WindowLocalLambda(DeployLocalLambda):
         scores = torch.zeros(tile, self.dim, self.window, self.columns)
         for x in range(tile):
             scores[x, :, :, x : x + self.window] = kernel
-        self.register_buffer("score_weight", scores.flatten(2))
-        padded = size + self.window - 1
+        self.padding = self.window // 2
+        if tile == size:  # a tile sees whole rows: the key columns outside the picture are left out
+            scores = scores[..., self.padding : self.padding + size]
+            self.columns, self.padding = size, 0
+        self.register_buffer("score_weight", scores.flatten(2).contiguous())
+        # Two gathers of long rows: the columns of each tile, then for each tile of queries its rows.
+        tiles = torch.arange(self.tiles)
+        self.register_buffer("columns_of", (tiles[:, None] * tile + torch.arange(self.columns)).flatten())
         rows = torch.arange(size)[:, None, None] + torch.arange(self.window)
-        tiles = torch.arange(self.tiles)[None, :, None] * padded
-        self.register_buffer("window_rows", (rows + tiles).flatten())
+        self.register_buffer("rows_of", (rows * self.tiles + tiles[None, :, None]).flatten())
 
     def position(self, query: Tensor, value: Tensor) -> Tensor:
         batch, positions, channels = query.shape
@@ -107,14 +112,13 @@ class WindowLocalLambda(DeployLocalLambda):
         return out.reshape(batch, positions, channels)
 
     def windows(self, value: Tensor) -> Tensor:
-        """`value` [B,N,v] -> the keys that each tile of queries sees, [B*rows*tiles, 15*(tile+14), v]."""
-        batch, margin = value.shape[0], self.window // 2
-        image = F.pad(
-            value.reshape(batch, self.size, self.size, self.dim), (0, 0, margin, margin, margin, margin)
-        )
-        tiles = [image[:, :, t * self.tile : t * self.tile + self.columns] for t in range(self.tiles)]
-        rows = torch.cat(tiles, dim=1).reshape(batch, -1, self.columns * self.dim)
-        return rows.index_select(1, self.window_rows).reshape(batch * self.size * self.tiles, -1, self.dim)
+        """`value` [B,N,v] -> the keys that each tile of queries sees, [B*rows*tiles, keys, v]."""
+        batch, above = value.shape[0], self.window // 2
+        image = value.reshape(batch, self.size, self.size, self.dim)
+        image = F.pad(image, (0, 0, self.padding, self.padding, above, above))
+        columns = image.index_select(2, self.columns_of).reshape(batch, -1, self.columns * self.dim)
+        rows = columns.index_select(1, self.rows_of)
+        return rows.reshape(batch * self.size * self.tiles, -1, self.dim)
 
 
 def deploy_local_lambda(
@@ -122,6 +126,5 @@ def deploy_local_lambda(
 ) -> DeployLocalLambda:
     """The form that `forms` asks for at this size."""
     if forms.local_lambda(size) == "window":
-        tile = forms.window_tile if size % forms.window_tile == 0 else size
-        return WindowLocalLambda(source, size, scale, shift, tile)
+        return WindowLocalLambda(source, size, scale, shift, forms.tile(size))
     return ConvolutionLocalLambda(source, size, scale, shift)

@@ -102,6 +102,9 @@ def save(model: onnx.ModelProto, path: Path) -> None:
         location=path.name + ".data",
         size_threshold=EXTERNAL_BYTES,
     )
+    data = path.with_name(path.name + ".data")
+    if data.exists():  # onnx makes it readable by its owner only
+        data.chmod(path.stat().st_mode)
 
 
 def count_macs(model: onnx.ModelProto) -> int:

@@ -18,7 +18,5 @@ class Target:
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (
-        Target("ort", "onnxruntime", ("fp32",), "ONNX Runtime on desktop and server CPUs"),
-    )
+    for target in (Target("ort", "onnxruntime", ("fp32",), "ONNX Runtime on desktop and server CPUs"),)
 }

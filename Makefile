@@ -1,0 +1,35 @@
+# Each target does all of its own set-up: it needs Python 3.11 or newer, make and git, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TYPES := build/types
+
+.PHONY: demo test quick full lint clean
+
+demo: $(STAMP)  ## export nano, verify it, remove an object from a photo; the picture is in demo/
+	$(BIN)/moebius-edge demo --output demo
+
+test: lint quick full  ## everything that CI runs
+
+quick: $(STAMP)  ## the tests without the full-size model
+	$(BIN)/python -m pytest -q -m "not full_size"
+
+full: $(STAMP)  ## the tests that build the 226 M-parameter model: one process, about 4 GB and 6 minutes
+	$(BIN)/python -m pytest -q -m full_size
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@# mypy does not follow the package mapping of an editable install: give it a tree of links.
+	@rm -rf $(TYPES) && mkdir -p $(TYPES) && cp -rs "$(CURDIR)/moebius_edge" $(TYPES)/
+	@for d in export calibration runtimes; do cp -rs "$(CURDIR)/$$d" $(TYPES)/moebius_edge/; done
+	MYPYPATH=$(TYPES) $(BIN)/mypy -p moebius_edge
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist demo *.egg-info

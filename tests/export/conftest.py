@@ -1,0 +1,54 @@
+"""Small models with every tensor filled, and their reference graphs."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from moebius_edge.checkpoints import Checkpoint, load_checkpoint
+from moebius_edge.fill import fill_by_rule
+from moebius_edge.model.config import MoebiusConfig
+from moebius_edge.model.unet import Moebius
+
+# Latents of 32, 16 and 8: tiles of 8 columns, and whole rows.
+CONFIG = MoebiusConfig(
+    block_out_channels=(32, 64, 128), latent_size=32, embedding_dim=24, cross_attention_dim=16, num_heads=4
+)
+
+
+@pytest.fixture(scope="session")
+def model() -> Moebius:
+    with torch.device("meta"):
+        built = Moebius(CONFIG)
+    built.to_empty(device="cpu")
+    fill_by_rule(built)
+    return built.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
+    """8 x 8 pixels, 4 x 4 latents."""
+    return load_checkpoint(str(tiny_checkpoint))
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """Largest difference, in standard deviations of what is expected."""
+    assert found.shape == expected.shape
+    return float((found - expected).abs().max() / expected.std())
+
+
+def denoiser_inputs(size: int) -> tuple[Tensor, ...]:
+    mask = (random(1, 1, size, size, seed=1) > 0).float()
+    latents, masked = random(1, 4, size, size), random(1, 4, size, size, seed=2)
+    return latents, mask, masked, torch.tensor([900.0]), torch.tensor([2.0])
+
+
+def run(module: nn.Module, *inputs: Tensor) -> Tensor:
+    with torch.inference_mode():
+        out: Tensor = module(*inputs)
+    return out

@@ -1,0 +1,75 @@
+"""The whole deploy graphs against the reference graphs."""
+
+import pytest
+import torch
+
+from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.export.autoencoder import DeployDecoder, DeployEncoder
+from moebius_edge.export.deploy import DeployDenoiser
+from moebius_edge.export.forms import Forms
+from moebius_edge.model.graphs import Decoder, Denoiser, Encoder
+from moebius_edge.model.unet import Moebius
+from tests.export.conftest import denoiser_inputs, random, relative_error, run
+
+WANTED = 1e-4  # of the output's standard deviation
+
+FORMS = {
+    "ort": Forms(),
+    "phase": Forms(upsample="phase"),
+    "convolution": Forms(window_up_to=0, upsample="nearest"),
+}
+
+
+@pytest.mark.parametrize("forms", FORMS.values(), ids=FORMS.keys())
+def test_the_denoiser_equals_the_reference(model: Moebius, forms: Forms) -> None:
+    inputs = denoiser_inputs(model.config.latent_size)
+    with torch.no_grad():
+        deployed = DeployDenoiser(model, forms).eval()
+    assert relative_error(run(deployed, *inputs), run(Denoiser(model), *inputs)) < WANTED
+
+
+def test_in_double_precision_only_the_stored_weights_differ(model: Moebius) -> None:
+    """The rewrites are exact: what is left is the rounding of the folded weights to FP32."""
+    inputs = tuple(t.double() for t in denoiser_inputs(model.config.latent_size))
+    with torch.no_grad():
+        deployed = DeployDenoiser(model, Forms()).eval()
+    reference = Denoiser(model)
+    found = run(deployed.double(), *inputs)
+    expected = run(reference.double(), *inputs)
+    model.float()
+    assert relative_error(found, expected) < 5e-6  # folded weights rounded at 6e-8, through 45 layers
+
+
+def test_guidance_mixes_the_branches_as_published(model: Moebius) -> None:
+    with torch.no_grad():
+        deployed = DeployDenoiser(model, Forms()).eval()
+    inputs = denoiser_inputs(model.config.latent_size)[:-1]
+    u, c, guided = (run(deployed, *inputs, torch.tensor([g])) for g in (0.0, 1.0, 3.5))
+    assert float((c - u).std()) > 1e-3
+    assert relative_error(guided, u + 3.5 * (c - u)) < 1e-5
+
+
+def test_the_reference_is_left_as_it_was(model: Moebius) -> None:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        DeployDenoiser(model, Forms())
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("form", ["nearest", "phase", "difference"])
+def test_the_decoder_equals_the_reference(checkpoint: Checkpoint, form: str) -> None:
+    latents = 0.3 * random(1, 4, 4, 4)
+    with torch.no_grad():
+        deployed = DeployDecoder(checkpoint.vae, Forms(upsample=form))  # type: ignore[arg-type]
+    expected = run(Decoder(checkpoint.vae), latents)
+    assert 0.05 < float(expected.std())
+    assert relative_error(run(deployed, latents), expected) < WANTED
+    assert type(checkpoint.vae.decoder.up_blocks[0].upsamplers[0]).__name__ == "Upsample2D"
+
+
+def test_the_encoder_equals_the_reference(checkpoint: Checkpoint) -> None:
+    image = random(1, 3, 8, 8).clamp(-1, 1)
+    with torch.inference_mode():
+        found, expected = DeployEncoder(checkpoint.vae)(image), Encoder(checkpoint.vae)(image)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert relative_error(mine, theirs) < WANTED

@@ -1,0 +1,128 @@
+"""What the exported graphs contain, and that exporting twice gives the same bytes."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from moebius_edge.export.deploy import DeployDenoiser
+from moebius_edge.export.forms import Forms
+from moebius_edge.export.onnx_graph import (
+    ComponentSpec,
+    count_macs,
+    operators,
+    save,
+    share_initializers,
+    to_onnx,
+)
+from moebius_edge.model.graphs import Denoiser
+from moebius_edge.model.unet import Moebius
+from tests.export.conftest import denoiser_inputs, run
+
+NAMES = ("latents", "mask", "masked_latents", "timestep", "guidance")
+
+
+def denoiser_spec(module: nn.Module, size: int) -> ComponentSpec:
+    inputs = dict(zip(NAMES, denoiser_inputs(size), strict=True))
+    return ComponentSpec("denoiser", module.eval(), inputs, ("noise",))
+
+
+@pytest.fixture(scope="module")
+def deployed(model: Moebius) -> onnx.ModelProto:
+    with torch.no_grad():
+        module = DeployDenoiser(model, Forms())
+    return to_onnx(denoiser_spec(module, model.config.latent_size))
+
+
+def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def test_onnx_runtime_computes_the_reference(
+    deployed: onnx.ModelProto, model: Moebius, tmp_path: Path
+) -> None:
+    save(deployed, tmp_path / "denoiser.onnx")
+    inputs = denoiser_inputs(model.config.latent_size)
+    feeds = {name: tensor.numpy() for name, tensor in zip(NAMES, inputs, strict=True)}
+    (found,) = ort.InferenceSession(tmp_path / "denoiser.onnx").run(None, feeds)
+    expected = run(Denoiser(model), *inputs).numpy()
+    assert np.abs(found - expected).max() < 1e-4 * expected.std()
+
+
+def test_the_deploy_graph_has_only_what_it_needs(deployed: onnx.ModelProto, model: Moebius) -> None:
+    found = operators(deployed)
+    assert not {"Einsum", "Conv3D", "BatchNormalization", "GatherND", "Resize"} & set(found)
+    weights = initializers(deployed)
+    convolutions = [node for node in deployed.graph.node if node.op_type == "Conv"]
+    assert all(weights[node.input[1]].ndim == 4 for node in convolutions), "a 3-D convolution is left"
+    large = [value.tobytes() for value in weights.values() if value.nbytes > 256]
+    assert len(large) == len(set(large)), "a large initializer is stored twice"
+
+
+def test_the_conditioning_weights_have_left_the_deploy_graph(
+    deployed: onnx.ModelProto, model: Moebius
+) -> None:
+    config = model.config
+    shapes = {value.shape for value in initializers(deployed).values()}
+    for shape in shapes:
+        assert config.embedding_dim not in shape and config.cross_attention_dim not in shape[1:], shape
+
+
+def test_the_deploy_graph_has_fewer_multiplications_and_bytes(
+    deployed: onnx.ModelProto, model: Moebius
+) -> None:
+    direct = to_onnx(denoiser_spec(Denoiser(model), model.config.latent_size), simplify=False)
+    assert operators(direct)["Einsum"] > 0
+    assert count_macs(deployed) < 0.75 * count_macs(direct)
+
+
+def test_nothing_in_the_graph_describes_the_machine(deployed: onnx.ModelProto) -> None:
+    text = deployed.SerializeToString()
+    assert b"site-packages" not in text
+    assert b".py" not in text
+    assert str(Path(__file__).parents[2]).encode() not in text
+
+
+def test_exporting_twice_gives_the_same_bytes(model: Moebius, tmp_path: Path) -> None:
+    files = []
+    for name in ("first", "second"):
+        with torch.no_grad():
+            module = DeployDenoiser(model, Forms())
+        (tmp_path / name).mkdir()
+        save(to_onnx(denoiser_spec(module, model.config.latent_size)), tmp_path / name / "denoiser.onnx")
+        files.append([path.read_bytes() for path in sorted((tmp_path / name).iterdir())])
+    assert files[0] == files[1]
+
+
+def test_equal_initializers_are_shared_and_unused_ones_dropped() -> None:
+    values = {"a": np.ones(4, np.float32), "b": np.ones(4, np.float32), "c": np.ones(4, np.int32)}
+    values["unused"] = np.zeros(3, np.float32)
+    nodes = [helper.make_node("Add", ["x", "a"], ["y"]), helper.make_node("Add", ["y", "b"], ["z"])]
+    nodes.append(helper.make_node("Cast", ["c"], ["w"], to=TensorProto.FLOAT))
+    info = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xzw"]
+    tensors = [numpy_helper.from_array(value, name) for name, value in values.items()]
+    graph = helper.make_model(helper.make_graph(nodes, "g", info[:1], info[1:], tensors))
+    share_initializers(graph)
+    assert [tensor.name for tensor in graph.graph.initializer] == ["a", "c"]
+    assert [list(node.input) for node in graph.graph.node] == [["x", "a"], ["y", "a"], ["c"]]
+
+
+def test_macs_are_counted_by_hand() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 8, 3, padding=1, groups=2)
+            self.linear = nn.Linear(8, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.linear(self.conv(x).flatten(2).transpose(1, 2))
+            return torch.einsum("bnc,bmc->bnm", y, y)
+
+    graph = to_onnx(ComponentSpec("net", Net().eval(), {"x": torch.zeros(1, 4, 6, 6)}, ("y",)), simplify=False)
+    conv, linear, einsum = 8 * 36 * 2 * 9, 36 * 8 * 5, 36 * 36 * 5
+    assert count_macs(graph) == conv + linear + einsum
