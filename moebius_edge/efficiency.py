@@ -13,13 +13,16 @@ class EfficiencyRow:
     ms_per_step: float | None
     steps: int | None
     total_s: float | None  # all steps, without encoding and decoding
-    measured: str  # where the times come from
+    measured: str  # "here" or "elsewhere"
 
 
-ELSEWHERE = "elsewhere: published, one GPU of a kind that is not stated"
+NOTE = (
+    "here: on this machine; TMACs of a guided step, which evaluates two samples. elsewhere: as published "
+    "(arXiv 2606.19195), on one GPU of a kind that is not stated; TMACs of one sample"
+)
+HERE, ELSEWHERE = "here", "elsewhere"
 
-# arXiv 2606.19195, the efficiency table. Its 154.0 GFLOPs are multiply-accumulates of one sample; a guided
-# step evaluates two.
+# The paper's efficiency table; its 154.0 GFLOPs are multiply-accumulates.
 PUBLISHED: tuple[EfficiencyRow, ...] = (
     EfficiencyRow("Moebius", 226.0, 0.154, 26.01, 20, 0.52, ELSEWHERE),
     EfficiencyRow("PixelHacker", None, None, None, None, 0.94, ELSEWHERE),
@@ -39,5 +42,5 @@ def row(
         ms_per_step=None if ms_per_step is None else round(ms_per_step, 2),
         steps=steps,
         total_s=None if ms_per_step is None else round(ms_per_step * steps / 1000, 3),
-        measured="here, both guidance branches in one step",
+        measured=HERE,
     )

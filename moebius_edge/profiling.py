@@ -11,7 +11,7 @@ from typing import Any
 
 from moebius_edge import capsule
 from moebius_edge.bundle import Bundle
-from moebius_edge.efficiency import PUBLISHED, EfficiencyRow, row
+from moebius_edge.efficiency import NOTE, PUBLISHED, EfficiencyRow, row
 from moebius_edge.errors import InvalidInput
 from moebius_edge.fresh import FreshRun, graph_inputs, measure_fresh
 from moebius_edge.inpainter import Inpainter
@@ -105,6 +105,7 @@ class Profile:
     threads: int
     machine: dict[str, str]
     efficiency: tuple[EfficiencyRow, ...]
+    efficiency_note: str = NOTE
 
     def to_json(self) -> dict[str, Any]:
         """The profile as plain values for `json.dumps`; no NaN, no infinity."""

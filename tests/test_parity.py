@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from moebius_edge.runtimes import Runtime
-from moebius_edge.runtimes.torch import TorchRuntime
 from numpy.typing import NDArray
 
 from moebius_edge import capsule, context
@@ -23,6 +21,8 @@ from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
 from moebius_edge.parity import compare, guidance_report, verify
 from moebius_edge.report import DB_CAP, Report
+from moebius_edge.runtimes import Runtime
+from moebius_edge.runtimes.torch import TorchRuntime
 from moebius_edge.samples import capsule_photo
 from moebius_edge.tensors import write_tensors
 

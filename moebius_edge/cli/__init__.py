@@ -1,0 +1,88 @@
+"""The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong use or bad input, 130 Ctrl-C."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from moebius_edge.cli import bundles, checks, edit, models, profile, show
+
+
+class Commands(TyperGroup):
+    """The commands in the order in which one needs them, and one place where their errors end."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of registration, not the alphabet's."""
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what is the user's or the machine's fault becomes one sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, Exception) as error:
+            code = show.explain(error)
+            if code is None:
+                raise
+            raise SystemExit(code) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PANELS: dict[str, dict[str, Callable[..., None]]] = {
+    "Start here": {"demo": edit.demo},
+    "Make a bundle": {"models": models.models, "pull": models.pull, "export": bundles.export},
+    "Use a bundle": {"inpaint": edit.inpaint},
+    "Check a bundle": {"verify": checks.verify, "profile": profile.profile, "inspect": checks.inspect},
+}
+
+for panel, commands in PANELS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=panel)(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from moebius_edge import __version__  # noqa: PLC0415
+
+        print(f"moebius-edge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Remove things from photos with the Moebius inpainting model, on devices without a big GPU.
+
+    A published checkpoint goes in at one end; a **bundle** comes out at the other: a folder with three graphs
+    (encoder, denoiser, decoder), everything an app must know to run them, and a self-test against the FP32
+    PyTorch reference.
+
+    **First steps**
+
+    - `moebius-edge demo` exports the small built-in model, checks it and removes a bird from a photo.
+    - `moebius-edge export nano --output nano.moebius` makes that bundle by itself.
+    - `moebius-edge inpaint nano.moebius photo.jpg mask.png -o result.png` fills what is white in the mask.
+    - `moebius-edge verify nano.moebius` proves the bundle against the reference.
+
+    Results go to standard output, progress and errors to standard error. Exit codes: 0 fine, 1 a check
+    failed, 2 wrong use or bad input, 130 stopped with Ctrl-C.
+    """
+
+
+def main() -> None:
+    """Entry point of the `moebius-edge` command."""
+    try:
+        app(sys.argv[1:] or ["--help"], prog_name="moebius-edge")
+    except KeyboardInterrupt as error:  # outside of a command, for instance while modules are being imported
+        sys.exit(show.explain(error))

@@ -1,0 +1,60 @@
+"""`export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moebius_edge.cli import show
+
+
+def export(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help="A name that `moebius-edge models` lists, or the path of a local file or folder."
+        ),
+    ] = "nano",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write; default: NAME.moebius in the current folder."),
+    ] = None,
+    target: Annotated[str, typer.Option(help="What the bundle is to run on.")] = "ort",
+    precision: Annotated[str, typer.Option(help="Precision of weights and arithmetic.")] = "fp32",
+    graph: Annotated[
+        str,
+        typer.Option(help="`deploy`: rewritten for speed, exactly. `direct`: the plain export, to compare."),
+    ] = "deploy",
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of a published checkpoint; default: main.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+) -> None:
+    """Turn a checkpoint into a bundle.
+
+    The bundle is written whole or not at all: an error or Ctrl-C leaves nothing behind, and with
+    `--overwrite` the old bundle stays until the new one is complete. Full-size models take minutes.
+    """
+    # Imported first: importing torch takes seconds, and a wrong option should not wait for a checkpoint.
+    from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.errors import ExportError  # noqa: PLC0415
+    from moebius_edge.export.build import ExportOptions, export_bundle  # noqa: PLC0415
+
+    options = ExportOptions(target=target, precision=precision, graph=graph)
+    folder = output or Path(f"{Path(checkpoint).stem}.moebius")
+    if folder.exists() and not overwrite:
+        raise ExportError(f"{folder} already exists; choose another folder, or add --overwrite to replace it")
+    with show.stages(f"{checkpoint} -> {folder}") as say:
+        say("loading the checkpoint", 0, 6)
+        loaded = load_checkpoint(checkpoint, revision)
+        bundle = export_bundle(
+            loaded,
+            folder,
+            options,
+            overwrite=overwrite,
+            progress=lambda what, done, total: say(what, done + 1, total + 1),
+        )
+    total = sum(entry.size for entry in bundle.manifest.files.values())
+    console = show.out()
+    console.print(f"wrote {folder} ({show.size(total)}, {target}, {precision}, {graph})", markup=False)
+    console.print(f"next: moebius-edge verify {folder}", markup=False)

@@ -1,0 +1,130 @@
+"""`inpaint` and `demo`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from moebius_edge.cli import show
+
+Sampling, Masking, Pasting, Running = "The model", "The mask", "Back into the photo", "Running"
+
+
+def inpaint(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command line)
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder made by `moebius-edge export`.")],
+    photo: Annotated[Path, typer.Argument(help="JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF; any size.")],
+    mask: Annotated[Path, typer.Argument(help="An image of the photo's size: white = fill, black = keep.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Picture to write; its suffix chooses the format.")
+    ],
+    force: Annotated[
+        bool, typer.Option("--force", "-f", help="Allow the output to replace the photo or the mask.")
+    ] = False,
+    steps: Annotated[
+        int | None, typer.Option(rich_help_panel=Sampling, help="DDIM steps, 1 to 1000; bundles say 20.")
+    ] = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=Sampling, help="Guidance scale; 1 is none, the authors use 2.0 to 4.5."),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=Sampling, help="How much of what was there is forgotten, up to 1 = all."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(rich_help_panel=Sampling, help="0 to 2^64 - 1; another seed, another fill.")
+    ] = None,
+    noise_offset: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=Sampling, help="Spread of the starting noise's offset per channel."),
+    ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=Sampling, help="`portable`, or `published`: the authors' loop, noise and paste."
+        ),
+    ] = None,
+    polarity: Annotated[
+        str | None, typer.Option(rich_help_panel=Masking, help="Pixels to be filled: `white` or `black`.")
+    ] = None,
+    dilate: Annotated[
+        int | None,
+        typer.Option(
+            rich_help_panel=Masking,
+            help="Grow the mask by so many pixels; try 8 if a rim of the object stays.",
+        ),
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=Masking, help="Context around the hole, in units of its size."),
+    ] = None,
+    feather: Annotated[
+        int | None,
+        typer.Option(rich_help_panel=Pasting, help="Pixels around the mask over which the fill fades out."),
+    ] = None,
+    compensate: Annotated[
+        bool | None,
+        typer.Option(rich_help_panel=Pasting, help="Shift the fill's colours to fit its surroundings."),
+    ] = None,
+    paste: Annotated[
+        bool | None,
+        typer.Option(
+            rich_help_panel=Pasting, help="Published mode: blend into the photo, or the model's picture."
+        ),
+    ] = None,
+    runtime: Annotated[
+        str | None, typer.Option(rich_help_panel=Running, help="Engine; default: the bundle's own.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(rich_help_panel=Running, help="CPU threads; default: one per core.")
+    ] = None,
+) -> None:
+    """Fill the masked part of a photo.
+
+    Pixels outside the feathered mask stay exactly as they were; PNG, TIFF, BMP and WebP outputs keep them
+    so, JPEG stores all pixels a little differently. The result is upright, whatever EXIF rotation the photo
+    had, and keeps its transparency and colour profile.
+    """
+    from moebius_edge.cli.pictures import check_output, save_picture  # noqa: PLC0415
+    from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
+
+    given: dict[str, Any] = {
+        "steps": steps,
+        "guidance": guidance,
+        "strength": strength,
+        "seed": seed,
+        "noise_offset": noise_offset,
+        "mode": mode,
+        "polarity": polarity,
+        "dilate": dilate,
+        "margin": margin,
+        "feather": feather,
+        "compensate": compensate,
+        "paste": paste,
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    check_output(output, photo, mask, force)
+    inpainter = Inpainter.load(bundle, runtime, threads)
+    with show.progress("inpainting") as tick:
+        picture = inpainter(photo, mask, progress=tick, **options)
+    save_picture(picture, output)
+    show.out().print(f"wrote {output} ({picture.width}x{picture.height})", markup=False)
+
+
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the bundle and the picture.")
+    ] = Path("moebius-demo"),
+) -> None:
+    """Export the small built-in model, check it, remove a bird from a photo: one picture, about a minute."""
+    from moebius_edge.demo import run  # noqa: PLC0415
+
+    with show.stages("demo") as say:
+        done = run(output, progress=say)
+    console = show.out()
+    for line in done.lines:
+        console.print(line, markup=False)
+    if not done.report.ok:
+        raise typer.Exit(show.FAILED)

@@ -1,0 +1,48 @@
+"""`models` and `pull`."""
+
+from typing import Annotated
+
+import typer
+
+from moebius_edge.cli import show
+
+
+def models() -> None:
+    """List the checkpoints that `export` and `pull` know by name."""
+    from rich.table import Table  # noqa: PLC0415
+
+    from moebius_edge.checkpoints import MODELS  # noqa: PLC0415
+
+    table = Table("name", "what it is", "download", "licence", box=None, pad_edge=False)
+    table.add_column("where", overflow="fold")
+    for entry in MODELS.values():
+        download = f"{entry.megabytes:,} MB" if entry.megabytes else "none"
+        where = f"{entry.where}/{entry.folder}" if entry.folder else entry.where
+        table.add_row(entry.name, entry.purpose, download, entry.license, where)
+    console = show.out()
+    console.print(table)
+    console.print(
+        "\nA name, or the path of a local checkpoint, goes into: moebius-edge export NAME --output DIR",
+        markup=False,
+    )
+
+
+def pull(
+    name: Annotated[str, typer.Argument(help="A downloadable name that `moebius-edge models` lists.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of the hub's repository; default: main.")
+    ] = None,
+) -> None:
+    """Download a published checkpoint and check all of it.
+
+    It goes into the hub's cache (HF_HOME); what is there already is not downloaded again, and what was
+    interrupted goes on where it stopped. `export` downloads by itself; this is for doing it ahead of time.
+    """
+    from moebius_edge.checkpoints import pull as pull_checkpoint  # noqa: PLC0415
+
+    files = pull_checkpoint(name, revision)
+    console = show.out()
+    console.print(f"{name} is complete:", markup=False)
+    for path in files:
+        console.print(f"  {show.size(path.stat().st_size):>9}  {path}", markup=False)
+    console.print(f"next: moebius-edge export {name} --output {name}.moebius", markup=False)

@@ -1,0 +1,134 @@
+"""What the commands share: where text goes, progress bars, JSON, errors as sentences."""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Tick = Callable[[int, int], None]  # (done, total)
+
+WIDE = 200  # columns of output that is no terminal
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes; 130 is 128 + SIGINT, as shells have it
+
+# What may be missing, and the extra that brings it.
+EXTRAS = {
+    "torch": "export",
+    "diffusers": "export",
+    "huggingface_hub": "export",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxsim": "export",
+    "matplotlib": "plot",
+}
+
+
+def out() -> "Console":
+    """Standard output, for results."""
+    from rich.console import Console  # noqa: PLC0415
+
+    # Piped into a file or a program, tables are not cut to the 80 columns that are assumed there.
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+
+
+def err() -> "Console":
+    """Standard error, for progress and errors."""
+    from rich.console import Console  # noqa: PLC0415
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _quiet() -> dict[str, Any]:
+    """Bars vanish when they are done, and are not drawn into files."""
+    console = err()
+    return {"console": console, "transient": True, "disable": not console.is_terminal}
+
+
+@contextlib.contextmanager
+def progress(label: str) -> Iterator[Tick]:
+    """A progress bar on standard error while the block runs; call what it yields with (done, total)."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, **_quiet()) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
+def stages(label: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Like `progress`, for work that says what it is doing: (what, done, total)."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, **_quiet()) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda what, done, total: bar.update(
+            task, description=f"{label}: {what} ({min(done + 1, total)} of {total})"
+        )
+
+
+@contextlib.contextmanager
+def only_json(wanted: bool) -> Iterator[None]:
+    """While the block runs, nothing reaches standard output, not even a library's chatter."""
+    if not wanted:
+        yield
+        return
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One JSON object on standard output; never NaN or Infinity, which are not JSON."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def decibels(value: float | None) -> str:
+    """dB for people: 200 stands for identical."""
+    if value is None:
+        return "-"
+    return "identical" if value >= 200 else f"{value:.1f} dB"
+
+
+def size(count: float) -> str:
+    """Bytes for people, in powers of 1000 like disks and phones."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"
+
+
+def explain(error: BaseException) -> int | None:
+    """Say on standard error what went wrong and return the exit code; None for an error in this program."""
+    if isinstance(error, BrokenPipeError):  # the reader of our output went away, like `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, KeyboardInterrupt):
+        print("stopped; nothing was left half-written", file=sys.stderr)
+        return INTERRUPTED
+    sentence = _sentence(error)
+    if sentence is None:
+        return None
+    print(f"error: {sentence}", file=sys.stderr)
+    return MISUSED
+
+
+def _sentence(error: BaseException) -> str | None:
+    from moebius_edge.errors import MoebiusError  # noqa: PLC0415
+
+    if isinstance(error, MoebiusError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory; close other programs, or use a smaller model"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        install = f'pip install "moebius-edge[{extra}]"'
+        return f"this needs {error.name}, which is not installed; {install}" if extra else None
+    return None

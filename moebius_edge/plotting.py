@@ -1,0 +1,66 @@
+"""The picture of a profile: every run as a dot, its median as a line. Needs matplotlib (extra `plot`)."""
+
+import io
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from moebius_edge.atomic import write_atomically
+from moebius_edge.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.profiling import Profile
+
+COLOURS = ("#1f6f8b", "#d1603d")  # A, B: tell apart in grey and with the common colour blindnesses
+
+
+def check_plot(path: Path) -> None:
+    """Raise, before anything is measured, when `path` cannot be drawn."""
+    if find_spec("matplotlib") is None:
+        raise RuntimeUnavailable(
+            '--plot needs matplotlib, not installed here; pip install "moebius-edge[plot]"'
+        )
+    if path.suffix.lower() != ".png":
+        raise InvalidInput(f"the plot {path} is no PNG; name it {path.stem or 'profile'}.png")
+    if path.is_dir() or not path.parent.is_dir():
+        raise InvalidInput(
+            f"the plot {path} cannot be written: its folder must exist, and it must not be one"
+        )
+
+
+def draw(profile: Profile, path: Path) -> None:
+    """Draw one panel for each graph, and one for the whole edit if it was measured."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    panels: dict[str, Any] = dict(profile.graphs)
+    if profile.edit is not None:
+        panels[f"whole edit, {profile.edit.denoiser_runs} steps run"] = profile.edit
+    figure = Figure(figsize=(2.6 * len(panels) + 0.6, 3.6), layout="constrained")
+    names = [profile.bundle.name] + ([profile.against.name] if profile.against is not None else [])
+    for axis, (title, timing) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        series = [timing] + ([timing.against] if timing.against is not None else [])
+        _panel(axis, [side.times_ms for side in series], [side.p50_ms for side in series])
+        ratio = "" if timing.ratio is None else f"\nB / A = {timing.ratio:.2f}"
+        axis.set_title(title + ratio, fontsize=10)
+    legend = "     ".join(f"{letter}: {name}" for letter, name in zip("AB", names, strict=False))
+    machine = profile.machine
+    where = f"{machine['processor']}, threads: {profile.threads}"
+    figure.suptitle(f"{legend}\n{where}; milliseconds, every run, line = median", fontsize=9)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    write_atomically(path, buffer.getvalue())
+
+
+def _panel(axis: Any, times: list[tuple[float, ...]], medians: list[float]) -> None:
+    for place, (values, median) in enumerate(zip(times, medians, strict=True)):
+        count = len(values)
+        spread = [place + 0.3 * (i / max(count - 1, 1) - 0.5) for i in range(count)]
+        axis.scatter(spread, values, s=14, color=COLOURS[place], alpha=0.6, linewidths=0)
+        axis.hlines(median, place - 0.3, place + 0.3, color=COLOURS[place], linewidth=2)
+        axis.annotate(
+            f"{median:,.1f}", (place, median), (0, 5), textcoords="offset points", ha="center", fontsize=8
+        )
+    axis.set_xticks(range(len(times)), list("AB")[: len(times)])
+    axis.set_xlim(-0.6, len(times) - 0.4)
+    axis.set_ylim(0, 1.15 * max(max(values) for values in times))
+    axis.spines[["top", "right"]].set_visible(False)
