@@ -11,9 +11,15 @@ Sampling, Masking, Pasting, Running = "The model", "The mask", "Back into the ph
 
 
 def inpaint(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command line)
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder made by `moebius-edge export`.")],
-    photo: Annotated[Path, typer.Argument(help="JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF; any size.")],
-    mask: Annotated[Path, typer.Argument(help="An image of the photo's size: white = fill, black = keep.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A bundle folder made by `moebius-edge export`.")
+    ],
+    photo: Annotated[
+        Path, typer.Argument(metavar="PHOTO", help="JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF; any size.")
+    ],
+    mask: Annotated[
+        Path, typer.Argument(metavar="MASK", help="An image of the photo's size: white = fill, black = keep.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Picture to write; its suffix chooses the format.")
     ],
@@ -21,57 +27,79 @@ def inpaint(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
         bool, typer.Option("--force", "-f", help="Allow the output to replace the photo or the mask.")
     ] = False,
     steps: Annotated[
-        int | None, typer.Option(rich_help_panel=Sampling, help="DDIM steps, 1 to 1000; bundles say 20.")
+        int | None,
+        typer.Option(
+            rich_help_panel=Sampling, help="DDIM steps, 1 to 1000; default: the bundle's, usually 20."
+        ),
     ] = None,
     guidance: Annotated[
         float | None,
-        typer.Option(rich_help_panel=Sampling, help="Guidance scale; 1 is none, the authors use 2.0 to 4.5."),
+        typer.Option(
+            rich_help_panel=Sampling,
+            help="Scale; 1 is none, the authors use 2.0 to 4.5; default: the bundle's.",
+        ),
     ] = None,
     strength: Annotated[
         float | None,
         typer.Option(
-            rich_help_panel=Sampling, help="How much of what was there is forgotten, up to 1 = all."
+            rich_help_panel=Sampling,
+            help="How much of the old is forgotten, up to 1 = all; default: the bundle's.",
         ),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(rich_help_panel=Sampling, help="0 to 2^64 - 1; another seed, another fill.")
+        int | None,
+        typer.Option(rich_help_panel=Sampling, help="0 to 2^64 - 1; another seed, another fill; default: 0."),
     ] = None,
     noise_offset: Annotated[
         float | None,
-        typer.Option(rich_help_panel=Sampling, help="Spread of the starting noise's offset per channel."),
+        typer.Option(
+            rich_help_panel=Sampling,
+            help="Spread of the starting noise's offset per channel; default: the bundle's.",
+        ),
     ] = None,
     mode: Annotated[
         str | None,
         typer.Option(
-            rich_help_panel=Sampling, help="`portable`, or `published`: the authors' loop, noise and paste."
+            rich_help_panel=Sampling,
+            help="`portable`, or `published`: as the authors do it; default: portable.",
         ),
     ] = None,
     polarity: Annotated[
-        str | None, typer.Option(rich_help_panel=Masking, help="Pixels to be filled: `white` or `black`.")
+        str | None,
+        typer.Option(
+            rich_help_panel=Masking, help="Pixels to be filled: `white` or `black`; default: white."
+        ),
     ] = None,
     dilate: Annotated[
         int | None,
         typer.Option(
             rich_help_panel=Masking,
-            help="Grow the mask by so many pixels; try 8 if a rim of the object stays.",
+            help="Grow the mask by so many pixels; try 8 if a rim stays; default: 0.",
         ),
     ] = None,
     margin: Annotated[
         float | None,
-        typer.Option(rich_help_panel=Masking, help="Context around the hole, in units of its size."),
+        typer.Option(
+            rich_help_panel=Masking, help="Context around the hole, in units of its size; default: 0.25."
+        ),
     ] = None,
     feather: Annotated[
         int | None,
-        typer.Option(rich_help_panel=Pasting, help="Pixels around the mask over which the fill fades out."),
+        typer.Option(
+            rich_help_panel=Pasting, help="Pixels around the mask over which the fill fades out; default: 8."
+        ),
     ] = None,
     compensate: Annotated[
         bool | None,
-        typer.Option(rich_help_panel=Pasting, help="Shift the fill's colours to fit its surroundings."),
+        typer.Option(
+            rich_help_panel=Pasting, help="Shift the fill's colours to fit its surroundings; default: no."
+        ),
     ] = None,
     paste: Annotated[
         bool | None,
         typer.Option(
-            rich_help_panel=Pasting, help="Published mode: blend into the photo, or the model's picture."
+            rich_help_panel=Pasting,
+            help="Published mode: blend into the photo, or all of the fill; default: yes.",
         ),
     ] = None,
     runtime: Annotated[

@@ -28,7 +28,9 @@ def models() -> None:
 
 
 def pull(
-    name: Annotated[str, typer.Argument(help="A downloadable name that `moebius-edge models` lists.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A downloadable name that `moebius-edge models` lists.")
+    ],
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of the hub's repository; default: main.")
     ] = None,

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command line)
-    bundle: Annotated[Path, typer.Argument(help="A bundle folder, called A in the output.")],
+    bundle: Annotated[
+        Path, typer.Argument(metavar="BUNDLE", help="A bundle folder, called A in the output.")
+    ],
     against: Annotated[
         Path | None, typer.Option(help="Another bundle, B, timed in turns with the first one.")
     ] = None,

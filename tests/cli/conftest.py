@@ -1,0 +1,119 @@
+"""One small model, exported once, and the command line as a function."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from moebius_edge import cli
+from moebius_edge.bundle import Bundle, seal
+from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.export.build import export_bundle
+from moebius_edge.fill import fill_by_rule
+from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from moebius_edge.model.unet import Moebius
+from moebius_edge.model.vae import build_vae
+
+# Large enough for pixels that are farther from the mask than the feather: 64 x 64.
+SMALL = MoebiusConfig((32, 64, 128), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
+SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        """Standard output, which must be JSON and nothing else."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def moebius(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
+    """`moebius("verify", path)` runs the command line in this process."""
+
+    def run(*arguments: object) -> Answer:
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["moebius-edge", *(str(argument) for argument in arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        code = stop.value.code
+        assert code is None or isinstance(code, int)
+        return Answer(code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A local checkpoint folder, weights by the filling rule."""
+    folder = tmp_path_factory.mktemp("cli") / "small"
+    folder.mkdir()
+    for name, part in {"unet": Moebius(SMALL), "vae": build_vae(SMALL_VAE)}.items():
+        fill_by_rule(part)
+        save_file(part.state_dict(), folder / f"{name}.safetensors")
+    config = {"unet": asdict(SMALL), "vae": asdict(SMALL_VAE), "license": "CC0-1.0"}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(checkpoint: Path) -> Path:
+    """The bundle of that checkpoint, for ONNX Runtime. Never changed by a test."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a model only waits for more
+    try:
+        loaded = load_checkpoint(str(checkpoint))
+        return export_bundle(loaded, checkpoint.parent / "small.moebius").folder
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def spoiled(exported: Path, tmp_path: Path) -> Callable[..., Path]:
+    """`spoiled(graph, change)`: a copy of the bundle, its ONNX graph changed, its hashes redone."""
+
+    def make(graph: str, change: Callable[[onnx.ModelProto], None]) -> Path:
+        folder = tmp_path / "spoiled.moebius"
+        shutil.copytree(exported, folder)
+        path = folder / f"{graph}.onnx"
+        model = onnx.load(path)
+        change(model)
+        for file in folder.glob(f"{graph}.onnx*"):
+            file.unlink()
+        onnx.save_model(model, path)
+        seal(folder, replace(Bundle.open(exported).manifest, files={}))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A photo of 80 x 72 pixels."""
+    rows, columns = np.mgrid[0:72, 0:80]
+    pixels = np.stack([rows * 3, columns * 3, rows + columns], axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def mask(tmp_path: Path) -> Path:
+    """Its mask."""
+    pixels = np.zeros((72, 80), np.uint8)
+    pixels[30:40, 34:46] = 255
+    Image.fromarray(pixels).save(tmp_path / "mask.png")
+    return tmp_path / "mask.png"

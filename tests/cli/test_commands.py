@@ -1,0 +1,105 @@
+"""The command line as a whole: help, names, errors, exit codes, what it imports."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moebius_edge import __version__
+from moebius_edge.checkpoints import MODELS
+from moebius_edge.cli import PANELS, show
+
+COMMANDS = ["demo", "models", "pull", "export", "inpaint", "verify", "profile", "inspect"]
+
+
+def test_no_arguments_is_help_and_help_lists_every_command(moebius: Any) -> None:
+    bare, asked = moebius(), moebius("--help")
+    assert bare.code == asked.code == 0 and bare.out == asked.out
+    assert [name for commands in PANELS.values() for name in commands] == COMMANDS
+    assert all(f"│ {command} " in bare.out for command in COMMANDS)
+    assert "Exit codes: 0 fine" in " ".join(bare.out.split())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself(moebius: Any, command: str) -> None:
+    answer = moebius(command, "--help")
+    assert answer.code == 0 and f"moebius-edge {command}" in answer.out
+
+
+def test_help_imports_no_engine() -> None:
+    code = (
+        "import sys\nfrom moebius_edge import cli\n"
+        "try:\n    cli.app(['inpaint', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in ('torch', 'onnxruntime', 'diffusers', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_version(moebius: Any) -> None:
+    assert moebius("--version").out == f"moebius-edge {__version__}\n"
+
+
+def test_typo_suggests_the_command(moebius: Any) -> None:
+    answer = moebius("exprot")
+    assert answer.code == 2 and "Did you mean 'export'" in answer.err and answer.out == ""
+
+
+@pytest.mark.parametrize("arguments", [("inpaint",), ("verify",), ("pull",), ("verify", "x", "--jsno")])
+def test_wrong_use_is_2(moebius: Any, arguments: tuple[str, ...]) -> None:
+    answer = moebius(*arguments)
+    assert answer.code == 2 and answer.out == "" and "Usage: moebius-edge" in answer.err
+
+
+def test_models_lists_every_checkpoint_uncut(moebius: Any) -> None:
+    out = moebius("models").out
+    for entry in MODELS.values():
+        assert entry.name in out and entry.purpose in out and entry.folder in out
+
+
+def test_export_writes_a_bundle_once(moebius: Any, checkpoint: Path, exported: Path, tmp_path: Path) -> None:
+    target = tmp_path / "again.moebius"
+    answer = moebius("export", checkpoint, "--output", target)
+    assert answer.code == 0 and f"next: moebius-edge verify {target}" in answer.out
+    names = sorted(path.name for path in exported.iterdir())
+    assert sorted(path.name for path in target.iterdir()) == names
+    for name in names:
+        assert (target / name).read_bytes() == (exported / name).read_bytes(), name
+    answer = moebius("export", checkpoint, "--output", target)
+    assert answer.code == 2 and "add --overwrite" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nono"], "did you mean nano"),
+        (["nano", "--target", "toaster"], "there is no target 'toaster'"),
+        (["nano", "--precision", "int3"], "no precision 'int3'"),
+        (["nano", "--graph", "fast"], "expected deploy or direct"),
+    ],
+)
+def test_bad_exports_write_nothing(moebius: Any, tmp_path: Path, arguments: list[str], words: str) -> None:
+    answer = moebius("export", *arguments, "--output", tmp_path / "x.moebius")
+    assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_pull_of_what_is_not_downloaded(moebius: Any) -> None:
+    answer = moebius("pull", "nano")
+    assert answer.code == 2 and "there is nothing to download" in answer.err
+
+
+def test_faults_of_the_machine_are_sentences_and_bugs_are_not_hidden(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert show.explain(MemoryError()) == 2
+    assert show.explain(PermissionError(13, "Permission denied", "x.png")) == 2
+    assert show.explain(ModuleNotFoundError("no", name="torch._C")) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("error: not enough memory")
+    assert lines[1] == "error: x.png: Permission denied"
+    assert 'pip install "moebius-edge[export]"' in lines[2]
+    assert show.explain(ValueError("a bug")) is None
+    assert show.explain(ModuleNotFoundError("no", name="moebius_edge.typo")) is None

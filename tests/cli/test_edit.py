@@ -1,0 +1,215 @@
+"""`inpaint` and `demo`: the pictures they write, and what they refuse to write."""
+
+import errno
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from moebius_edge import demo
+from moebius_edge.cli import edit
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.options import OPTION_NAMES, InpaintOptions
+
+FAST = ("--steps", 2, "--threads", 1)
+
+
+def pixels(path: Path) -> np.ndarray[Any, Any]:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_fills_the_hole_and_leaves_the_rest(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    result = tmp_path / "result.png"
+    answer = moebius("inpaint", exported, photo, mask, "-o", result, *FAST)
+    assert answer.code == 0 and answer.out == f"wrote {result} (80x72)\n"
+    before, after, hole = pixels(photo), pixels(result), pixels(mask)[..., 0] > 127
+    assert (before[hole] != after[hole]).any()
+    rows, columns = np.nonzero((before != after).any(axis=-1))
+    assert rows.min() >= 22 and rows.max() < 48 and columns.min() >= 26 and columns.max() < 54
+    assert np.array_equal(after, np.asarray(Inpainter.load(exported)(photo, mask, steps=2)))
+
+
+def test_every_option_reaches_the_loop(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def note(self: Inpainter, source: Path, hole: Path, **options: Any) -> Image.Image:
+        options.pop("progress")
+        seen.update(options)
+        return Image.open(source)
+
+    monkeypatch.setattr(Inpainter, "__call__", note)
+    given = {
+        "steps": 7, "guidance": 3.5, "strength": 0.5, "seed": 2**64 - 1, "noise_offset": 0.0,
+        "mode": "published",        "polarity": "black", "dilate": 3, "margin": 0.5, "feather": 0,
+    }  # fmt: skip
+    words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
+    answer = moebius(
+        "inpaint", exported, photo, mask, "-o", tmp_path / "x.png", *words, "--compensate", "--no-paste"
+    )
+    assert answer.code == 0, answer.err
+    assert seen == {**given, "compensate": True, "paste": False}
+    assert set(seen) == set(OPTION_NAMES)
+    seen.clear()
+    assert moebius("inpaint", exported, photo, mask, "-o", tmp_path / "x.png").code == 0
+    assert seen == {}  # nothing given: the bundle's defaults
+
+
+def test_help_states_the_defaults() -> None:
+    parameters = inspect.signature(edit.inpaint).parameters
+    words = {True: "yes", False: "no"}
+    for name in set(OPTION_NAMES) - {"steps", "guidance", "strength", "noise_offset"}:
+        default = getattr(InpaintOptions(), name)
+        text = parameters[name].annotation.__metadata__[0].help
+        assert text.endswith(f"default: {words.get(default, default) if type(default) is bool else default}.")
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff", "bmp"])
+def test_format_follows_the_suffix(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path, suffix: str
+) -> None:
+    result = tmp_path / f"result.{suffix}"
+    assert moebius("inpaint", exported, photo, mask, "-o", result, *FAST).code == 0
+    corner = (slice(0, 16), slice(0, 16))
+    difference = np.abs(pixels(result)[corner].astype(int) - pixels(photo)[corner]).max()
+    assert difference == 0 or (suffix == "jpg" and difference < 8)
+
+
+def test_rotated_photo_comes_out_upright_with_its_profile(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right by 90 degrees to see it upright
+    lying = tmp_path / "phone.jpg"
+    Image.open(photo).rotate(90, expand=True).save(lying, exif=exif, icc_profile=profile, quality=95)
+    result = tmp_path / "result.png"
+    assert moebius("inpaint", exported, lying, mask, "-o", result, *FAST).code == 0
+    with Image.open(result) as image:
+        assert image.size == (80, 72) and image.info["icc_profile"] == profile
+        assert image.getexif().get(0x0112, 1) == 1
+    assert np.abs(pixels(result)[:16].astype(int) - pixels(photo)[:16]).max() < 16
+
+
+def test_inputs_are_replaced_only_when_forced(moebius: Any, exported: Path, photo: Path, mask: Path) -> None:
+    before = photo.read_bytes()
+    for target in (photo, mask):
+        answer = moebius("inpaint", exported, photo, mask, "-o", target, *FAST)
+        assert answer.code == 2 and f"would replace {target}" in answer.err and "--force" in answer.err
+    assert photo.read_bytes() == before
+    assert moebius("inpaint", exported, photo, mask, "-o", photo, "-f", *FAST).code == 0
+    assert photo.read_bytes() != before
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["mask.png", "photo.png"]
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("result", "no suffix of a picture format"),
+        ("result.heic", "no suffix of a picture format"),
+        ("nowhere/result.png", "does not exist; create it first"),
+        ("folder.png", "is a folder"),
+    ],
+)
+def test_bad_output_is_refused_before_the_work(
+    moebius: Any, photo: Path, mask: Path, tmp_path: Path, output: str, words: str
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    answer = moebius("inpaint", tmp_path / "no.moebius", photo, mask, "-o", tmp_path / output)
+    assert answer.code == 2 and words in answer.err
+
+
+def test_transparency_is_kept_or_refused(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    with Image.open(photo) as image:
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save(tmp_path / "alpha.png")
+        alpha = np.asarray(image)[..., 3]
+    answer = moebius("inpaint", exported, tmp_path / "alpha.png", mask, "-o", tmp_path / "r.jpg", *FAST)
+    assert answer.code == 2 and "JPEG cannot keep the photo's transparency" in answer.err
+    assert not (tmp_path / "r.jpg").exists()
+    assert (
+        moebius("inpaint", exported, tmp_path / "alpha.png", mask, "-o", tmp_path / "r.png", *FAST).code == 0
+    )
+    with Image.open(tmp_path / "r.png") as image:
+        assert np.array_equal(np.asarray(image)[..., 3], alpha)
+
+
+def test_bad_photos_and_masks_are_one_sentence(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    heic = tmp_path / "phone.heic"
+    heic.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(photo.read_bytes()[:-60])
+    wrong = tmp_path / "wrong.png"
+    Image.new("L", (72, 80), 255).save(wrong)
+    black = tmp_path / "black.png"
+    Image.new("L", (80, 72), 0).save(black)
+    cases = {
+        (heic, mask): "HEIC",
+        (cut, mask): "damaged or cut off",
+        (tmp_path / "no.png", mask): "does not exist",
+        (photo, wrong): "they must be equal",
+        (photo, black): "the mask is empty",
+    }
+    for (source, hole), words in cases.items():
+        answer = moebius("inpaint", exported, source, hole, "-o", tmp_path / "result.png")
+        assert answer.code == 2 and words in answer.err and answer.err.count("\n") == 1, words
+        assert not (tmp_path / "result.png").exists()
+    answer = moebius("inpaint", exported, photo, mask, "-o", tmp_path / "result.png", "--steps", 0)
+    assert answer.code == 2 and "steps is 0" in answer.err
+
+
+def test_full_disk_leaves_the_old_picture(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = tmp_path / "result.png"
+    result.write_bytes(b"old")
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "replace", full)
+    answer = moebius("inpaint", exported, photo, mask, "-o", result, *FAST)
+    assert answer.code == 2 and answer.err == f"error: {result}: No space left on device\n"
+    assert result.read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mask.png", "photo.png", "result.png"]
+
+
+def test_ctrl_c_ends_with_130_and_nothing_written(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Inpainter, "__call__", interrupt)
+    answer = moebius("inpaint", exported, photo, mask, "-o", tmp_path / "result.png")
+    assert (answer.code, answer.out) == (130, "")
+    assert answer.err == "stopped; nothing was left half-written\n"
+    assert not (tmp_path / "result.png").exists()
+
+
+def test_demo_makes_a_bundle_a_picture_and_the_next_command(checkpoint: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    made = demo.run(
+        tmp_path / "demo", checkpoint=str(checkpoint), progress=lambda what, *_: said.append(what)
+    )
+    assert made.report.ok and made.seconds > 0
+    assert made.peak_mb is not None and 40 < made.peak_mb < 1000
+    assert said[0] == "loading the model" and said[-1] == "done"
+    assert sorted(path.name for path in (tmp_path / "demo").iterdir()) == ["demo.png", "small.moebius"]
+    with Image.open(made.picture) as sheet:
+        assert sheet.width == 3 * 620 + 4 * 24 and sheet.height > 400
+        left, middle, right = (np.asarray(sheet)[60:400, 24 + 644 * i : 644 * (i + 1)] for i in range(3))
+    assert (left != middle).any() and (left != right).any()
+    assert (left[-100:] == right[-100:]).all()  # the rock far below the bird is untouched
+    assert any("moebius-edge inpaint" in line for line in made.lines)
