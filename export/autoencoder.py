@@ -42,7 +42,7 @@ class DeployDecoder(nn.Module):
         self.decoder = copy.deepcopy(vae.decoder)
         for block in self.decoder.up_blocks:
             for i, upsampler in enumerate(block.upsamplers or ()):
-                block.upsamplers[i] = _Upsample2D(upsampler.conv, forms.upsample)
+                block.upsamplers[i] = _Upsample2D(upsampler.conv, forms.decoder_upsample)
         half = torch.full((self.decoder.conv_out.out_channels,), 0.5, dtype=torch.float64)
         self.decoder.conv_out = affine_after(self.decoder.conv_out, half, half)
 

@@ -60,7 +60,7 @@ def test_the_reference_is_left_as_it_was(model: Moebius) -> None:
 def test_the_decoder_equals_the_reference(checkpoint: Checkpoint, form: str) -> None:
     latents = 0.3 * random(1, 4, 4, 4)
     with torch.no_grad():
-        deployed = DeployDecoder(checkpoint.vae, Forms(upsample=form))  # type: ignore[arg-type]
+        deployed = DeployDecoder(checkpoint.vae, Forms(decoder_upsample=form))  # type: ignore[arg-type]
     expected = run(Decoder(checkpoint.vae), latents)
     assert 0.05 < float(expected.std())
     assert relative_error(run(deployed, latents), expected) < WANTED

@@ -1,0 +1,58 @@
+"""The full-size model, 226 M parameters: size, memory and parity of its bundle. Budget: 6 minutes, 8 GB."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.export.build import export_bundle
+from moebius_edge.export.onnx_graph import operators
+from moebius_edge.fresh import measure_fresh
+from moebius_edge.manifest import GRAPH_NAMES
+from moebius_edge.parity import verify
+from moebius_edge.runtimes import open_runtime
+
+pytestmark = pytest.mark.full_size
+
+DENOISER_MB = 960  # in 10^6 bytes, as everywhere
+EDIT_PEAK_MB = 2600
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return export_bundle(load_checkpoint("synthetic"), tmp_path_factory.mktemp("full") / "synthetic.moebius")
+
+
+def test_it_equals_the_reference(bundle: Bundle) -> None:
+    report = verify(bundle, open_runtime(bundle))
+    assert report.ok, report
+
+
+def test_the_denoiser_is_small(bundle: Bundle) -> None:
+    files = bundle.manifest.files
+    size = sum(entry.size for name, entry in files.items() if name.startswith("denoiser"))
+    assert size <= DENOISER_MB * 10**6
+
+
+def test_the_denoiser_has_only_what_it_needs(bundle: Bundle) -> None:
+    graph = onnx.load(bundle.file("denoiser.onnx"), load_external_data=False)
+    assert "Einsum" not in operators(graph)
+    ranks = {tensor.name: len(tensor.dims) for tensor in graph.graph.initializer}
+    assert {ranks[node.input[1]] for node in graph.graph.node if node.op_type == "Conv"} == {4}
+    conditioning = {3072, 768}  # widths of the embedding before and after its projection
+    assert not [t.name for t in graph.graph.initializer if conditioning & set(t.dims)]
+
+
+def test_an_edit_stays_within_its_memory(bundle: Bundle) -> None:
+    peak = measure_fresh(bundle, GRAPH_NAMES).peak_mb
+    if peak is None:
+        pytest.skip("this system does not tell a process's peak memory")
+    assert peak < EDIT_PEAK_MB
+
+
+def test_no_file_names_the_machine(bundle: Bundle) -> None:
+    here = str(Path.home()).encode()
+    for name in ("manifest.json", "encoder.onnx", "denoiser.onnx", "decoder.onnx"):
+        assert here not in (bundle.folder / name).read_bytes()
