@@ -47,6 +47,8 @@ class ProfileOptions:
             raise InvalidInput(
                 f"runs is {self.runs} and edits {self.edits}; expected 1 (edits: 0) to {MAX_RUNS}"
             )
+        if self.steps is not None and self.steps < 1:
+            raise InvalidInput(f"steps is {self.steps}; expected 1 or more, or none for the bundle's default")
         if self.threads is not None and self.threads < 1:
             raise InvalidInput(f"threads is {self.threads}; expected 1 or more, or none for all cores")
 
