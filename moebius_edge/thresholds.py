@@ -7,7 +7,7 @@ from moebius_edge.errors import BundleError
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Bars in dB (docs/bundle.md says of what); a bundle that is below one of them fails."""
+    """Bars in dB (`moebius_edge.parity` says of what); a bundle that is below one of them fails."""
 
     encoder_db: float  # mean and std, reference inputs
     denoiser_db: float  # guided noise of every step, reference inputs
