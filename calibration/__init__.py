@@ -1,1 +1,1 @@
-"""What each precision costs and how it is chosen: calibration data, ranges, quantizers (see CHANGELOG for what is there yet)."""
+"""What each precision costs and how it is chosen: calibration data, ranges, quantizers. Empty in 0.1."""

@@ -78,8 +78,8 @@ def _output_half(conv: nn.Conv2d, index: int) -> nn.Conv2d:
     part = nn.Conv2d(
         conv.in_channels if conv.groups == 1 else half,
         half,
-        conv.kernel_size,  # type: ignore[arg-type]
-        padding=conv.padding,  # type: ignore[arg-type]
+        conv.kernel_size,
+        padding=conv.padding,
         groups=1 if conv.groups == 1 else half,
     )
     rows = slice(index * half, (index + 1) * half)

@@ -18,9 +18,9 @@ def _with_weights(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     folded = nn.Conv2d(
         conv.in_channels,
         conv.out_channels,
-        conv.kernel_size,  # type: ignore[arg-type]
-        stride=conv.stride,  # type: ignore[arg-type]
-        padding=conv.padding,  # type: ignore[arg-type]
+        conv.kernel_size,
+        stride=conv.stride,
+        padding=conv.padding,
         groups=conv.groups,
         device="meta",
     )

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from moebius_edge.runtimes.external_data import external_locations
 
 from moebius_edge.bundle import REPAIR, Bundle
 from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.manifest import GraphSpec, TensorSpec
+from moebius_edge.runtimes.external_data import external_locations
 from moebius_edge.tensors import Array
 
 ORT_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)"}

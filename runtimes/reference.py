@@ -1,11 +1,11 @@
 """The FP32 PyTorch reference of a bundle: the same weights, found by the manifest's model name."""
 
 import torch
-from moebius_edge.runtimes.torch import TorchRuntime
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.checkpoints import MODELS, fingerprint, load_checkpoint
 from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.runtimes.torch import TorchRuntime
 
 
 def open_reference(bundle: Bundle, threads: int | None = None) -> TorchRuntime:

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from moebius_edge.runtimes.external_data import external_locations
-from moebius_edge.runtimes.onnxruntime import OnnxRuntime
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.errors import BundleError, RuntimeUnavailable
 from moebius_edge.manifest import Manifest
+from moebius_edge.runtimes.external_data import external_locations
+from moebius_edge.runtimes.onnxruntime import OnnxRuntime
 
 VALUES = np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4)
 INPUTS = {

@@ -123,6 +123,8 @@ def test_macs_are_counted_by_hand() -> None:
             y: torch.Tensor = self.linear(self.conv(x).flatten(2).transpose(1, 2))
             return torch.einsum("bnc,bmc->bnm", y, y)
 
-    graph = to_onnx(ComponentSpec("net", Net().eval(), {"x": torch.zeros(1, 4, 6, 6)}, ("y",)), simplify=False)
+    graph = to_onnx(
+        ComponentSpec("net", Net().eval(), {"x": torch.zeros(1, 4, 6, 6)}, ("y",)), simplify=False
+    )
     conv, linear, einsum = 8 * 36 * 2 * 9, 36 * 8 * 5, 36 * 36 * 5
     assert count_macs(graph) == conv + linear + einsum

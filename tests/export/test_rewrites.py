@@ -65,7 +65,9 @@ def test_upsamplers_equal_nearest_and_convolution(form: str, height: int, width:
 
 def test_the_difference_form_has_as_many_weights_as_the_convolution() -> None:
     conv = nn.Conv2d(8, 8, 3, padding=1)
-    sizes = {form: sum(t.numel() for t in deploy_upsample(conv, form).state_dict().values()) for form in UPSAMPLERS}
+    sizes = {
+        form: sum(t.numel() for t in deploy_upsample(conv, form).state_dict().values()) for form in UPSAMPLERS
+    }
     assert sizes["difference"] == sizes["nearest"]
     assert sizes["phase"] == 8 * 8 * 16 + 8
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from moebius_edge.runtimes import RUNTIMES, open_runtime
-from moebius_edge.runtimes.onnxruntime import OnnxRuntime, OrtOptions
 
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.manifest import Manifest
+from moebius_edge.runtimes import RUNTIMES, open_runtime
+from moebius_edge.runtimes.onnxruntime import OnnxRuntime, OrtOptions
 from moebius_edge.tensors import Array
 
 MakeBundle = Callable[..., Bundle]
