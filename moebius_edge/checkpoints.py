@@ -151,7 +151,7 @@ def _require_torch() -> None:
 
 
 def _unknown(name: str) -> str:
-    close = difflib.get_close_matches(name, MODELS, n=1)
+    close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]}? " if close else ""
     return f"{name!r} is no checkpoint; {hint}Known: {', '.join(MODELS)}, or the path of a file or folder"
 
