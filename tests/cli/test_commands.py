@@ -74,7 +74,7 @@ def test_export_writes_a_bundle_once(moebius: Any, checkpoint: Path, exported: P
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nono"], "did you mean nano"),
+        (["nanoo"], "did you mean nano"),
         (["nano", "--target", "toaster"], "there is no target 'toaster'"),
         (["nano", "--precision", "int3"], "no precision 'int3'"),
         (["nano", "--graph", "fast"], "expected deploy or direct"),
