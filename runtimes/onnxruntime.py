@@ -144,6 +144,8 @@ def session_options(options: OrtOptions, threads: int | None) -> Any:
     made.inter_op_num_threads = 1
     made.graph_optimization_level = OPTIMIZATION[options.optimization]
     made.enable_cpu_mem_arena = options.arena
+    # A pattern is one more block as large as all activations, from the second run on: 670 MB at full size.
+    made.enable_mem_pattern = False
     made.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
     return made
 
