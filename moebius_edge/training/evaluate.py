@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from skimage.metrics import structural_similarity
 from skimage.restoration import inpaint_biharmonic
 
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
-from moebius_edge.errors import MoebiusError
+from moebius_edge.errors import InvalidInput, MoebiusError
 from moebius_edge.scheduler import DDIM
 from moebius_edge.training.latents import encode, latent_mask
 from moebius_edge.training.masks import evaluation_masks
@@ -58,10 +59,11 @@ def average(rows: list[Scores]) -> Scores:
     return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
 
 
-def cases(folder: Path, count: int) -> tuple[NDArray[np.uint8], list[Mask]]:
-    """`count` photos [N,256,256,3] with their masks: mask i on photo i modulo the number of photos."""
-    _, squares = evaluation_squares(folder)
-    return squares[np.arange(count) % len(squares)], evaluation_masks(count)
+def cases(folder: Path, count: int) -> tuple[list[str], NDArray[np.uint8], list[Mask]]:
+    """Names, photos [count,256,256,3] and masks: mask i on photo i modulo the number of photos."""
+    names, squares = evaluation_squares(folder)
+    order = np.arange(count) % len(squares)
+    return [names[index] for index in order], squares[order], evaluation_masks(count)
 
 
 def fills(checkpoint: Checkpoint, photos: Pixels, masks: list[Mask], sampling: Sampling) -> list[Pixels]:
@@ -83,9 +85,12 @@ def compare(
 
     name = checkpoint.name
     rows = {f"{name}, guidance {sampling.guidance:g}": judge(fills(checkpoint, photos, masks, sampling))}
-    if sampling.guidance != 1.0:
-        unguided = Sampling(sampling.steps, 1.0, sampling.strength, sampling.seed)
-        rows[f"{name}, guidance 1"] = judge(fills(checkpoint, photos, masks, unguided))
+    for title, other in (
+        ("guidance 1", replace(sampling, guidance=1.0)),
+        ("from pure noise", replace(sampling, strength=1.0)),
+    ):
+        if other != sampling:
+            rows[f"{name}, {title}"] = judge(fills(checkpoint, photos, masks, other))
     rows["biharmonic"] = plain(biharmonic_fill)
     rows["mean colour"] = plain(mean_fill)
     rows["autoencoder alone"] = judge(list(reconstruct(checkpoint.vae, photos)))
@@ -111,16 +116,22 @@ def guidance_effect(checkpoint: Checkpoint, photos: Pixels, masks: list[Mask]) -
     return effect
 
 
-def save_sheet(
-    photos: Pixels, masks: list[Mask], outputs: list[Pixels], path: Path, columns: int = 8
-) -> None:
+def save_sheet(shown: list[tuple[Pixels, Mask, Pixels]], path: Path) -> None:
     """Per column: photo, photo with its hole in grey, fill."""
-    shown = list(zip(photos, masks, outputs, strict=True))[:8]
     grey = [np.where(mask[..., None], np.uint8(128), photo) for photo, mask, _ in shown]
-    rows = [[photo for photo, _, _ in shown], grey, [output for *_, output in shown]]
-    picture = grid(rows)
-    half = picture.resize((picture.width * 3 // 4, picture.height * 3 // 4))
-    half.save(path, quality=85)
+    picture = grid([[photo for photo, *_ in shown], grey, [filled for *_, filled in shown]])
+    picture.resize((picture.width * 3 // 4, picture.height * 3 // 4)).save(path)
+
+
+def choose(names: list[str], wanted: list[str] | None) -> list[int]:
+    """Places of the first case of each wanted photo; all cases if None. Raises `InvalidInput`."""
+    if wanted is None:
+        return list(range(len(names)))
+    if unknown := [name for name in wanted if name not in names]:
+        raise InvalidInput(
+            f"--show: there is no photo {', '.join(unknown)}; there are {', '.join(set(names))}"
+        )
+    return [names.index(name) for name in wanted]
 
 
 def print_tables(report: dict[str, dict[str, Scores]]) -> None:
@@ -129,41 +140,43 @@ def print_tables(report: dict[str, dict[str, Scores]]) -> None:
         keys = list(next(iter(rows.values())))
         table = Table("", *keys, title=title)
         for name, row in rows.items():
-            table.add_row(
-                name,
-                *(f"{row[key]:.3f}" if key in ("ssim", "contrast") else f"{row[key]:.2f}" for key in keys),
-            )
+            table.add_row(name, *(f"{row[key]:.3f}" for key in keys))
         console.print(table)
 
 
+def evaluate(given: argparse.Namespace) -> None:
+    checkpoint = load_checkpoint(given.model)
+    names, photos, masks = cases(given.photos, given.masks)
+    places = choose(names, given.show)
+    sampling = Sampling(guidance=given.guidance, seed=given.seed)
+    report = {
+        "inside the hole (PSNR in dB)": compare(checkpoint, photos, masks, sampling),
+        "autoencoder (PSNR in dB)": vae_table(checkpoint.vae, given.photos),
+    }
+    print_tables(report)
+    effect = guidance_effect(checkpoint, photos, masks)
+    print("std(cond - uncond): " + ", ".join(f"{std:.4f} at t = {t}" for t, std in effect.items()))
+    if given.json is not None:
+        numbers = {**report, "std(cond - uncond)": {str(t): std for t, std in effect.items()}}
+        given.json.write_text(json.dumps(numbers, indent=2) + "\n")
+    if given.sheet is not None:
+        outputs = fills(checkpoint, photos, masks, sampling)
+        save_sheet([(photos[place], masks[place], outputs[place]) for place in places], given.sheet)
+
+
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder of held-out photos")
     parser.add_argument("--model", default="nano", help="a checkpoint's name, or a training run's folder")
     parser.add_argument("--masks", type=int, default=25, help="how many masks, each on the next photo")
     parser.add_argument("--guidance", type=float, default=Sampling.guidance)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sheet", type=Path, help="picture to write: photo, hole, fill")
     parser.add_argument("--json", type=Path, help="file for the same numbers")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--sheet", type=Path, help="picture to write: photo, hole, fill")
+    parser.add_argument("--show", nargs="+", help="names of the photos on it, once each; default: every case")
     try:
-        checkpoint = load_checkpoint(given.model)
-        photos, masks = cases(given.photos, given.masks)
-        sampling = Sampling(guidance=given.guidance, seed=given.seed)
-        report = {
-            "inside the hole": compare(checkpoint, photos, masks, sampling),
-            "autoencoder, PSNR in dB": vae_table(checkpoint.vae, given.photos),
-        }
-        print_tables(report)
-        effect = guidance_effect(checkpoint, photos, masks)
-        print("std(cond - uncond): " + ", ".join(f"{std:.4f} at t = {t}" for t, std in effect.items()))
-        if given.sheet is not None:
-            save_sheet(photos, masks, fills(checkpoint, photos, masks, sampling), given.sheet)
-        if given.json is not None:
-            numbers = {**report, "std(cond - uncond)": {str(t): std for t, std in effect.items()}}
-            given.json.write_text(json.dumps(numbers, indent=2) + "\n")
+        evaluate(parser.parse_args(arguments))
     except MoebiusError as error:
         sys.exit(f"error: {error}")
 

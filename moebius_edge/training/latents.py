@@ -17,7 +17,7 @@ from moebius_edge.training.photos import PhotoCrops
 class BankOptions:
     """How many examples are held, and how fast they are replaced."""
 
-    examples: int = 512
+    examples: int = 384
     fresh: int = 2  # examples replaced per training step, the oldest first
     masks_per_crop: int = 2  # examples made of one crop: its own encoding is shared
     area: tuple[float, float] = (0.03, 0.5)  # of a mask

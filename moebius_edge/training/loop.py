@@ -83,6 +83,16 @@ def load_state(path: Path) -> dict[str, Any]:
     return state
 
 
+def require_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    """Raises `CheckpointError` if a run's checkpoint is of another architecture."""
+    if different := [name for name in wanted if found.get(name) != wanted[name]]:
+        name = different[0]
+        raise CheckpointError(
+            f"the run in {folder} has {name} {found.get(name)}, this command {wanted[name]}: "
+            "repeat its options or use another --run"
+        )
+
+
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:
     """A PCG64 generator's state as plain integers in strings (they exceed 64 bits)."""
     state: dict[str, Any] = dict(rng.bit_generator.state)

@@ -16,7 +16,9 @@ class Sampling:
 
     steps: int = 20
     guidance: float = 2.0
-    strength: float = 1.0  # 1: starts from pure noise, so that nothing under the mask leaks into the result
+    strength: float = (
+        0.99  # below 1 the loop starts from the photo with its hole in the mean colour, under noise
+    )
     seed: int = 0
     noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
 
@@ -31,12 +33,20 @@ def guided_noise(model: nn.Module, sample: Tensor, timestep: int, guidance: floa
     return guided
 
 
+def mean_colour(photo: Tensor, mask: Tensor) -> Tensor:
+    """A photo [3,H,W] as [1,3,H,W] with its hole, 1 in `mask` [1,H,W], in the mean colour of the rest."""
+    rest = 1 - mask
+    mean = (photo * rest).sum((1, 2), keepdim=True) / rest.sum().clamp(min=1)
+    return (photo * rest + mean * mask)[None]
+
+
 @torch.inference_mode()
 def fill(
     model: nn.Module, vae: AutoencoderKL, photos: Tensor, masks: Tensor, sampling: Sampling | None = None
 ) -> Tensor:
     """Photos [B,3,H,W] in [-1,1] with the holes of `masks` [B,1,H,W] (1 = hole) filled, the rest as it was.
 
+    What is under the mask is thrown away first, so nothing of it can leak into the result.
     `model` and `vae` are in evaluation mode. Each photo has its own noise, from the seed and its place.
     """
     options = sampling or Sampling()
@@ -51,7 +61,8 @@ def fill(
     start = ddim.start(options.steps, options.strength)
     latents = start.sqrt_one_minus_alpha_bar * noise
     if options.strength < 1:
-        image = torch.cat([vae.encode(p[None]).latent_dist.mean for p in photos]) * scaling
+        begun = torch.cat([mean_colour(*pair) for pair in zip(photos, masks, strict=True)])
+        image = torch.cat([vae.encode(p[None]).latent_dist.mean for p in begun]) * scaling
         latents = latents + start.sqrt_alpha_bar * image
     for step in ddim.coefficients(options.steps, options.strength):
         sample = torch.cat([latents, mask, masked], dim=1)

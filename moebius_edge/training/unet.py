@@ -16,17 +16,18 @@ from moebius_edge.model.blocks import ResidualBlock, TransformerUnit
 from moebius_edge.model.config import CONFIGS, MoebiusConfig, VAEConfig
 from moebius_edge.model.lambdas import InteractiveLambda
 from moebius_edge.model.unet import Moebius
-from moebius_edge.scheduler import DDIM
-from moebius_edge.training.latents import BankOptions, Examples, LatentBank
+from moebius_edge.training.latents import BankOptions, LatentBank
 from moebius_edge.training.loop import (
     Budget,
     Clock,
     generator_state,
     load_state,
+    require_same,
     restore_generator,
     save_state,
     train,
 )
+from moebius_edge.training.noising import Noising, NoisingOptions, Noisy
 from moebius_edge.training.optim import Average, Optimizers, cosine, mixes_channels
 from moebius_edge.training.parallel import Workers
 from moebius_edge.training.photos import Crop, PhotoCrops
@@ -45,36 +46,18 @@ class UNetTraining:
     run: Path  # where checkpoint and sheets go; an existing checkpoint is continued
     sheet_photos: Path | None = None  # photos for the sample sheet, never trained on
     seed: int = 0
-    batch: int = 16  # examples per step
+    batch: int = 8  # examples per step
     lr: float = 3e-3
     ema: float = 0.995
-    unconditional: float = 0.1  # share of the examples with the unconditional prompt
-    context_noise: float = (
-        0.7  # noise on the masked latents of those, in their standard deviations: see `noisy`
-    )
-    noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
-    outside: float = 0.15  # weight of a latent outside the hole, against 1 inside
+    outside: float = 0.25  # weight of a latent outside the hole, against 1 inside
     max_weight: float = 80.0  # bound on a timestep's weight 1 / alpha_bar
+    noising: NoisingOptions = field(default_factory=NoisingOptions)
     bank: BankOptions = field(default_factory=BankOptions)
     swap_colours: float = 0.15  # how often a crop's colour planes are permuted
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
     bf16: bool = True
-    parts: int = 4  # a step's examples are worked on in as many parts,
+    parts: int = 2  # a step's examples are worked on in as many parts,
     workers: int = 2  # by as many threads (1 on a GPU)
-
-
-@dataclass(frozen=True)
-class Noisy:
-    """What the U-Net sees, [B,9,h,w], [B] and [B,10], and the noise [B,4,h,w] it is to find."""
-
-    sample: Tensor
-    time: Tensor
-    prompts: Tensor
-    noise: Tensor
-
-    def split(self, parts: int) -> list["Noisy"]:
-        chunks = (value.chunk(parts) for value in (self.sample, self.time, self.prompts, self.noise))
-        return [Noisy(*values) for values in zip(*chunks, strict=True)]
 
 
 @torch.no_grad()
@@ -120,7 +103,7 @@ class UNetTrainer:
         self.options, self.config, self.vae = options, config, vae
         self.vae_config = vae_config
         self.model = model.train().to(options.device)
-        self.noise = torch.Generator(options.device).manual_seed(options.seed + 1)
+        self.noising = Noising(options.noising, options.seed + 1, options.device)
         self.workers = Workers(options.workers)
         size = config.latent_size * vae_config.downscale
         crop = Crop(size, max_scale=448, swap_colours=options.swap_colours)
@@ -129,10 +112,9 @@ class UNetTrainer:
         self.optimizers = Optimizers(self.model, options.lr, is_matrix)
         self.average = Average(self.model, options.ema)
         self.clock = Clock(budget)
-        self.alpha_bar = torch.tensor(DDIM().alpha_bar, dtype=torch.float32, device=options.device)
 
     def step(self) -> float:
-        parts = self.noisy(self.bank.draw(self.options.batch)).split(self.options.parts)
+        parts = self.noising.draw(self.bank.draw(self.options.batch)).split(self.options.parts)
         loss = self.workers.gradients(self.model, parts, self.loss, beside=self._refresh)
         nn.utils.clip_grad_norm_(self.model.parameters(), 2.0)
         self.optimizers.step(cosine(self.clock.progress))
@@ -152,39 +134,12 @@ class UNetTrainer:
         # No cache of cast weights: it is shared between threads.
         with torch.autocast(options.device, torch.bfloat16, options.bf16, cache_enabled=False):
             predicted = self.model(noisy.sample, noisy.time, noisy.prompts).float()
-        alpha = self.alpha_bar[noisy.time][:, None, None, None]
+        alpha = self.noising.alpha_bar[noisy.time][:, None, None, None]
         weight = (1 / alpha).clamp(max=options.max_weight)
         area = options.outside + (1 - options.outside) * noisy.sample[:, 4:5]
         error = (predicted - noisy.noise).square() * weight * area
         loss: Tensor = (error.sum((1, 2, 3)) / (4 * area.sum((1, 2, 3)))).mean()
         return loss
-
-    def noisy(self, examples: Examples) -> Noisy:
-        """Examples at random timesteps with random prompts.
-
-        Unconditional examples see their context under noise: their branch learns to lean less on the
-        context's detail, and guidance then moves away from that, towards what surrounds the hole.
-        """
-        options, count = self.options, len(examples.image)
-        draws = self._uniform(4, count)
-        # The larger of two draws in one case of three: more of the noisy end.
-        late = torch.where(draws[2] < 1 / 3, torch.maximum(draws[0], draws[1]), draws[0])
-        time = (late * len(self.alpha_bar)).long()
-        alpha = self.alpha_bar[time][:, None, None, None]
-        noise = self._normal(*examples.image.shape)
-        noise = noise + options.noise_offset * self._normal(count, 4, 1, 1)
-        latents = alpha.sqrt() * examples.image + (1 - alpha).sqrt() * noise
-        free = (draws[3] < options.unconditional).long()
-        haze = options.context_noise * free[:, None, None, None] * self._normal(*noise.shape)
-        sample = torch.cat([latents, examples.mask, examples.masked + haze], dim=1)
-        prompts = torch.arange(10, device=sample.device)[None] + 10 * free[:, None]
-        return Noisy(sample, time, prompts, noise)
-
-    def _normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.noise, device=self.options.device)
-
-    def _uniform(self, rows: int, count: int) -> Tensor:
-        return torch.rand((rows, count), generator=self.noise, device=self.options.device)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -193,7 +148,7 @@ class UNetTrainer:
             "average_updates": self.average.updates,
             "optimizers": self.optimizers.state_dict(),
             "crops": generator_state(self.bank.crops.rng),
-            "noise": self.noise.get_state(),
+            "noise": self.noising.generator.get_state(),
             "steps": self.clock.steps,
             "seconds": self.clock.seconds,
             "config": asdict(self.config),
@@ -201,17 +156,18 @@ class UNetTrainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from a checkpoint; the bank is encoded anew."""
+        require_same(state["config"], asdict(self.config), self.options.run)
         self.model.load_state_dict(state["model"])
         self.average.values, self.average.updates = state["average"], state["average_updates"]
         self.optimizers.load_state_dict(state["optimizers"])
         restore_generator(self.bank.crops.rng, state["crops"])
-        self.noise.set_state(state["noise"].cpu())
+        self.noising.generator.set_state(state["noise"].cpu())
         self.clock.steps, self.clock.seconds = state["steps"], state["seconds"]
 
     @torch.no_grad()
     def averaged(self, batches: int = 32) -> Moebius:
         """The averaged weights on the CPU, in evaluation mode, their BatchNorm statistics measured anew."""
-        options, state = self.options, self.noise.get_state()
+        options, state = self.options, self.noising.generator.get_state()
         model = Moebius(self.config).to(options.device).train()
         model.load_state_dict(self.average.values)
         for module in model.modules():
@@ -221,10 +177,10 @@ class UNetTrainer:
         # In batches as small as in training, for which the weights were found.
         size = max(options.batch // options.parts, 1)
         for pick in torch.split(torch.arange(self.bank.options.examples), size)[:batches]:
-            noisy = self.noisy(self.bank.examples(pick))
+            noisy = self.noising.draw(self.bank.examples(pick))
             with torch.autocast(options.device, torch.bfloat16, enabled=options.bf16):
                 model(noisy.sample, noisy.time, noisy.prompts)
-        self.noise.set_state(state)  # saving does not change the run
+        self.noising.generator.set_state(state)  # saving does not change the run
         return model.cpu().eval()
 
     def save(self) -> None:
@@ -249,10 +205,10 @@ def run(
 ) -> UNetTrainer:
     """Trains, or goes on training, and returns the trainer. `losses` receives every step's loss."""
     torch.manual_seed(options.seed)
-    model = start
-    if model is None:
-        model = Moebius(config)
-        start_calm(model)
+    if start is None:
+        start_calm(model := Moebius(config))
+    else:
+        model = start.requires_grad_(True)
     trainer = UNetTrainer(options, config, autoencoder, model, budget)
     checkpoint = options.run / "unet.pt"
     if checkpoint.exists():
@@ -263,9 +219,8 @@ def run(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder of training photos")
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint and sheets")
     parser.add_argument("--vae", type=Path, default=NANO, help="folder with vae.safetensors and config.json")
@@ -276,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--save-minutes", type=float, default=6.0, help="between checkpoints with sheet")
     parser.add_argument("--batch", type=int, default=UNetTraining.batch)
     parser.add_argument("--lr", type=float, default=UNetTraining.lr)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=UNetTraining.seed)
     given = parser.parse_args(arguments)
     options = UNetTraining(
         photos=given.photos,

@@ -20,6 +20,7 @@ from moebius_edge.training.loop import (
     Clock,
     generator_state,
     load_state,
+    require_same,
     restore_generator,
     save_state,
     train,
@@ -29,7 +30,7 @@ from moebius_edge.training.optim import Average, Optimizers, cosine
 from moebius_edge.training.parallel import Workers
 from moebius_edge.training.photos import Crop, PhotoCrops
 from moebius_edge.training.sheets import save_reconstructions
-from moebius_edge.training.weights import with_scaling, write_config, write_weights
+from moebius_edge.training.weights import NANO, read_vae, with_scaling, write_config, write_weights
 
 # JFIF (ITU-T T.871) YCbCr rows: luma, blue difference, red difference.
 YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
@@ -50,7 +51,7 @@ class VAETraining:
     colours_until: float = 0.06
     large_crop: int = 128  # pixels, in the last part, as many as keep the pixel count: fewer borders
     large_from: float = 0.7  # progress from which crops are large
-    lr: float = 2e-3
+    lr: float = 2.5e-3
     ema: float = 0.995
     chroma: tuple[float, float] = (8.0, 2.0)  # weight of Cb and Cr against luma's 1: first, last
     swap_colours: tuple[float, float] = (0.6, 0.1)  # how often colour planes are permuted: first, last
@@ -117,7 +118,8 @@ class VAETrainer:
         swap = _between(options.swap_colours, progress)
         self.crops.crop = replace(self.crops.crop, size=size, swap_colours=swap)
         count = max(options.batch * options.crop**2 // size**2, 1)
-        detail = min(max(progress / options.colours_until - 1, 0.0), 1.0)
+        colours = options.colours_until
+        detail = min(max(progress / colours - 1, 0.0), 1.0) if colours > 0 else 1.0
         target = self.crops.batch(count).to(options.device)
         side = size // self.config.downscale
         noise = torch.randn((count, self.config.latent_channels, side, side), generator=self.noise)
@@ -162,6 +164,9 @@ class VAETrainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
+        wanted = asdict(self.config)
+        state["config"]["scaling_factor"] = wanted["scaling_factor"]  # measured at the end, no architecture
+        require_same(state["config"], wanted, self.options.run)
         self.vae.load_state_dict(state["vae"])
         self.average.values, self.average.updates = state["average"], state["average_updates"]
         self.optimizers.load_state_dict(state["optimizers"])
@@ -198,10 +203,25 @@ class VAETrainer:
 
 
 def run(
-    options: VAETraining, config: VAEConfig, budget: Budget, losses: list[float] | None = None
+    options: VAETraining,
+    config: VAEConfig,
+    budget: Budget,
+    losses: list[float] | None = None,
+    start: AutoencoderKL | None = None,
 ) -> VAETrainer:
-    """Trains, or goes on training, and returns the trainer. `losses` receives every step's loss."""
+    """Trains, or goes on training, and returns the trainer. `losses` receives every step's loss.
+
+    With `start`, trained weights, the phases that find colours and that leave the posterior out are skipped.
+    """
+    if start is not None:
+        steady = (options.chroma[1],) * 2, (options.swap_colours[1],) * 2
+        options = replace(
+            options, colours_until=0.0, posterior_from=0.0, chroma=steady[0], swap_colours=steady[1]
+        )
     trainer = VAETrainer(options, config, budget)
+    if start is not None:
+        trainer.vae.load_state_dict(start.state_dict())
+        trainer.average = Average(trainer.vae, options.ema)
     checkpoint = options.run / "vae.pt"
     if checkpoint.exists():
         trainer.restore(load_state(checkpoint))
@@ -210,37 +230,31 @@ def run(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder of training photos")
-    parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint and sheets")
+    parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint, weights and sheets")
+    parser.add_argument("--init", choices=["nano"], help="start from the shipped weights")
     parser.add_argument("--sheet-photos", type=Path, help="folder of photos for the sample sheet")
-    parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--crop", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--channels", type=int, nargs=4, default=None)
-    parser.add_argument("--groups", type=int, default=None)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=Budget.minutes)
+    parser.add_argument("--steps", type=int, help="a fixed number of steps instead")
+    parser.add_argument("--save-minutes", type=float, default=Budget.save_minutes, help="between checkpoints")
+    parser.add_argument("--batch", type=int, default=VAETraining.batch, help="crops per step")
+    parser.add_argument("--lr", type=float, default=VAETraining.lr)
+    parser.add_argument("--seed", type=int, default=VAETraining.seed)
     given = parser.parse_args(arguments)
-    config = VAE_CONFIGS["nano"]
-    if given.channels:
-        config = replace(config, block_out_channels=tuple(given.channels))
-    if given.groups:
-        config = replace(config, norm_num_groups=given.groups)
     options = VAETraining(
         photos=given.photos,
         run=given.run,
         sheet_photos=given.sheet_photos,
         seed=given.seed,
         batch=given.batch,
-        crop=given.crop,
         lr=given.lr,
     )
+    budget = Budget(given.minutes, given.steps, given.save_minutes)
     try:
-        run(options, config, Budget(minutes=given.minutes, steps=given.steps))
+        start, config = read_vae(NANO) if given.init else (None, VAE_CONFIGS["nano"])
+        run(options, config, budget, start=start)
     except MoebiusError as error:
         sys.exit(f"error: {error}")
 

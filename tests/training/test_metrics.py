@@ -44,7 +44,7 @@ def test_plain_fills_touch_only_the_hole() -> None:
 
 def test_cases_go_round_the_photos(photos: Path) -> None:
     names, squares = evaluation_squares(photos)
-    pictures, masks = cases(photos, 6)
-    assert names == ["0", "1", "2", "3"]
+    order, pictures, masks = cases(photos, 6)
+    assert order == [*names, "0", "1"] == ["0", "1", "2", "3", "0", "1"]
     assert len(masks) == 6
     assert np.array_equal(pictures[5], squares[1])

@@ -96,7 +96,7 @@ def test_unconditional_examples_have_their_prompt_and_a_hazy_context(photos: Pat
     trainer = unet_trainer(photos, tmp_path)
     one = trainer.bank.draw(1)
     examples = Examples(*(value.expand(400, *value.shape[1:]) for value in (one.image, one.mask, one.masked)))
-    noisy = trainer.noisy(examples)
+    noisy = trainer.noising.draw(examples)
     free = noisy.prompts[:, 0] == 10
     assert 0.05 < free.float().mean() < 0.16
     assert torch.equal(noisy.prompts[free][0], torch.arange(10, 20))
@@ -109,6 +109,25 @@ def test_unconditional_examples_have_their_prompt_and_a_hazy_context(photos: Pat
     torch.testing.assert_close(noisy.sample[:, :4], latents)
 
 
+def test_starts_know_nothing_of_what_belongs_into_the_hole(photos: Path, tmp_path: Path) -> None:
+    trainer = unet_trainer(photos, tmp_path)
+    examples = trainer.bank.draw(3)
+    noise = torch.randn(examples.image.shape, generator=torch.Generator().manual_seed(0))
+    time = torch.full((3,), 900)
+    starts, pure = torch.tensor([True, True, False]), torch.tensor([True, False, False])
+    latents, target = trainer.noising.diffuse(examples, time, noise, starts, pure)
+    assert torch.equal(latents[0], noise[0])
+    alpha = float(trainer.noising.alpha_bar[900])
+    hole = examples.mask.expand_as(noise) > 0
+    mixed = torch.where(hole, examples.image.roll(1, 0), examples.image)
+    wanted = alpha**0.5 * mixed + (1 - alpha) ** 0.5 * noise
+    torch.testing.assert_close(latents[1], wanted[1])
+    torch.testing.assert_close(target[2], noise[2])
+    # Whatever the start, the target leads to the photo.
+    photo = (latents - (1 - alpha) ** 0.5 * target) / alpha**0.5
+    torch.testing.assert_close(photo, examples.image, rtol=1e-3, atol=1e-4)
+
+
 def test_the_bank_replaces_its_oldest_examples(photos: Path, tmp_path: Path) -> None:
     bank = unet_trainer(photos, tmp_path).bank
     before = bank.masked.clone()
@@ -119,7 +138,7 @@ def test_the_bank_replaces_its_oldest_examples(photos: Path, tmp_path: Path) -> 
 
 def test_a_perfect_prediction_costs_nothing(photos: Path, tmp_path: Path) -> None:
     trainer = unet_trainer(photos, tmp_path)
-    noisy = trainer.noisy(trainer.bank.draw(4))
+    noisy = trainer.noising.draw(trainer.bank.draw(4))
     trainer.model.forward = lambda *_: noisy.noise  # type: ignore[method-assign]
     assert trainer.loss(noisy) == 0.0
 
