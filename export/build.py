@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 
@@ -25,12 +25,11 @@ from moebius_edge.manifest import (
     Manifest,
     ModelInfo,
     SchedulerSpec,
-    StartSpec,
-    StepSpec,
     TensorSpec,
     io_shapes,
 )
 from moebius_edge.model.graphs import build_graphs
+from moebius_edge.options import InpaintOptions
 from moebius_edge.runtimes.torch import TorchRuntime
 from moebius_edge.samples import capsule_photo
 from moebius_edge.scheduler import DDIM, SchedulerConfig
@@ -134,17 +133,20 @@ def _capsule(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         resolution=resolution,
         latent_size=checkpoint.config.latent_size,
         scheduler=SchedulerConfig(),
-        guidance=Defaults().guidance,
+        guidance=_defaults().guidance,
     )
+
+
+def _defaults() -> Defaults:
+    options = InpaintOptions()
+    return Defaults(**{field.name: getattr(options, field.name) for field in fields(Defaults)})
 
 
 def _manifest(
     checkpoint: Checkpoint, target: Target, options: ExportOptions, graphs: dict[str, GraphSpec]
 ) -> Manifest:
-    defaults, schedule = Defaults(), SchedulerConfig()
-    ddim = DDIM(schedule)
-    start = ddim.start(defaults.steps, defaults.strength)
-    steps = ddim.coefficients(defaults.steps, defaults.strength)
+    defaults, schedule = _defaults(), SchedulerConfig()
+    ddim, length = DDIM(schedule), (defaults.steps, defaults.strength)
     return Manifest(
         model=ModelInfo(
             name=checkpoint.name,
@@ -163,14 +165,9 @@ def _manifest(
         latent_size=checkpoint.config.latent_size,
         graphs=graphs,
         scheduler=SchedulerSpec(
-            beta_start=schedule.beta_start,
-            beta_end=schedule.beta_end,
-            beta_schedule=schedule.beta_schedule,
-            train_timesteps=schedule.train_timesteps,
-            timestep_spacing=schedule.timestep_spacing,
-            prediction=schedule.prediction,
-            coefficients=tuple(StepSpec(step.timestep, step.a, step.b) for step in steps),
-            start=StartSpec(start.timestep, start.sqrt_alpha_bar, start.sqrt_one_minus_alpha_bar),
+            **asdict(schedule),
+            coefficients=ddim.coefficients(*length),
+            start=ddim.start(*length),
         ),
         defaults=defaults,
         capsule=CAPSULE,

@@ -5,7 +5,7 @@ the two branches of the guidance and the finished picture. docs/bundle.md lists 
 other languages; `layout` is the same list for this one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -82,13 +82,12 @@ def record(
     latent_size: int,
     scheduler: SchedulerConfig | None = None,
     guidance: float,
-    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Array]:
     """Run the reference once and return the tensors of `layout`.
 
     `photo` [R,R,3] and `mask` [R,R] (True = to be filled) have the model's resolution, so that nothing is
-    resampled. `progress(done, total)` counts graph runs. Raises InvalidInput for other shapes or an
-    impossible mask, and MoebiusError when the reference gives NaN or Inf.
+    resampled. Raises InvalidInput for other shapes or an impossible mask, and NotFinite when the reference
+    gives NaN or Inf.
     """
     if photo.shape != (resolution, resolution, 3) or mask.shape != (resolution, resolution):
         raise InvalidInput(
@@ -97,12 +96,10 @@ def record(
         )
     recorder = Recorder(reference)
     inpainter = Inpainter(recorder, resolution=resolution, latent_size=latent_size, scheduler=scheduler)
-    counted = _Ticks(progress, len(BRANCHES) * len(CHECKED_STEPS))
     latents: list[Array] = []
     result = inpainter.batch(
         [photo],
         [mask],
-        progress=counted,
         on_step=lambda _, after: latents.append(after.copy()),
         **asdict(edit_options(guidance)),
     )[0]
@@ -110,10 +107,7 @@ def record(
     tensors |= _graph_tensors(recorder, latents)
     tensors |= schedule_tensors(inpainter.scheduler)
     for branch, scale in BRANCHES.items():
-        noises = []
-        for index in CHECKED_STEPS:
-            noises.append(branch_noise(reference, step_inputs(tensors, index), scale))
-            counted.extra()
+        noises = [branch_noise(reference, step_inputs(tensors, index), scale) for index in CHECKED_STEPS]
         tensors[f"loop.{branch}"] = np.concatenate(noises)
     return checked(tensors, resolution, latent_size)
 
@@ -207,20 +201,3 @@ class Recorder:
 
 def _copies(tensors: Mapping[str, Any]) -> dict[str, Array]:
     return {name: np.array(value) for name, value in tensors.items()}
-
-
-class _Ticks:
-    """The edit's progress with more graph runs to come after it."""
-
-    def __init__(self, progress: Callable[[int, int], None] | None, more: int) -> None:
-        self.progress, self.more, self.done, self.total = progress, more, 0, 0
-
-    def __call__(self, done: int, total: int) -> None:
-        self.done, self.total = done, total + self.more
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-
-    def extra(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)

@@ -25,5 +25,9 @@ class RuntimeUnavailable(MoebiusError):
     """The engine that a bundle needs is not installed or cannot load it."""
 
 
+class NotFinite(MoebiusError):
+    """A graph gave NaN or Inf."""
+
+
 class Cancelled(MoebiusError):
     """The progress callback asked to stop."""

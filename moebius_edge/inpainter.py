@@ -1,7 +1,7 @@
 """`Inpainter`: a photo and a mask in, the photo with the hole filled out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,25 +65,14 @@ class Inpainter:
     @classmethod
     def of(cls, manifest: Manifest, runtime: Runtime, *, low_memory: bool = True) -> "Inpainter":
         """With a runtime that is open already, and the noise schedule and defaults of a bundle's manifest."""
-        schedule, defaults = manifest.scheduler, manifest.defaults
         return cls(
             runtime,
             resolution=manifest.resolution,
             latent_size=manifest.latent_size,
             scheduler=SchedulerConfig(
-                beta_start=schedule.beta_start,
-                beta_end=schedule.beta_end,
-                beta_schedule=schedule.beta_schedule,
-                train_timesteps=schedule.train_timesteps,
-                timestep_spacing=schedule.timestep_spacing,
-                prediction=schedule.prediction,
+                **{field.name: getattr(manifest.scheduler, field.name) for field in fields(SchedulerConfig)}
             ),
-            defaults=InpaintOptions(
-                steps=defaults.steps,
-                guidance=defaults.guidance,
-                strength=defaults.strength,
-                noise_offset=defaults.noise_offset,
-            ),
+            defaults=InpaintOptions(**asdict(manifest.defaults)),
             low_memory=low_memory,
         )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from moebius_edge.errors import Cancelled, MoebiusError
+from moebius_edge.errors import Cancelled, NotFinite
 from moebius_edge.noise import NoiseSource, Stream
 from moebius_edge.runtimes import Runtime
 from moebius_edge.scheduler import DDIM, Start, StepCoefficients
@@ -112,7 +112,7 @@ def denoise(
     """x <- a x + b ε over the steps: the DDIM update with the guided noise ε.
 
     `start`, `masked_latents` [1,4,h,w], `mask` [1,1,h,w] (1 = hole) -> latents [1,4,h,w]. `progress` is
-    called after each step, `on_step` with its index and the latents after it. Raises MoebiusError when the
+    called after each step, `on_step` with its index and the latents after it. Raises NotFinite when the
     latents are no longer finite.
     """
     latents = start
@@ -154,7 +154,7 @@ def run(
 ) -> list[Floats]:
     """Inpaint every job with its part of `draws`; returns the model's pictures, [H,W,3] in [0,1].
 
-    Raises Cancelled when the progress callback says so, and MoebiusError when numbers stop being finite.
+    Raises Cancelled when the progress callback says so, and NotFinite when numbers stop being finite.
     """
     encodes = 1 if _pure_noise(schedule) else 2
     counter = Counter(control.progress, len(jobs) * (encodes + len(schedule.steps) + 1))
@@ -207,7 +207,7 @@ def latent_mask(mask: Floats, latent_size: int) -> Floats:
 
 def _finite(values: Floats, what: str) -> Floats:
     if not np.isfinite(values).all():
-        raise MoebiusError(
+        raise NotFinite(
             f"{what} contain NaN or Inf; use a moderate guidance, and check the bundle with "
             "`moebius-edge verify`"
         )

@@ -13,6 +13,7 @@ from typing import Any
 from moebius_edge import strictjson
 from moebius_edge.errors import BundleError
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from moebius_edge.scheduler import Start, StepCoefficients
 
 FORMAT = "moebius-edge-bundle"
 SCHEMA_VERSION = 1
@@ -74,24 +75,6 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class StepSpec:
-    """One step of the loop: latents <- a * latents + b * noise."""
-
-    timestep: int
-    a: float
-    b: float
-
-
-@dataclass(frozen=True)
-class StartSpec:
-    """How the loop starts: latents = sqrt_alpha_bar * image latents + sqrt_one_minus_alpha_bar * noise."""
-
-    timestep: int
-    sqrt_alpha_bar: float
-    sqrt_one_minus_alpha_bar: float
-
-
-@dataclass(frozen=True)
 class SchedulerSpec:
     """The noise schedule, and its coefficients for the default steps and strength."""
 
@@ -101,18 +84,18 @@ class SchedulerSpec:
     train_timesteps: int
     timestep_spacing: str  # "leading"
     prediction: str  # "epsilon"
-    coefficients: tuple[StepSpec, ...]
-    start: StartSpec
+    coefficients: tuple[StepCoefficients, ...]
+    start: Start
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What the loop uses when the caller does not say."""
+    """What the loop uses when the caller does not say: the fields of `InpaintOptions` of these names."""
 
-    steps: int = 20
-    guidance: float = 2.0
-    strength: float = 0.99
-    noise_offset: float = 0.0357  # standard deviation of the per-channel offset of the starting noise
+    steps: int
+    guidance: float
+    strength: float
+    noise_offset: float
 
 
 @dataclass(frozen=True)
@@ -159,6 +142,12 @@ def io_shapes(resolution: int, latent: int) -> dict[str, dict[str, dict[str, Sha
         },
         "decoder": {"inputs": {"latents": latents}, "outputs": {"image": image}},
     }
+
+
+def tensor_names(graph: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a graph's inputs and of its outputs."""
+    sides = io_shapes(1, 1)[graph]
+    return tuple(sides["inputs"]), tuple(sides["outputs"])
 
 
 def signed_bytes(value: Mapping[str, Any]) -> bytes:

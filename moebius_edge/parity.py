@@ -11,7 +11,7 @@ of the reference tensor, 255 for finished pictures.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, astuple, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,9 @@ from PIL import Image, ImageFilter
 
 from moebius_edge import capsule
 from moebius_edge.bundle import Bundle
-from moebius_edge.errors import MoebiusError
+from moebius_edge.errors import MoebiusError, NotFinite
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.manifest import Manifest
+from moebius_edge.manifest import Manifest, tensor_names
 from moebius_edge.report import (
     DB_CAP,
     RING_PIXELS,
@@ -82,6 +82,7 @@ def verify(
     bars = thresholds(manifest.precision)
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     steps = len(tensors["loop.timesteps"])
+    # Every step twice; 3 other runs in the edit, 2 replays, 2 branches of 2 steps. Reference: 2 and 2.
     ticking = Ticking(runtime, progress, 2 * steps + 9 + (4 if reference else 0))
 
     encoder = _replay(ticking, "encoder", tensors)
@@ -133,7 +134,7 @@ def image_report(picture: NDArray[np.uint8], tensors: Tensors) -> ImageReport:
 
 def _replay(runtime: "Ticking", graph: str, tensors: Tensors) -> Difference:
     """One of the two outer graphs on the reference's inputs; the worst of its outputs."""
-    inputs, outputs = {"encoder": (("image",), ("mean", "std")), "decoder": (("latents",), ("image",))}[graph]
+    inputs, outputs = tensor_names(graph)
     found = runtime.run(graph, {name: tensors[f"{graph}.{name}"] for name in inputs})
     runtime.release(graph)
     return _worst([compare(found[name], tensors[f"{graph}.{name}"]) for name in outputs])
@@ -153,11 +154,7 @@ def _free_run(
             on_step=lambda _, after: latents.append(after[0].copy()),
             **asdict(options),
         )[0]
-    except MoebiusError as error:
-        if (
-            type(error) is not MoebiusError
-        ):  # the loop raises that one, for NaN and Inf; others are not numbers
-            raise
+    except NotFinite as error:
         return latents, None, str(error)
     return latents, np.asarray(picture), ""
 
@@ -236,11 +233,9 @@ def _wrong_schedule(manifest: Manifest, ddim: DDIM, tensors: Tensors) -> Iterato
         if not np.allclose(tensors[name], expected, rtol=COEFFICIENT_TOLERANCE, atol=0):
             yield f"{name} of the capsule is {tensors[name].tolist()}; DDIM gives {expected.tolist()}"
     start = ddim.start(defaults.steps, defaults.strength)
-    stated = [[float(step.timestep), step.a, step.b] for step in manifest.scheduler.coefficients]
     steps = ddim.coefficients(defaults.steps, defaults.strength)
-    computed = [[float(step.timestep), step.a, step.b] for step in steps]
-    stated.append([float(getattr(manifest.scheduler.start, f.name)) for f in fields(start)])
-    computed.append([float(getattr(start, f.name)) for f in fields(start)])
+    stated = [*map(astuple, manifest.scheduler.coefficients), astuple(manifest.scheduler.start)]
+    computed = [*map(astuple, steps), astuple(start)]
     close = len(stated) == len(computed) and np.allclose(stated, computed, rtol=COEFFICIENT_TOLERANCE, atol=0)
     if not close:
         yield "scheduler.coefficients of the manifest are not those of DDIM for its own steps and strength"

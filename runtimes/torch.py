@@ -5,14 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
-from numpy.typing import NDArray
 
+from moebius_edge.manifest import tensor_names
 from moebius_edge.model.graphs import build_graphs
 from moebius_edge.model.unet import Moebius
-
-Array = NDArray[np.generic]
-
-OUTPUTS = {"encoder": ("mean", "std"), "denoiser": ("noise",), "decoder": ("image",)}
+from moebius_edge.tensors import Array
 
 
 class TorchRuntime:
@@ -30,7 +27,7 @@ class TorchRuntime:
             outputs = self.graphs[graph](**tensors)
         if isinstance(outputs, torch.Tensor):
             outputs = (outputs,)
-        return {name: out.numpy() for name, out in zip(OUTPUTS[graph], outputs, strict=True)}
+        return {name: out.numpy() for name, out in zip(tensor_names(graph)[1], outputs, strict=True)}
 
     def release(self, graph: str) -> None:
         """Does nothing: the modules belong to the caller."""

@@ -18,12 +18,11 @@ from moebius_edge.manifest import (
     Manifest,
     ModelInfo,
     SchedulerSpec,
-    StartSpec,
-    StepSpec,
     TensorSpec,
     io_shapes,
 )
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from moebius_edge.scheduler import Start, StepCoefficients
 from moebius_edge.tensors import write_tensors
 
 TINY = MoebiusConfig(
@@ -60,10 +59,10 @@ def tiny_manifest() -> Manifest:
             1000,
             "leading",
             "epsilon",
-            (StepSpec(500, 1.25, -0.5), StepSpec(0, 1.0 / 3.0, -0.1)),
-            StartSpec(500, 0.5, 0.75),
+            (StepCoefficients(500, 1.25, -0.5), StepCoefficients(0, 1.0 / 3.0, -0.1)),
+            Start(500, 0.5, 0.75),
         ),
-        defaults=Defaults(steps=2),
+        defaults=Defaults(steps=2, guidance=2.0, strength=0.99, noise_offset=0.0357),
         capsule="capsule.safetensors",
         tools={"moebius-edge": "0.1.0"},
     )

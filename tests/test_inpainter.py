@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from moebius_edge.bundle import Bundle
-from moebius_edge.errors import Cancelled, InvalidInput, MoebiusError
+from moebius_edge.errors import Cancelled, InvalidInput, NotFinite
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.loop import latent_mask
 from moebius_edge.noise import PortableNoise, Stream
@@ -256,7 +256,7 @@ def test_an_option_out_of_range_is_refused_before_any_work(options: dict[str, An
 def test_numbers_that_are_not_finite_are_no_picture() -> None:
     painter = inpainter()
     fake(painter).colour = (math.nan, 0.0, 0.0)
-    with pytest.raises(MoebiusError, match="decoder's picture contain NaN or Inf"):
+    with pytest.raises(NotFinite, match="decoder's picture contain NaN or Inf"):
         painter(*sample(), steps=2)
 
 

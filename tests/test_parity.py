@@ -78,17 +78,12 @@ def bundle(tmp_path: Path, tiny_manifest: Manifest, tensors: dict[str, Array]) -
 
 def real_schedule(manifest: Manifest) -> dict[str, Any]:
     """The manifest's parts that describe the published loop."""
-    from moebius_edge.manifest import Defaults, StartSpec, StepSpec  # noqa: PLC0415
+    from moebius_edge.manifest import Defaults  # noqa: PLC0415
     from moebius_edge.scheduler import DDIM  # noqa: PLC0415
 
-    defaults, ddim = Defaults(), DDIM()
-    start = ddim.start(defaults.steps, defaults.strength)
-    steps = ddim.coefficients(defaults.steps, defaults.strength)
-    spec = replace(
-        manifest.scheduler,
-        coefficients=tuple(StepSpec(step.timestep, step.a, step.b) for step in steps),
-        start=StartSpec(start.timestep, start.sqrt_alpha_bar, start.sqrt_one_minus_alpha_bar),
-    )
+    defaults, ddim = Defaults(steps=20, guidance=2.0, strength=0.99, noise_offset=0.0357), DDIM()
+    length = (defaults.steps, defaults.strength)
+    spec = replace(manifest.scheduler, coefficients=ddim.coefficients(*length), start=ddim.start(*length))
     return {"scheduler": spec, "defaults": defaults}
 
 

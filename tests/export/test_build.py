@@ -9,7 +9,8 @@ from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export import build
 from moebius_edge.export.build import ExportOptions, export_bundle
-from moebius_edge.inpainter import Inpainter
+from moebius_edge.inpainter import Inpainter, InpaintOptions
+from moebius_edge.runtimes import open_runtime
 from moebius_edge.samples import sample
 
 
@@ -26,6 +27,7 @@ def test_a_bundle_opens_and_inpaints(checkpoint: Checkpoint, tmp_path: Path, gra
     )
     assert bundle.manifest.graph == graph
     assert bundle.manifest.graphs["denoiser"].macs
+    assert Inpainter.of(bundle.manifest, open_runtime(bundle)).defaults == InpaintOptions()
     assert [done for _, done, _ in said] == [0, 1, 2, 3, 4, 5]
     photo, mask = sample("wren")
     picture = Inpainter.load(output)(photo, mask, steps=2)
