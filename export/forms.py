@@ -1,6 +1,7 @@
 """Which form of each rewrite a target gets, as data. Every form computes the same function.
 
-The choices below were measured; `docs/graphs.md` has the table.
+What each form computes is in `docs/graphs.md`. Which one is fastest depends on the engine: compare two
+exports with `moebius-edge profile A --against B`.
 """
 
 from dataclasses import dataclass
@@ -18,9 +19,7 @@ class Forms:
     # The window form is used at latent sides up to `window_up_to`, the convolution above.
     window_up_to: int = 64
     window_tile: int = 8  # query columns per tile of the window form
-    whole_rows_up_to: int = (
-        16  # at latent sides up to this a tile is a whole row: no keys outside the picture
-    )
+    whole_rows_up_to: int = 16  # up to this side a tile is a whole row: no keys outside the picture
     # Upsamplers: nearest + 3x3 (36 taps per input pixel), four 2x2 phases (16), or differences (9).
     upsample: UpsampleForm = "difference"
     # The decoder's are large pictures: phases are as fast there and need 260 MB less memory at 512 pixels.

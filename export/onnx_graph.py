@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,12 +145,6 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     for value in (*graph.input, *graph.value_info, *graph.output):
         shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
     return shapes
-
-
-def operators(model: onnx.ModelProto) -> dict[str, int]:
-    """How often each operator type occurs, most frequent first."""
-    types: Sequence[str] = [node.op_type for node in model.graph.node]
-    return {t: types.count(t) for t in sorted(set(types), key=lambda t: (-types.count(t), t))}
 
 
 @contextmanager

@@ -12,11 +12,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from moebius_edge.errors import InvalidInput
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -113,8 +110,3 @@ class DDIM:
             return Start(first, 0.0, 1.0)
         alpha = float(self.alpha_bar[first])
         return Start(first, math.sqrt(alpha), math.sqrt(1.0 - alpha))
-
-    def add_noise(self, latents: Floats, noise: Floats, timestep: int) -> Floats:
-        """x_t = sqrt(α_t) latents + sqrt(1 - α_t) noise (eq. 4), float32, any shape."""
-        alpha = float(self.alpha_bar[timestep])
-        return np.float32(math.sqrt(alpha)) * latents + np.float32(math.sqrt(1.0 - alpha)) * noise

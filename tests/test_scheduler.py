@@ -67,7 +67,8 @@ def test_the_loop_with_the_true_noise_returns_the_picture(steps: int, strength: 
         return
     picture, noise = np.random.default_rng(seed).standard_normal((2, 16)).astype(np.float32)
     coefficients = scheduler.coefficients(steps, strength)
-    latents = scheduler.add_noise(picture, noise, coefficients[0].timestep).astype(np.float64)
+    alpha = scheduler.alpha_bar[coefficients[0].timestep]
+    latents = math.sqrt(alpha) * picture + math.sqrt(1 - alpha) * noise
     for step in coefficients:
         latents = step.a * latents + step.b * noise
     assert np.abs(latents - picture).max() < 1e-4

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,11 @@ def denoiser_inputs(size: int) -> tuple[Tensor, ...]:
     mask = (random(1, 1, size, size, seed=1) > 0).float()
     latents, masked = random(1, 4, size, size), random(1, 4, size, size, seed=2)
     return latents, mask, masked, torch.tensor([900.0]), torch.tensor([2.0])
+
+
+def operators(graph: onnx.ModelProto) -> set[str]:
+    """The operator types of a graph."""
+    return {node.op_type for node in graph.graph.node}
 
 
 def run(module: nn.Module, *inputs: Tensor) -> Tensor:

@@ -8,11 +8,11 @@ import pytest
 from moebius_edge.bundle import Bundle
 from moebius_edge.checkpoints import load_checkpoint
 from moebius_edge.export.build import export_bundle
-from moebius_edge.export.onnx_graph import operators
 from moebius_edge.fresh import measure_fresh
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.parity import verify
 from moebius_edge.runtimes import open_runtime
+from tests.export.conftest import operators
 
 pytestmark = pytest.mark.full_size
 

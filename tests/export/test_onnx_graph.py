@@ -15,14 +15,13 @@ from moebius_edge.export.forms import Forms
 from moebius_edge.export.onnx_graph import (
     ComponentSpec,
     count_macs,
-    operators,
     save,
     share_initializers,
     to_onnx,
 )
 from moebius_edge.model.graphs import Denoiser
 from moebius_edge.model.unet import Moebius
-from tests.export.conftest import denoiser_inputs, run
+from tests.export.conftest import denoiser_inputs, operators, run
 
 NAMES = ("latents", "mask", "masked_latents", "timestep", "guidance")
 
@@ -55,8 +54,7 @@ def test_onnx_runtime_computes_the_reference(
 
 
 def test_the_deploy_graph_has_only_what_it_needs(deployed: onnx.ModelProto, model: Moebius) -> None:
-    found = operators(deployed)
-    assert not {"Einsum", "Conv3D", "BatchNormalization", "GatherND", "Resize"} & set(found)
+    assert not {"Einsum", "BatchNormalization", "GatherND", "Resize"} & operators(deployed)
     weights = initializers(deployed)
     convolutions = [node for node in deployed.graph.node if node.op_type == "Conv"]
     assert all(weights[node.input[1]].ndim == 4 for node in convolutions), "a 3-D convolution is left"
@@ -77,7 +75,7 @@ def test_the_deploy_graph_has_fewer_multiplications_and_bytes(
     deployed: onnx.ModelProto, model: Moebius
 ) -> None:
     direct = to_onnx(denoiser_spec(Denoiser(model), model.config.latent_size), simplify=False)
-    assert operators(direct)["Einsum"] > 0
+    assert "Einsum" in operators(direct)
     assert count_macs(deployed) < 0.75 * count_macs(direct)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from moebius_edge.fill import fill_by_rule
 from moebius_edge.model.config import CONFIGS, MoebiusConfig
@@ -70,6 +70,18 @@ def test_every_stage_equals_the_published_code(small: Moebius, golden: dict[str,
     errors = {f"block{i}": error(out, golden[f"block{i}"]) for i, out in enumerate(outputs)}
     assert len(errors) == 6
     assert max(errors.values()) < TOLERANCE, errors
+
+
+def test_every_norm_has_the_published_epsilon(small: Moebius) -> None:
+    """Small enough for the golden tensors to miss a wrong one: they allow for rounding."""
+    found: dict[tuple[str, float], list[str]] = {}
+    for name, module in small.named_modules():
+        if isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.modules.batchnorm._BatchNorm):
+            unit = name.rpartition(".")[0].endswith(tuple(f"attentions.{i}" for i in range(3)))
+            expected = 1e-6 if unit else 1e-5
+            if module.eps != expected:
+                found.setdefault((type(module).__name__, module.eps), []).append(name)
+    assert not found, "these norms have another eps than the published code"
 
 
 def test_training_mode_computes_the_same_position_lambdas(small: Moebius) -> None:
