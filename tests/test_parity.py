@@ -19,8 +19,8 @@ from moebius_edge.manifest import Manifest
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
-from moebius_edge.parity import compare, guidance_report, verify
-from moebius_edge.report import DB_CAP, Report
+from moebius_edge.parity import compare, guidance_report, image_report, verify
+from moebius_edge.report import DB_CAP, RING_PIXELS, Report
 from moebius_edge.runtimes import Runtime
 from moebius_edge.runtimes.torch import TorchRuntime
 from moebius_edge.samples import capsule_photo
@@ -191,6 +191,31 @@ def test_halved_guidance_is_a_ratio_of_one_half(bundle: Bundle, reference: Runti
     report = verify(bundle, halved)
     assert report.guidance["last"].ratio == pytest.approx(0.5, abs=1e-4)
     assert "guidance.last.ratio" in names(report)
+
+
+def test_guidance_in_the_wrong_places_is_a_correlation_below_one(bundle: Bundle, reference: Runtime) -> None:
+    def swap_two_rows(outputs: dict[str, Array]) -> dict[str, Array]:
+        noise = outputs["noise"].copy()
+        noise[:, 0, :2] = noise[:, 0, 1::-1]
+        return {"noise": noise}
+
+    report = verify(bundle, Faulty(reference, "denoiser", swap_two_rows))
+    correlation = report.guidance["first"].correlation
+    assert correlation is not None and 0.5 < correlation < 0.9999
+    assert "guidance.first.correlation" in names(report) and "guidance.first.ratio" not in names(report)
+
+
+@pytest.mark.parametrize(("distance", "inside"), [(1, True), (RING_PIXELS, True), (RING_PIXELS + 1, False)])
+def test_the_ring_is_16_pixels_wide(distance: int, inside: bool) -> None:
+    assert RING_PIXELS == 16  # as docs/checking.md says
+    mask = np.zeros((R, R), np.uint8)
+    mask[20:30, 20:30] = 255
+    photo = np.full((R, R, 3), 100, np.uint8)
+    picture = photo.copy()
+    picture[25, 29 + distance] = 90
+    report = image_report(picture, {"mask": mask, "photo": photo, "result": photo})
+    assert (report.ring_db != DB_CAP) == inside
+    assert report.hole_db == DB_CAP and report.outside_identical == (distance <= capsule.FEATHER_PIXELS)
 
 
 def test_ignored_timestep_shows_only_in_later_steps(bundle: Bundle, reference: Runtime) -> None:
