@@ -1,4 +1,4 @@
-"""The full-size model, 226 M parameters: size, memory and parity of its bundle. Budget: 6 minutes, 8 GB."""
+"""The full-size model, 226 M parameters: size, memory and parity of its bundle. Its budget is in the Makefile: `make full`."""
 
 from pathlib import Path
 
