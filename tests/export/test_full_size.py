@@ -1,4 +1,4 @@
-"""The full-size model, 226 M parameters: size, memory and parity of its bundle. Its budget is in the Makefile: `make full`."""
+"""The full-size model, 226 M parameters: size, memory, parity of its bundle. The Makefile has the budget."""
 
 from pathlib import Path
 
