@@ -87,16 +87,13 @@ def verify(
 
     encoder = _replay(ticking, "encoder", tensors)
     latents, picture, broken = _free_run(manifest, ticking, tensors)
-    noises = [
-        ticking.run("denoiser", capsule.step_inputs(tensors, index))["noise"][0] for index in range(steps)
-    ]
+    noise = [_step(ticking, tensors, index) for index in range(steps)]
     guidance = _guidance(ticking, tensors)
     runtime.release("denoiser")
     decoder = _replay(ticking, "decoder", tensors)
     live = ReferenceReport(False, reference_note)
     if reference is not None:
         live = _live_reference(ticking.over(reference), tensors)
-    noise = [compare(found, truth) for found, truth in zip(noises, tensors["loop.noise"], strict=True)]
     report = Report(
         bundle=bundle.folder.resolve().name,
         runtime=runtime.name,
@@ -138,6 +135,12 @@ def _replay(runtime: "Ticking", graph: str, tensors: Tensors) -> Difference:
     found = runtime.run(graph, {name: tensors[f"{graph}.{name}"] for name in inputs})
     runtime.release(graph)
     return _worst([compare(found[name], tensors[f"{graph}.{name}"]) for name in outputs])
+
+
+def _step(runtime: Runtime, tensors: Tensors, index: int) -> Difference:
+    """The guided noise of one step from the reference's latents."""
+    found = runtime.run("denoiser", capsule.step_inputs(tensors, index))["noise"][0]
+    return compare(found, tensors["loop.noise"][index])
 
 
 def _free_run(
@@ -188,12 +191,7 @@ def guidance_report(timestep: int, found: Array, truth: Array) -> GuidanceReport
 
 def _live_reference(runtime: "Ticking", tensors: Tensors) -> ReferenceReport:
     """The reference again on its own recorded inputs: the capsule is stale, or edited, if this differs."""
-    noise = [
-        compare(
-            runtime.run("denoiser", capsule.step_inputs(tensors, i))["noise"][0], tensors["loop.noise"][i]
-        )
-        for i in capsule.CHECKED_STEPS
-    ]
+    noise = [_step(runtime, tensors, index) for index in capsule.CHECKED_STEPS]
     graphs = {
         "encoder": _replay(runtime, "encoder", tensors),
         "denoiser": _worst(noise),
