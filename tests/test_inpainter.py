@@ -265,7 +265,8 @@ def test_every_option_has_a_comment_and_a_default() -> None:
     for name in OPTION_NAMES:
         line = next(line for line in source.splitlines() if line.startswith(f"    {name}: "))
         assert " = " in line and "  # " in line, name
-    assert InpaintOptions() == InpaintOptions(steps=20, guidance=2.0, strength=0.99, seed=0)
+    published = {"steps": 20, "guidance": 2.0, "strength": 0.99, "noise_offset": 0.0357}
+    assert InpaintOptions() == InpaintOptions(**published, seed=0)
 
 
 def test_a_bundle_loads_with_its_own_defaults(make_bundle: Callable[..., Bundle]) -> None:
