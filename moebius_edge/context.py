@@ -26,6 +26,9 @@ from PIL import Image
 from moebius_edge.errors import InvalidInput
 from moebius_edge.imaging import Bools, Bytes
 
+# 2^28 pixels, 0.8 GB: a whole 108-megapixel photo fits, the square around a hole along a long strip does not.
+MAX_SIDE = 16_384
+
 Floats = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are outside
 
@@ -62,7 +65,10 @@ def bounding_box(mask: Bools) -> Box:
 
 
 def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float, feather: int) -> Crop:
-    """The square for a hole with this bounding box in a photo of `size` (width, height): see above."""
+    """The square for a hole with this bounding box in a photo of `size` (width, height): see above.
+
+    Raises InvalidInput when its side would exceed `MAX_SIDE` pixels.
+    """
     left, top, right, bottom = box
     hole = max(right - left, bottom - top)
     short, long = min(size), max(size)
@@ -71,6 +77,11 @@ def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float,
     side = max(needed, resolution)
     if side > short:
         side = short if needed <= short else min(needed, long)
+    if side > MAX_SIDE:
+        raise InvalidInput(
+            f"the mask spans {hole:,} pixels and needs a square of {side:,} around it; at most {MAX_SIDE:,} "
+            "are allowed: fill its parts one after another, or make the photo smaller"
+        )
     return Crop(_place(left, right, side, size[0]), _place(top, bottom, side, size[1]), side)
 
 

@@ -64,12 +64,15 @@ def read_photo(source: Source) -> Photo:
     Raises InvalidInput: not there, not an image, damaged, 16-bit, CMYK, animated, too small, too large.
     """
     image = _read(source, "the photo")
-    if image.mode in ("P", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    pixels = np.asarray(image.convert("RGB"))
+    with _decoding("the photo"):  # a palette or a transparent colour may be impossible
+        if image.mode in ("P", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        pixels = np.asarray(image.convert("RGB"))
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     grey = image.mode in ("1", "L", "LA")
-    return Photo(pixels, alpha, grey, image.info.get("icc_profile"))
+    profile = image.info.get("icc_profile")
+    # A TIFF may give its profile any type; what is not bytes is no profile and could not be written back.
+    return Photo(pixels, alpha, grey, profile if isinstance(profile, bytes) else None)
 
 
 def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") -> Bools:
@@ -86,14 +89,15 @@ def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") ->
             f"the mask is {image.size[0]}x{image.size[1]} pixels and the photo {size[0]}x{size[1]} (width x "
             "height, after any EXIF rotation); they must be equal"
         )
-    if image.has_transparency_data:
-        if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-            raise InvalidInput(
-                "the mask has transparent pixels, and what they mean is not guessed; save it as a black and "
-                "white image without transparency"
-            )
-        image = image.convert("RGB")
-    bright = np.asarray(image.convert("RGB").convert("L")) > 127.5
+    with _decoding("the mask"):
+        if image.has_transparency_data:
+            if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise InvalidInput(
+                    "the mask has transparent pixels, and what they mean is not guessed; save it as a black "
+                    "and white image without transparency"
+                )
+            image = image.convert("RGB")
+        bright = np.asarray(image.convert("RGB").convert("L")) > 127.5
     mask: Bools = bright if polarity == "white" else ~bright
     other = "black" if polarity == "white" else "white"
     if not mask.any():
@@ -181,7 +185,10 @@ def _has_16_bits(image: Image.Image) -> bool:
     words = [
         word for argument in arguments for word in (argument if isinstance(argument, tuple) else (argument,))
     ]
-    return any(isinstance(word, str) and re.search(";16", word) for word in words)
+    if image.format == "PPM":  # there the tile tells the largest value instead
+        return any(isinstance(word, int) and word > 255 for word in words)
+    # "BGR;16" is a BMP of 16 bits per pixel: 5 or 6 per channel.
+    return any(isinstance(word, str) and re.search("(?<!BGR);16", word) for word in words)
 
 
 def _checked_size(image: Image.Image, what: str, least: int) -> Image.Image:

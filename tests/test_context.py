@@ -6,6 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from moebius_edge.context import (
+    MAX_SIDE,
     Crop,
     bounding_box,
     choose_crop,
@@ -28,6 +29,14 @@ def boxes(draw: st.DrawFn) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
     left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
     right, bottom = draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height))
     return (left, top, right, bottom), (width, height)
+
+
+def test_a_square_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="spans 25,000 pixels"):
+        choose_crop((0, 1, 25_000, 3), (30_000, 8), 512, 0.25, 8)
+    assert choose_crop((100, 1, 120, 3), (10_000_000, 8), 512, 0.25, 8).side <= MAX_SIDE
+    # 108 megapixels, one hole over nearly all of it
+    assert choose_crop((0, 0, 11_900, 8_900), (12_000, 9_000), 512, 0.25, 8).side == 12_000
 
 
 def within(mask: Bools, radius: int) -> Bools:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from moebius_edge.errors import InvalidInput
 from moebius_edge.imaging import MAX_PIXELS, read_mask, read_photo, to_tensor
@@ -38,6 +38,21 @@ def raw_png(width: int, height: int, bits: int, colour: int, rows: bytes = b"") 
 def colours(height: int = 24, width: int = 32) -> Image.Image:
     values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values)
+
+
+def with_transparency(mode: str, value: Any) -> Image.Image:
+    image = Image.new(mode, (16, 16))
+    image.info["transparency"] = value
+    return image
+
+
+def bmp565(red: int, green: int, blue: int) -> bytes:
+    """An 8x8 BMP of one colour, 5, 6 and 5 bits per channel, which Pillow does not write."""
+    pixels = struct.pack("<H", red << 11 | green << 5 | blue) * 64
+    masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+    header = struct.pack("<IiiHHIIiiII", 40, 8, 8, 1, 16, 3, len(pixels), 0, 0, 0, 0) + masks
+    start = 14 + len(header)
+    return b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start) + header + pixels
 
 
 def same(image: Image.Image, mode: str = "RGB") -> Any:
@@ -107,6 +122,17 @@ def test_a_phones_jpeg_with_a_second_picture_is_a_photo() -> None:
     assert read_photo(data).size == (32, 24)
 
 
+def test_a_profile_of_an_impossible_type_is_none() -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[34675], tags[34675] = TiffTags.ASCII, "profile"
+    photo = read_photo(encoded(colours(), "TIFF", tiffinfo=tags))
+    assert photo.profile is None and np.array_equal(photo.rgb, same(colours()))
+
+
+def test_a_16_bit_bmp_has_5_or_6_bits_per_channel() -> None:
+    assert (read_photo(bmp565(31, 63, 0)).rgb == [255, 255, 0]).all()
+
+
 def test_pixels_become_minus_one_to_one() -> None:
     tensor = to_tensor(np.array([[[0, 255, 51]]], np.uint8))
     assert tensor.shape == (1, 3, 1, 1) and tensor.dtype == np.float32
@@ -122,6 +148,10 @@ BAD_PHOTOS: dict[str, tuple[Any, str]] = {
     "header only": (encoded(colours())[:40], "known format|damaged or cut off"),
     "16-bit grey": (raw_png(16, 16, 16, 0, GREY16), "more than 8 bits"),
     "16-bit RGB": (raw_png(16, 16, 16, 2, RGB16), "more than 8 bits"),
+    "16-bit PPM": (b"P6 16 16 65535\n" + bytes(16 * 16 * 6), "more than 8 bits"),
+    "10-bit PPM": (b"P6 16 16 1023\n" + bytes(16 * 16 * 6), "more than 8 bits"),
+    "palette too short": (with_transparency("P", bytes(300)), "damaged or cut off"),
+    "impossible transparent colour": (with_transparency("L", "x"), "damaged or cut off"),
     "float TIFF": (encoded(Image.new("F", (16, 16)), "TIFF"), "more than 8 bits"),
     "CMYK": (encoded(Image.new("CMYK", (16, 16)), "JPEG"), "CMYK; convert it to RGB"),
     "animated GIF": (encoded(colours(), "GIF", save_all=True, append_images=[colours(24, 32).rotate(90)]),
@@ -150,7 +180,15 @@ def test_a_bad_photo_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["truncated PNG", "16-bit grey", "CMYK", "animated GIF", "decompression bomb"]
+    "name",
+    [
+        "impossible transparent colour",
+        "truncated PNG",
+        "16-bit grey",
+        "CMYK",
+        "animated GIF",
+        "decompression bomb",
+    ],
 )
 def test_a_bad_mask_is_refused(name: str) -> None:
     source, says = BAD_PHOTOS[name]
