@@ -48,7 +48,8 @@ def synthetic(name: str, source: str, license_: str) -> Checkpoint:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        value = strictjson.loads(path.read_bytes(), MAX_CONFIG_BYTES)
+        with path.open("rb") as file:  # one byte over the limit tells as much as all of a huge file
+            value = strictjson.loads(file.read(MAX_CONFIG_BYTES + 1), MAX_CONFIG_BYTES)
     except (OSError, strictjson.JSONError) as error:
         raise CheckpointError(f"cannot read {path}: {error}; get the checkpoint again") from error
     if not isinstance(value, dict):

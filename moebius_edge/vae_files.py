@@ -39,9 +39,12 @@ def read_vae_config(settings: Mapping[str, Any], origin: str) -> VAEConfig:
             VAEConfig, {k: settings[k] for k in names if k in settings}, "the VAE's config"
         )
         widths, groups = config.block_out_channels, config.norm_num_groups
-        sizes = (*widths, config.layers_per_block, groups, config.latent_channels)
+        sizes = (*widths, groups, config.latent_channels)
         if not (
-            2 <= len(widths) <= 6 and all(0 < size <= 4096 for size in sizes) and config.scaling_factor > 0
+            2 <= len(widths) <= 6
+            and all(0 < size <= 4096 for size in sizes)
+            and 0 < config.layers_per_block <= 16
+            and config.scaling_factor > 0
         ):
             raise strictjson.JSONError("a size is out of range")
         if config.latent_channels != 4 or any(width % groups for width in widths):

@@ -20,6 +20,7 @@ from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.tensors import TensorFileError, read_header
 
 MAX_PICKLE_BYTES = 16 << 20  # the index of an archive, not its tensors; the published one has 0.2 MB
+MAX_WIDTH = 1 << 16  # of any layer; the published model's widest has 3,072
 SHOWN = 5
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)  # stored forms of a float tensor; used as float32
 
@@ -161,13 +162,17 @@ def infer_config(state: Mapping[str, Tensor]) -> MoebiusConfig:
             widths.append(shapes[name][0])
         key_dim = shapes[block.format(0, inner.format("attn1.to_k.weight"))][0]
         positions = shapes[block.format(0, inner.format("attn2.rel_pos_emb"))][0]
-        return MoebiusConfig(
+        config = MoebiusConfig(
             block_out_channels=tuple(widths),
             latent_size=round(positions**0.5),
             embedding_dim=shapes["embedding_layer.weight"][1],
             cross_attention_dim=shapes["diff_model.encoder_hid_proj.weight"][0],
             num_heads=widths[0] // key_dim,
         )
+        sizes = (config.latent_size, config.embedding_dim, config.cross_attention_dim)
+        if max(*config.block_out_channels, *sizes) > MAX_WIDTH:  # an empty tensor may claim any shape
+            raise ValueError("too wide")
+        return config
     except (KeyError, IndexError, ValueError, ArithmeticError):
         return MoebiusConfig()
 

@@ -228,6 +228,7 @@ def test_a_vae_that_is_not_the_configured_one(folder: Path) -> None:
         ({"norm_num_groups": 3}, "must divide"),
         ({"norm_num_groups": 0}, "out of range"),
         ({"scaling_factor": -1.0}, "out of range"),
+        ({"layers_per_block": 4096}, "out of range"),
         ({"scaling_factor": "1"}, "expected a number"),
         ({"act_fn": "relu"}, "act_fn is 'relu'; expected 'silu'"),
         ({"shift_factor": 0.1}, "shift_factor"),
@@ -256,6 +257,28 @@ def test_hostile_shapes_are_refused_before_memory_is_allocated(folder: Path) -> 
     with pytest.raises(CheckpointError, match="is not the expected model"):
         load_into(model, states, "huge.bin")
     assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_shapes_that_no_model_has_are_refused_without_building_it(folder: Path) -> None:
+    """Tensors without elements may claim any shape, in a file of a few bytes."""
+    block = "diff_model.down_blocks.0.attentions.0."
+    shapes = {
+        f"{block}proj_in.weight": [1 << 52, 0],
+        f"{block}transformer_blocks.0.attn1.to_k.weight": [1 << 49, 0],
+        f"{block}transformer_blocks.0.attn2.rel_pos_emb": [16, 0],
+        "embedding_layer.weight": [0, 24],
+        "diff_model.encoder_hid_proj.weight": [16, 0],
+    }
+    entries = {name: {"dtype": "F32", "shape": s, "data_offsets": [0, 0]} for name, s in shapes.items()}
+    header = json.dumps(entries).encode()
+    (folder / "unet.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "is not the expected model" in refuse(folder)
+
+
+def test_a_huge_config_is_not_read(folder: Path) -> None:
+    with (folder / "config.json").open("wb") as file:
+        file.truncate(1 << 40)  # a hole: it takes no space on the disk
+    assert "at most 65536 are allowed" in refuse(folder)
 
 
 # The filling rule
