@@ -5,8 +5,10 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from moebius_edge.bundle import Bundle
-from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.tensors import Array
+
+MAX_THREADS = 1024  # more than any machine this is for has cores; engines start as many as they are told
 
 
 class Runtime(Protocol):
@@ -33,8 +35,11 @@ RUNTIMES: dict[str, str] = {
 def open_runtime(bundle: Bundle, name: str | None = None, threads: int | None = None) -> Runtime:
     """The runtime `name` (None: the one the bundle was made for) on `threads` CPU threads (None: all).
 
-    Raises RuntimeUnavailable: unknown name, or the engine is not installed.
+    Raises InvalidInput for an impossible number of threads, and RuntimeUnavailable when the name is unknown or
+    the engine is not installed.
     """
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise InvalidInput(f"threads is {threads}; expected 1 to {MAX_THREADS}, or none for all cores")
     name = name or bundle.manifest.runtime
     if name not in RUNTIMES:
         raise RuntimeUnavailable(

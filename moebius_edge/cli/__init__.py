@@ -82,6 +82,7 @@ def about(
 
 def main() -> None:
     """Entry point of the `moebius-edge` command."""
+    show.tolerate_any_name()
     try:
         app(sys.argv[1:] or ["--help"], prog_name="moebius-edge")
     except KeyboardInterrupt as error:  # outside of a command, for instance while modules are being imported

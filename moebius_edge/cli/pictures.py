@@ -8,7 +8,7 @@ from PIL import Image
 
 from moebius_edge.atomic import write_atomically
 from moebius_edge.errors import InvalidInput
-from moebius_edge.imaging import read_photo
+from moebius_edge.imaging import Photo, read_photo
 
 # Suffix -> (Pillow's format, its options). Lossless wherever the format can be.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -21,6 +21,7 @@ FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".bmp": ("BMP", {}),
 }
 OPAQUE = ("JPEG", "BMP")  # formats without transparency
+LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side: the encoders take no more
 
 
 def check_output(output: Path, photo: Path, mask: Path, force: bool) -> None:
@@ -37,9 +38,21 @@ def check_output(output: Path, photo: Path, mask: Path, force: bool) -> None:
         if not force and source.exists() and output.exists() and output.samefile(source):
             raise InvalidInput(f"the output would replace {source}; choose another name, or add --force")
     kind = FORMATS[output.suffix.lower()][0]
-    if kind in OPAQUE and read_photo(photo).alpha is not None:
+    if kind in OPAQUE or kind in LONGEST:
+        _check_kind(kind, read_photo(photo), output)
+
+
+def _check_kind(kind: str, photo: Photo, output: Path) -> None:
+    """Raise InvalidInput when a picture like `photo` cannot be stored in that format."""
+    if kind in OPAQUE and photo.alpha is not None:
         raise InvalidInput(
             f"{kind} cannot keep the photo's transparency; write a .png instead of {output.name}"
+        )
+    longest = LONGEST.get(kind, max(photo.size))
+    if max(photo.size) > longest:
+        raise InvalidInput(
+            f"the photo is {photo.size[0]}x{photo.size[1]} pixels, and {kind} takes at most {longest:,} on a "
+            f"side; write a .png instead of {output.name}"
         )
 
 

@@ -113,6 +113,7 @@ def _times(timing: "Timing | EditTiming") -> list[str]:
 
 def _print_efficiency(profile: "Profile") -> None:
     from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
 
     table = Table(
         "model", "parameters", "TMACs", "ms/step", "steps", "total", "measured", box=None, pad_edge=False
@@ -125,7 +126,8 @@ def _print_efficiency(profile: "Profile") -> None:
             None if row.steps is None else str(row.steps),
             None if row.total_s is None else f"{row.total_s:,.2f} s",
         )
-        table.add_row(row.model, *("-" if cell is None else cell for cell in cells), row.measured)
+        # As text: a bundle's model name is not to be read as rich's markup.
+        table.add_row(Text(row.model), *("-" if cell is None else cell for cell in cells), row.measured)
     console = show.out()
     console.print("The columns of the paper's efficiency table:", table)
     console.print(profile.efficiency_note, markup=False)

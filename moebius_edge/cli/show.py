@@ -1,6 +1,7 @@
 """What the commands share: where text goes, progress bars, JSON, errors as sentences."""
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -25,6 +26,12 @@ EXTRAS = {
     "onnxsim": "export",
     "matplotlib": "plot",
 }
+
+
+def tolerate_any_name() -> None:
+    """Let standard output escape what its encoding lacks, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def out() -> "Console":
@@ -53,7 +60,12 @@ def progress(label: str) -> Iterator[Tick]:
     """A progress bar on standard error while the block runs; call what it yields with (done, total)."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, **_quiet()) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -64,7 +76,7 @@ def stages(label: str) -> Iterator[Callable[[str, int, int], None]]:
     """Like `progress`, for work that says what it is doing: (what, done, total)."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, **_quiet()) as bar:
         task = bar.add_task(label, total=None)
         yield lambda what, done, total: bar.update(
@@ -114,8 +126,13 @@ def explain(error: BaseException) -> int | None:
     sentence = _sentence(error)
     if sentence is None:
         return None
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {printable(sentence)}", file=sys.stderr)
     return MISUSED
+
+
+def printable(text: str) -> str:
+    """One line without control characters: what a file or a library says must not reach the terminal raw."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _sentence(error: BaseException) -> str | None:

@@ -1,15 +1,18 @@
 """The command line as a whole: help, names, errors, exit codes, what it imports."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from moebius_edge import __version__
 from moebius_edge.checkpoints import MODELS
 from moebius_edge.cli import PANELS, show
+from moebius_edge.errors import BundleError
 
 COMMANDS = ["demo", "models", "pull", "export", "inpaint", "verify", "profile", "inspect"]
 
@@ -103,3 +106,26 @@ def test_faults_of_the_machine_are_sentences_and_bugs_are_not_hidden(
     assert 'pip install "moebius-edge[export]"' in lines[2]
     assert show.explain(ValueError("a bug")) is None
     assert show.explain(ModuleNotFoundError("no", name="moebius_edge.typo")) is None
+
+
+def test_control_characters_of_a_file_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert show.explain(BundleError("node \x1b]0;owned\x07\nsecond line \udcff é")) == 2
+    assert capsys.readouterr().err == "error: node \\x1b]0;owned\\x07\\nsecond line \\udcff é\n"
+
+
+def test_a_name_that_the_output_cannot_spell_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    show.tolerate_any_name()
+    show.out().print("wrote é.png", markup=False)
+    stream.flush()
+    assert stream.buffer.getvalue() == b"wrote \\xe9.png\n"  # type: ignore[attr-defined]
+
+
+def test_names_are_not_read_as_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    terminal = Console(file=stream, force_terminal=True, soft_wrap=True)
+    monkeypatch.setattr(show, "err", lambda: terminal)
+    with show.stages("x[/red] -> y[/red].moebius") as say:
+        say("loading", 0, 1)
+    assert "x[/red] -> y[/red].moebius: loading" in stream.getvalue()

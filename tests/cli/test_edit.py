@@ -126,6 +126,27 @@ def test_bad_output_is_refused_before_the_work(
     assert answer.code == 2 and words in answer.err
 
 
+@pytest.mark.parametrize(("suffix", "width"), [("webp", 16_384), ("jpg", 65_501)])
+def test_a_photo_that_the_format_cannot_hold_is_refused_before_the_work(
+    moebius: Any, tmp_path: Path, suffix: str, width: int
+) -> None:
+    for name in ("photo", "mask"):
+        Image.new("L", (width, 8)).save(tmp_path / f"{name}.png")
+    names = [tmp_path / name for name in ("no.moebius", "photo.png", "mask.png")]
+    answer = moebius("inpaint", *names, "-o", tmp_path / f"result.{suffix}")
+    assert answer.code == 2 and "at most" in answer.err and "write a .png instead" in answer.err
+
+
+@pytest.mark.parametrize("threads", [0, 1025, 10**12])
+def test_impossible_threads_are_refused(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path, threads: int
+) -> None:
+    output = tmp_path / "result.png"
+    answer = moebius("inpaint", exported, photo, mask, "-o", output, "--threads", threads)
+    assert answer.code == 2 and f"threads is {threads}; expected 1 to 1024" in answer.err
+    assert not output.exists()
+
+
 def test_transparency_is_kept_or_refused(
     moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
 ) -> None:
