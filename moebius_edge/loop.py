@@ -126,7 +126,8 @@ def denoise(
             "guidance": scale,
         }
         noise: Floats = runtime.run("denoiser", inputs)["noise"]
-        latents = np.float32(step.a) * latents + np.float32(step.b) * noise
+        with np.errstate(over="ignore", invalid="ignore"):  # the next line says so in a sentence
+            latents = np.float32(step.a) * latents + np.float32(step.b) * noise
         _finite(latents, f"the latents after step {index + 1} of {len(coefficients)}")
         if on_step is not None:
             on_step(index, latents)

@@ -230,7 +230,7 @@ def _check_sizes(manifest: Manifest) -> None:
         latent == model.config.latent_size, f"latent_size is {latent}, the model's {model.config.latent_size}"
     )
     _require(
-        pixels == latent * model.vae.downscale and pixels <= 8192,
+        pixels == latent * model.vae.downscale and 0 < pixels <= 8192,
         f"resolution is {pixels}; expected latent_size {latent} x {model.vae.downscale}",
     )
 

@@ -35,8 +35,8 @@ RUNTIMES: dict[str, str] = {
 def open_runtime(bundle: Bundle, name: str | None = None, threads: int | None = None) -> Runtime:
     """The runtime `name` (None: the one the bundle was made for) on `threads` CPU threads (None: all).
 
-    Raises InvalidInput for an impossible number of threads, and RuntimeUnavailable when the name is unknown or
-    the engine is not installed.
+    Raises InvalidInput for an impossible number of threads, and RuntimeUnavailable when the name is unknown
+    or the engine is not installed.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise InvalidInput(f"threads is {threads}; expected 1 to {MAX_THREADS}, or none for all cores")

@@ -278,3 +278,12 @@ def test_a_bundle_loads_with_its_own_defaults(make_bundle: Callable[..., Bundle]
     result = painter.batch([photo], [mask], strength=1.0, feather=2, on_step=lambda i, _: steps.append(i))[0]
     assert result.size == (60, 40) and steps == [0, 1]
     assert np.array_equal(np.asarray(result)[:8], photo[:8])
+
+
+@pytest.mark.filterwarnings("error")
+def test_latents_that_overflow_are_a_sentence_without_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    painter = inpainter()
+    noise = np.full((1, 4, painter.latent_size, painter.latent_size), 3e38, np.float32)
+    monkeypatch.setattr(fake(painter), "denoiser", lambda **_: {"noise": noise})
+    with pytest.raises(NotFinite, match="latents after step"):
+        painter(*sample(), steps=5)

@@ -74,6 +74,7 @@ REFUSED: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (lambda m: m["model"]["vae"].update(block_out_channels=[8] * 400), "at most 8"),
     (lambda m: m["model"]["config"].update(latent_size=8), "latent_size is 4"),
     (lambda m: m.update(resolution=16), "resolution is 16"),
+    (lambda m: m["model"]["vae"].update(block_out_channels=[]) or m.update(resolution=0), "resolution is 0"),
     (lambda m: m.update(target="Up/Down"), "target"),
     (lambda m: m.update(graph="other"), "graph must be"),
     (lambda m: m["graphs"].pop("decoder"), "graphs must be exactly"),
