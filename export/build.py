@@ -126,15 +126,22 @@ def _resolution(checkpoint: Checkpoint) -> int:
 def _capsule(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     resolution = _resolution(checkpoint)
     photo, mask = capsule_photo(resolution)
-    return capsule.record(
-        TorchRuntime(checkpoint.model, checkpoint.vae),
-        photo,
-        mask,
-        resolution=resolution,
-        latent_size=checkpoint.config.latent_size,
-        scheduler=SchedulerConfig(),
-        guidance=_defaults().guidance,
-    )
+    # With several threads torch splits its sums by chance, and the same checkpoint would not always give the
+    # same bytes; one thread takes twice as long.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return capsule.record(
+            TorchRuntime(checkpoint.model, checkpoint.vae),
+            photo,
+            mask,
+            resolution=resolution,
+            latent_size=checkpoint.config.latent_size,
+            scheduler=SchedulerConfig(),
+            guidance=_defaults().guidance,
+        )
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _defaults() -> Defaults:
