@@ -59,7 +59,7 @@ def test_unet_runs_from_one_seed_agree_and_learn(photos: Path, tmp_path: Path) -
         torch.manual_seed(0)
         unet.run(options, UNET, (build_vae(VAE), VAE), STEPS, losses=record)
     assert losses[0] == losses[1]
-    assert median(losses[0][30:]) < 0.5 * median(losses[0][:10])
+    assert median(losses[0][30:]) < 0.8 * median(losses[0][:10])
 
 
 def test_an_interrupted_vae_run_goes_on_as_if_it_had_not_stopped(photos: Path, tmp_path: Path) -> None:

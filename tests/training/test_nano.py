@@ -1,0 +1,83 @@
+"""The shipped weights, on the two sample photos (not trained on)."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from moebius_edge.checkpoints import Checkpoint, load_checkpoint
+from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
+from moebius_edge.training.evaluate import average, cases, fills, guidance_effect, mean_fill, score
+from moebius_edge.training.metrics import vae_table
+from moebius_edge.training.sampling import Sampling
+from moebius_edge.training.weights import NANO
+
+SAMPLES = NANO.parent / "samples"
+
+
+@pytest.fixture(scope="module")
+def nano() -> Checkpoint:
+    return load_checkpoint("nano")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for path in SAMPLES.glob("*.jpg"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder
+
+
+def test_files_are_finite_half_precision_and_small() -> None:
+    for name in ("unet.safetensors", "vae.safetensors"):
+        for key, value in load_file(NANO / name).items():
+            assert value.dtype == (torch.int64 if key.endswith("num_batches_tracked") else torch.float16)
+            assert torch.isfinite(value).all()
+            assert not key.endswith("running_var") or (value > 0).all()
+    assert sum(path.stat().st_size for path in NANO.iterdir()) < 30 << 20
+
+
+def test_configuration_is_the_packages() -> None:
+    settings = json.loads((NANO / "config.json").read_text())
+    assert settings["unet"] == json.loads(json.dumps(asdict(CONFIGS["nano"])))
+    assert settings["vae"] == json.loads(json.dumps(asdict(VAE_CONFIGS["nano"])))
+    assert settings["license"] == "Apache-2.0"
+
+
+def test_autoencoder_keeps_detail_and_both_colour_axes(nano: Checkpoint, photos: Path) -> None:
+    mean = vae_table(nano.vae, photos)["mean"]
+    assert mean["rgb"] > 25.5
+    assert mean["cb"] > 33
+    assert mean["cr"] > 33
+
+
+def test_latents_have_unit_variance(nano: Checkpoint, photos: Path) -> None:
+    _, pictures, _ = cases(photos, 2)
+    pixels = torch.from_numpy(pictures).movedim(-1, 1) / 127.5 - 1
+    with torch.no_grad():
+        latents = nano.vae.encode(pixels).latent_dist.mean * nano.vae_config.scaling_factor
+    assert 0.6 < latents.std() < 1.4
+
+
+def test_fills_beat_the_mean_colour_and_are_no_flat_blur(nano: Checkpoint, photos: Path) -> None:
+    _, pictures, masks = cases(photos, 6)
+    filled = fills(nano, pictures, masks, Sampling())
+    ours = average([score(*case) for case in zip(pictures, filled, masks, strict=True)])
+    mean = [mean_fill(*case) for case in zip(pictures, masks, strict=True)]
+    plain = average([score(*case) for case in zip(pictures, mean, masks, strict=True)])
+    # The goal on the evaluation photos, 1 dB at this guidance, is not reached yet: see MODEL_CARD.md.
+    assert ours["psnr"] > plain["psnr"]
+    assert ours["contrast"] > 0.4
+    for picture, output, mask in zip(pictures, filled, masks, strict=True):
+        assert np.array_equal(output[~mask], picture[~mask])
+
+
+def test_guidance_matters(nano: Checkpoint, photos: Path) -> None:
+    _, pictures, masks = cases(photos, 2)
+    effect = guidance_effect(nano, pictures, masks)
+    assert effect[900] > 0.005
+    assert effect[100] > 0.005
