@@ -93,7 +93,7 @@ def share_initializers(model: onnx.ModelProto) -> None:
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write `path` and, beside it, `path`.data with the large weights."""
+    """Write `path` and, beside it, `path`.data with the large weights, which `model` then only refers to."""
     onnx.save_model(
         model,
         path,
