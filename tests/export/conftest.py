@@ -12,9 +12,9 @@ from moebius_edge.fill import fill_by_rule
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.model.unet import Moebius
 
-# Latents of 32, 16 and 8: tiles of 8 columns, and whole rows.
+# Latents of 32, 16 and 8: tiles of 8 columns, and whole rows. No other dimension is 52 or 44.
 CONFIG = MoebiusConfig(
-    block_out_channels=(32, 64, 128), latent_size=32, embedding_dim=24, cross_attention_dim=16, num_heads=4
+    block_out_channels=(32, 64, 128), latent_size=32, embedding_dim=52, cross_attention_dim=44, num_heads=4
 )
 
 
