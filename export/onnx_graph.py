@@ -102,9 +102,6 @@ def save(model: onnx.ModelProto, path: Path) -> None:
         location=path.name + ".data",
         size_threshold=EXTERNAL_BYTES,
     )
-    data = path.with_name(path.name + ".data")
-    if data.exists():  # onnx makes it readable by its owner only
-        data.chmod(path.stat().st_mode)
 
 
 def count_macs(model: onnx.ModelProto) -> int:
@@ -137,11 +134,9 @@ def _node_macs(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Shapes of every value. The weights are left out of the inference: only their shapes matter."""
-    light = onnx.ModelProto()
-    light.CopyFrom(model)
+    """Shapes of every value and weight."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    graph = shape_inference.infer_shapes(light, data_prop=True).graph
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
     for value in (*graph.input, *graph.value_info, *graph.output):
         shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
     return shapes
