@@ -19,16 +19,25 @@ class PositionConv(nn.Conv3d):
         """`values` [B,1,v,h,w] -> λp [B,k,v,h,w]."""
         if not self.training:
             return super().forward(values)
-        # The same sum as a 2-D convolution with the value planes folded into the batch: its backward
-        # pass is a fifth faster on CPU.
+        return self._by_rows(values)
+
+    def _by_rows(self, values: Tensor) -> Tensor:
+        """The same sum as one matmul of 15 rows with a banded matrix, kernel column = key x - query x.
+
+        Twice the multiplications of the convolution, half of them with zeros, and a tenth of its time on a
+        CPU: with one input channel its backward pass runs far below the speed of a matmul.
+        """
         batch, _, planes, h, w = values.shape
-        flat = F.conv2d(
-            values.reshape(batch * planes, 1, h, w),
-            self.weight.squeeze(2),
-            self.bias,
-            padding=self.kernel_size[-1] // 2,
-        )
-        return flat.reshape(batch, planes, -1, h, w).transpose(1, 2)
+        dim, window = self.weight.shape[0], self.weight.shape[-1]
+        reach = window // 2
+        # band[k, dy, key x, query x] = weight[k, dy, key x - query x + reach], zero outside the window.
+        kernel = self.weight[:, 0, 0].flip(-1)
+        band = F.pad(kernel, (w - 1 - reach, w - 1 - reach)).unfold(-1, w, 1).flip(-2)
+        band = band.permute(1, 2, 3, 0).reshape(window * w, w * dim)
+        rows = F.pad(values.reshape(batch * planes, h, w), (0, 0, reach, reach)).unfold(1, window, 1)
+        rows = rows.transpose(2, 3).reshape(batch * planes * h, window * w)
+        lambdas = (rows @ band).reshape(batch, planes, h, w, dim) + self.bias
+        return lambdas.permute(0, 4, 1, 2, 3)
 
 
 class LocalLambda(nn.Module):
