@@ -209,6 +209,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=UNetTraining.batch)
     parser.add_argument("--lr", type=float, default=UNetTraining.lr)
     parser.add_argument("--seed", type=int, default=UNetTraining.seed)
+    parser.add_argument(
+        "--bf16",
+        action=argparse.BooleanOptionalAction,
+        default=UNetTraining.bf16,
+        help="autocast; without AMX or AVX-512 BF16 at full speed, --no-bf16 is faster",
+    )
     given = parser.parse_args(arguments)
     options = UNetTraining(
         photos=given.photos,
@@ -217,6 +223,7 @@ def main(arguments: list[str] | None = None) -> None:
         seed=given.seed,
         batch=given.batch,
         lr=given.lr,
+        bf16=given.bf16,
     )
     try:
         start = load_checkpoint(given.init).model if given.init else None
