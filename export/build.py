@@ -2,22 +2,29 @@
 
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
 from moebius_edge import __version__, capsule
 from moebius_edge.bundle import Bundle, seal, staging
+from moebius_edge.calibration.calibrate import calibrate
+from moebius_edge.calibration.data import CalibrationOptions
+from moebius_edge.calibration.macs import count_macs
+from moebius_edge.calibration.observers import OBSERVERS
+from moebius_edge.calibration.recording import Recording
 from moebius_edge.checkpoints import Checkpoint, fingerprint, parameter_count
 from moebius_edge.errors import ExportError
 from moebius_edge.export.autoencoder import DeployDecoder, DeployEncoder
 from moebius_edge.export.deploy import DeployDenoiser
 from moebius_edge.export.forms import Forms
-from moebius_edge.export.onnx_graph import ComponentSpec, count_macs, save, to_onnx
+from moebius_edge.export.onnx_graph import ComponentSpec, save, to_onnx
+from moebius_edge.export.precisions import PRECISIONS, Conversion, convert
 from moebius_edge.export.targets import TARGETS, Target
 from moebius_edge.manifest import (
     Defaults,
@@ -37,6 +44,7 @@ from moebius_edge.tensors import write_tensors
 
 Progress = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
 
+STAGES = 6  # of the progress
 CAPSULE = "capsule.safetensors"
 GRAPH_KINDS = ("deploy", "direct")
 TOOLS = ("torch", "diffusers", "onnx", "onnxscript", "onnxsim")
@@ -49,6 +57,9 @@ class ExportOptions:
     target: str = "ort"  # a name of `TARGETS`
     precision: str = "fp32"  # one of the target's precisions
     graph: str = "deploy"  # "deploy": the exact rewrites; "direct": the plain export, for comparison
+    observer: str = "mse"  # how ranges are read off what calibration saw: a name of `OBSERVERS`
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)  # run without a recording
+    images: Path | None = None  # photos to calibrate with; None: those in the package
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
@@ -60,6 +71,10 @@ class ExportOptions:
             )
         if self.graph not in GRAPH_KINDS:
             raise ExportError(f"graph is {self.graph!r}; expected {' or '.join(GRAPH_KINDS)}")
+        if self.graph == "direct" and self.precision != "fp32":
+            raise ExportError(f"direct graphs are there to compare with, in fp32; not in {self.precision}")
+        if self.observer not in OBSERVERS:
+            raise ExportError(f"there is no observer {self.observer!r}; observers are {', '.join(OBSERVERS)}")
 
 
 def export_bundle(
@@ -68,26 +83,66 @@ def export_bundle(
     options: ExportOptions = ExportOptions(),
     *,
     overwrite: bool = False,
+    recording: Recording | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Write the bundle folder `output` and open it again.
 
-    Raises ExportError when `output` exists (and not `overwrite`) or cannot be written; then nothing is left.
+    `recording`: of `record_ranges`; None: made now where the precision needs one. Raises ExportError when
+    `output` exists (and not `overwrite`) or cannot be written, and CalibrationError for a recording of other
+    weights or photos that cannot be used; then nothing is left.
     """
     say = progress or (lambda what, done, total: None)
-    target = TARGETS[options.target]
-    total = 5
+    target, precision = TARGETS[options.target], PRECISIONS[options.precision]
+    if recording is not None:
+        recording.require(fingerprint(checkpoint))
     with staging(output, overwrite=overwrite) as folder:
-        graphs = {}
-        for done, (name, module) in enumerate(_modules(checkpoint, target.forms, options.graph).items()):
-            say(f"exporting the {name}", done, total)
-            graphs[name] = _export_graph(name, module, checkpoint, folder, options.graph == "deploy")
-        say("recording the self-test with the FP32 reference", 3, total)
+        models = fp32_graphs(checkpoint, precision.forms(target.forms), options.graph, say)
+        if precision.calibrated and recording is None:
+            recording = _record(checkpoint, models, options, say)
+        macs = {name: count_macs(model) for name, model in models.items()}
+        say("converting", 3, STAGES)
+        conversion = Conversion(target.qdq, options.observer, recording)
+        for name, model in convert(models, options.precision, conversion).items():
+            save(model, folder / f"{name}.onnx")
+        del models
+        say("recording the self-test with the FP32 reference", 4, STAGES)
         write_tensors(folder / CAPSULE, _capsule(checkpoint))
-        say("hashing", 4, total)
-        seal(folder, _manifest(checkpoint, target, options, graphs))
-    say("done", total, total)
+        say("hashing", 5, STAGES)
+        seal(folder, _manifest(checkpoint, target, options, _graph_specs(checkpoint, macs)))
+    say("done", STAGES, STAGES)
     return Bundle.open(output)
+
+
+def record_ranges(
+    checkpoint: Checkpoint, options: ExportOptions, progress: Progress | None = None
+) -> Recording:
+    """Calibrate without exporting: the recording fits every target and precision of the same weights."""
+    say = progress or (lambda what, done, total: None)
+    models = fp32_graphs(checkpoint, Forms(layout="channels_last"), "deploy", say)
+    return _record(checkpoint, models, options, say)
+
+
+def _record(
+    checkpoint: Checkpoint, models: dict[str, onnx.ModelProto], options: ExportOptions, say: Progress
+) -> Recording:
+    return calibrate(models, fingerprint(checkpoint), options.calibration, images=options.images, say=say)
+
+
+def fp32_graphs(
+    checkpoint: Checkpoint, forms: Forms, kind: str = "deploy", progress: Progress | None = None
+) -> dict[str, onnx.ModelProto]:
+    """The three FP32 graphs in memory."""
+    models = {}
+    for done, (name, module) in enumerate(_modules(checkpoint, forms, kind).items()):
+        if progress is not None:
+            progress(f"exporting the {name}", done, STAGES)
+        shapes = io_shapes(_resolution(checkpoint), checkpoint.config.latent_size)[name]
+        generator = torch.Generator().manual_seed(0)
+        inputs = {key: torch.rand(shape, generator=generator) for key, shape in shapes["inputs"].items()}
+        spec = ComponentSpec(name, module, inputs, tuple(shapes["outputs"]))
+        models[name] = to_onnx(spec, simplify=kind == "deploy")
+    return models
 
 
 def _modules(checkpoint: Checkpoint, forms: Forms, kind: str) -> dict[str, nn.Module]:
@@ -102,21 +157,20 @@ def _modules(checkpoint: Checkpoint, forms: Forms, kind: str) -> dict[str, nn.Mo
         }
 
 
-def _export_graph(
-    name: str, module: nn.Module, checkpoint: Checkpoint, folder: Path, simplify: bool
-) -> GraphSpec:
-    """Write one graph into `folder` and describe it."""
-    shapes = io_shapes(_resolution(checkpoint), checkpoint.config.latent_size)[name]
-    generator = torch.Generator().manual_seed(0)
-    inputs = {key: torch.rand(shape, generator=generator) for key, shape in shapes["inputs"].items()}
-    model = to_onnx(ComponentSpec(name, module, inputs, tuple(shapes["outputs"])), simplify=simplify)
-    save(model, folder / f"{name}.onnx")
-    return GraphSpec(
-        file=f"{name}.onnx",
-        inputs=tuple(TensorSpec(key, "float32", shape) for key, shape in shapes["inputs"].items()),
-        outputs=tuple(TensorSpec(key, "float32", shape) for key, shape in shapes["outputs"].items()),
-        macs=count_macs(model),
-    )
+def _graph_specs(checkpoint: Checkpoint, macs: dict[str, int]) -> dict[str, GraphSpec]:
+    """What the manifest says of the graphs; inputs and outputs are float32 in every precision."""
+    shapes = io_shapes(_resolution(checkpoint), checkpoint.config.latent_size)
+    return {
+        name: GraphSpec(
+            file=f"{name}.onnx",
+            inputs=tuple(TensorSpec(key, "float32", shape) for key, shape in shapes[name]["inputs"].items()),
+            outputs=tuple(
+                TensorSpec(key, "float32", shape) for key, shape in shapes[name]["outputs"].items()
+            ),
+            macs=macs[name],
+        )
+        for name in shapes
+    }
 
 
 def _resolution(checkpoint: Checkpoint) -> int:

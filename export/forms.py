@@ -9,12 +9,15 @@ from typing import Literal
 
 LocalLambdaForm = Literal["convolution", "window"]
 UpsampleForm = Literal["nearest", "phase", "difference"]
+Layout = Literal["channels_first", "channels_last"]
 
 
 @dataclass(frozen=True)
 class Forms:
     """How the deploy graphs are written."""
 
+    # Pictures [B,C,h,w], fastest in FP32, or tokens [B,h*w,C], fastest in INT8 (`export.channels_last`).
+    layout: Layout = "channels_first"
     # Local-λ: position lambdas by a 15x15 convolution, or relative scores over windows of keys.
     # The window form is used at latent sides up to `window_up_to`, the convolution above.
     window_up_to: int = 64

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxsim
 import torch
-from onnx import numpy_helper, shape_inference
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from moebius_edge.errors import ExportError
@@ -102,44 +101,6 @@ def save(model: onnx.ModelProto, path: Path) -> None:
         location=path.name + ".data",
         size_threshold=EXTERNAL_BYTES,
     )
-
-
-def count_macs(model: onnx.ModelProto) -> int:
-    """Multiply-accumulates of the convolutions, matmuls and einsums of one run.
-
-    An Einsum counts the product of all its index sizes, as a naive evaluation does.
-    """
-    shapes = _shapes(model)
-    return sum(_node_macs(node, shapes) for node in model.graph.node)
-
-
-def _node_macs(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]]) -> int:
-    if node.op_type not in ("Conv", "MatMul", "Gemm", "Einsum"):
-        return 0
-    out = int(np.prod(shapes[node.output[0]]))
-    if node.op_type == "Conv":
-        return out * int(np.prod(shapes[node.input[1]][1:]))
-    if node.op_type == "MatMul":
-        return out * shapes[node.input[0]][-1]
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    if node.op_type == "Gemm":
-        return out * shapes[node.input[0]][0 if attributes.get("transA") else 1]
-    terms = attributes["equation"].decode().split("->")[0].split(",")
-    sizes = {
-        letter: size
-        for term, name in zip(terms, node.input, strict=True)
-        for letter, size in zip(term.strip(), shapes[name], strict=True)
-    }
-    return int(np.prod(list(sizes.values())))
-
-
-def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    """Shapes of every value and weight."""
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    for value in (*graph.input, *graph.value_info, *graph.output):
-        shapes[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
-    return shapes
 
 
 @contextmanager

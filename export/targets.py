@@ -14,9 +14,10 @@ class Target:
     precisions: tuple[str, ...]
     description: str
     forms: Forms = field(default_factory=Forms)  # of the deploy graphs
+    qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `calibration.qdq.STYLES`
 
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (Target("ort", "onnxruntime", ("fp32",), "ONNX Runtime on desktop and server CPUs"),)
+    for target in (Target("ort", "onnxruntime", ("fp32", "int8"), "ONNX Runtime on desktop and server CPUs"),)
 }

@@ -31,3 +31,7 @@ class NotFinite(MoebiusError):
 
 class Cancelled(MoebiusError):
     """The progress callback asked to stop."""
+
+
+class CalibrationError(MoebiusError):
+    """Calibration data, or recorded ranges, cannot be used; nothing was written."""

@@ -37,6 +37,17 @@ THRESHOLDS: dict[str, Thresholds] = {
         ratio=0.001,
         correlation=0.9999,
     ),
+    # int8: the denoiser alone is quantized. Measured on nano: docs/quantization.md.
+    "int8": Thresholds(
+        encoder_db=90.0,
+        denoiser_db=32.0,
+        decoder_db=90.0,
+        latents_db=30.0,
+        hole_db=33.0,
+        ring_db=33.0,
+        ratio=0.1,
+        correlation=0.9,
+    ),
 }
 
 

@@ -33,7 +33,8 @@ ENGINES_OF = {
 # Folder -> folders that it may import when it is itself imported; the command line and the demo import late.
 FOLDERS_OF = {
     "moebius_edge": {"moebius_edge", "runtimes"},  # runtimes: the protocol and `open_runtime`
-    "export": {"moebius_edge", "export", "runtimes"},  # runtimes: the reference, which records the capsule
+    # runtimes: the reference, which records the capsule; calibration: precisions are a stage of an export
+    "export": {"moebius_edge", "export", "runtimes", "calibration"},
     "calibration": {"moebius_edge", "calibration"},
     "runtimes": {"moebius_edge", "runtimes"},
 }

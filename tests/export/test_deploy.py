@@ -16,6 +16,7 @@ WANTED = 1e-4  # of the output's standard deviation
 FORMS = {
     "ort": Forms(),
     "phase": Forms(upsample="phase"),
+    "channels last": Forms(layout="channels_last"),
     "convolution": Forms(window_up_to=0, upsample="nearest"),
 }
 

@@ -11,11 +11,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from moebius_edge.calibration.macs import count_macs
 from moebius_edge.export.deploy import DeployDenoiser
 from moebius_edge.export.forms import Forms
 from moebius_edge.export.onnx_graph import (
     ComponentSpec,
-    count_macs,
     save,
     share_initializers,
     to_onnx,

@@ -1,0 +1,88 @@
+"""FP32 graphs -> a recording of what their layers hold on real trajectories."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from moebius_edge import __version__
+from moebius_edge.calibration.collect import collect, session_of
+from moebius_edge.calibration.data import CalibrationOptions, packaged_photos, photo_files, trajectories
+from moebius_edge.calibration.recording import Recording, site_tensors
+from moebius_edge.errors import CalibrationError
+from moebius_edge.tensors import Array
+
+Say = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
+
+
+class GraphRuntime:
+    """The three graphs in memory, run by ONNX Runtime: the FP32 loop that calibration follows."""
+
+    name = "onnxruntime"
+
+    def __init__(self, models: Mapping[str, onnx.ModelProto]) -> None:
+        self.models, self.sessions = models, dict[str, Any]()
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate one graph, loading it at first use."""
+        if graph not in self.sessions:
+            self.sessions[graph] = session_of(self.models[graph])
+        session = self.sessions[graph]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+    def release(self, graph: str) -> None:
+        """Free the graph's session."""
+        self.sessions.pop(graph, None)
+
+
+def calibrate(
+    models: Mapping[str, onnx.ModelProto],
+    weights_sha256: str,
+    options: CalibrationOptions,
+    *,
+    images: Path | None = None,
+    say: Say | None = None,
+) -> Recording:
+    """Run the FP32 loop over photos with holes and record the denoiser's layers.
+
+    `models`: encoder, denoiser and decoder in FP32. `images`: a folder of photos; None: those in the package.
+    Raises CalibrationError when the photos cannot be used or the model overflows on them.
+    """
+    tell = say or (lambda what, done, total: None)
+    files: Sequence[Path] = photo_files(images or packaged_photos())
+    resolution, latent_size = (_side(models[name].graph.input[0]) for name in ("encoder", "denoiser"))
+    runtime = GraphRuntime(models)
+    samples = trajectories(
+        runtime,
+        files,
+        resolution,
+        latent_size,
+        options,
+        lambda done, total: tell("calibrating: following the FP32 loop", done, total),
+    )
+    for name in models:
+        runtime.release(name)
+    sites = site_tensors(models["denoiser"])
+    if not sites:
+        raise CalibrationError("the denoiser has no layer that can be quantized")
+    histograms = collect(
+        models["denoiser"],
+        samples,
+        sites.values(),
+        progress=lambda done, total: tell("calibrating: counting activations", done, total),
+    )
+    recipe = {
+        "weights_sha256": weights_sha256,
+        "photos": len(files),
+        "samples": len(samples),
+        "options": options.recipe(),
+        "tools": {"moebius-edge": __version__, **{t: metadata.version(t) for t in ("onnx", "onnxruntime")}},
+    }
+    return Recording(recipe, {site: histograms[tensor] for site, tensor in sites.items()})
+
+
+def _side(value: onnx.ValueInfoProto) -> int:
+    return int(value.type.tensor_type.shape.dim[-1].dim_value)

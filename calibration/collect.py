@@ -1,0 +1,81 @@
+"""Runs an FP32 graph on calibration inputs and counts what its tensors hold."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper
+
+from moebius_edge.calibration.macs import shapes
+from moebius_edge.calibration.observers import Histogram
+from moebius_edge.errors import CalibrationError
+from moebius_edge.tensors import Array
+
+Progress = Callable[[int, int], None]  # (runs done, of how many)
+
+CHUNK_BYTES = 512 << 20  # tensors are read out in groups that hold no more than this
+
+
+def collect(
+    model: onnx.ModelProto,
+    inputs: Sequence[Mapping[str, Array]],
+    tensors: Iterable[str],
+    *,
+    progress: Progress | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> dict[str, Histogram]:
+    """Histograms of the named tensors of the graph over all inputs.
+
+    Every group of tensors is a run of the graph per input. Raises CalibrationError, naming the tensor, for
+    NaN and Inf.
+    """
+    groups = list(_groups(model, tensors, chunk_bytes))
+    histograms: dict[str, Histogram] = {}
+    for number, group in enumerate(groups):
+        session = _session(model, group)
+        for done, feed in enumerate(inputs):
+            for name, values in zip(group, session.run(group, dict(feed)), strict=True):
+                if not np.isfinite(values).all():
+                    raise CalibrationError(
+                        f"{name} holds NaN or Inf for calibration input {done + 1} of {len(inputs)}: the "
+                        "model itself overflows there; check it with `moebius-edge verify`"
+                    )
+                histograms.setdefault(name, Histogram()).add(values)
+            if progress is not None:
+                progress(number * len(inputs) + done + 1, len(groups) * len(inputs))
+    return histograms
+
+
+def _groups(model: onnx.ModelProto, tensors: Iterable[str], limit: int) -> Iterator[list[str]]:
+    known, group, size = shapes(model), list[str](), 0
+    for name in dict.fromkeys(tensors):
+        need = 4 * int(np.prod(known[name]))
+        if group and size + need > limit:
+            yield group
+            group, size = [], 0
+        group.append(name)
+        size += need
+    if group:
+        yield group
+
+
+def session_of(model: onnx.ModelProto) -> Any:
+    """An ONNX Runtime session of a graph that is in memory."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.enable_mem_pattern = False
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _session(model: onnx.ModelProto, outputs: list[str]) -> Any:
+    """A session that gives these tensors; what does not lead to them is not run."""
+    graph = helper.make_graph(
+        model.graph.node,
+        model.graph.name,
+        model.graph.input,
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        model.graph.initializer,
+    )
+    return session_of(helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version))

@@ -1,0 +1,67 @@
+"""How much of a graph ONNX Runtime really runs quantized: read off its optimized graph.
+
+A Q/DQ pair is only a wish; what counts is whether the engine fuses it. Layers are recognised by the names of
+their weights, which the engine keeps.
+"""
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+
+from moebius_edge.calibration.layers import Graph, find_layers
+from moebius_edge.calibration.macs import count_macs
+
+FUSED = frozenset(
+    {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger"}
+)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What runs in which arithmetic."""
+
+    layers: int  # quantized layers, fused
+    wished: int  # layers with Q/DQ
+    quantized_macs: int  # of one run, in the fused layers
+    macs: int  # of one run, in all
+
+    @property
+    def share(self) -> float:
+        """Quantized part of all multiply-accumulates."""
+        return self.quantized_macs / self.macs if self.macs else 0.0
+
+
+def coverage(fp32: onnx.ModelProto, quantized: Path) -> Coverage:
+    """Compare the engine's form of the file `quantized` with the FP32 graph that it was made from."""
+    layers = {layer.weight: layer for layer in find_layers(Graph(fp32)).values()}
+    wished = {node.input[0] for node in onnx.load(quantized, load_external_data=False).graph.node}
+    fused: Counter[str] = Counter()
+    for node in _optimized(quantized).graph.node:
+        if node.op_type in FUSED:
+            fused.update(name.removesuffix(".q") for name in node.input if name.endswith(".q"))
+    found = [layer for weight, layer in layers.items() if weight in fused]
+    return Coverage(
+        layers=len(found),
+        wished=sum(f"{weight}.q" in wished for weight in layers),
+        quantized_macs=sum(layer.macs for layer in found),
+        macs=count_macs(fp32),
+    )
+
+
+def _optimized(path: Path) -> onnx.ModelProto:
+    """The graph that the engine makes of a file, without its weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "optimized.onnx"
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.optimized_model_filepath = str(file)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights")
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_min_size_in_bytes", "256"
+        )
+        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnx.load(file, load_external_data=False)

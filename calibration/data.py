@@ -1,0 +1,144 @@
+"""Calibration data: denoiser inputs from real trajectories of the FP32 loop.
+
+Activations depend on how noisy the latents are and on how much of the picture is hole, so both are
+stratified: hole areas are spread evenly over `AREA`, and the kept steps evenly over the loop.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from moebius_edge.capsule import Recorder
+from moebius_edge.errors import CalibrationError, MoebiusError
+from moebius_edge.imaging import read_photo
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.runtimes import Runtime
+from moebius_edge.tensors import Array
+from moebius_edge.training.masks import draw_mask
+
+AREA = (0.05, 0.4)  # of a hole, part of the picture
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+MIN_SAMPLES, MAX_SAMPLES = 16, 1024  # denoiser inputs: fewer say little, more only take time
+
+Sample = dict[str, Array]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """What is run. Raises CalibrationError for numbers that cannot be."""
+
+    edits: int = 12  # photo and mask pairs; photos are repeated, with other masks, when there are fewer
+    steps_per_edit: int = 5  # denoiser inputs kept of each edit
+    steps: int = 20  # of the loop
+    guidance: float = 2.0
+    seed: int = 0  # of masks, noise and choice of steps
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps_per_edit <= self.steps - 1:
+            raise CalibrationError(
+                f"{self.steps_per_edit} steps per edit of {self.steps} steps; expected 1 to {self.steps - 1}"
+            )
+        samples = self.edits * self.steps_per_edit
+        if not MIN_SAMPLES <= samples <= MAX_SAMPLES:
+            raise CalibrationError(
+                f"{self.edits} edits with {self.steps_per_edit} steps each are {samples} samples; expected "
+                f"{MIN_SAMPLES} to {MAX_SAMPLES}"
+            )
+
+    def recipe(self) -> dict[str, object]:
+        """For the recording."""
+        return asdict(self)
+
+
+def packaged_photos() -> Path:
+    """The folder of CC0 photos in the package, none of them used for evaluation."""
+    return Path(str(resources.files("moebius_edge") / "assets" / "calibration"))
+
+
+def photo_files(folder: Path) -> list[Path]:
+    """The photos in a folder, by name. Raises CalibrationError when there is none or it cannot be read."""
+    try:
+        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    except OSError as error:
+        raise CalibrationError(
+            f"cannot read the calibration folder {folder}: {error.strerror or error}"
+        ) from error
+    if not files:
+        raise CalibrationError(
+            f"{folder} holds no photo; expected files ending in {', '.join(sorted(SUFFIXES))}"
+        )
+    return files
+
+
+def squares(files: Sequence[Path], side: int) -> Iterator[NDArray[np.uint8]]:
+    """Each photo's largest centred square, resized to [side, side, 3]. Raises CalibrationError by name."""
+    for path in files:
+        try:
+            rgb = Image.fromarray(read_photo(path).rgb)
+        except MoebiusError as error:
+            raise CalibrationError(
+                f"{path.name} in {path.parent} cannot be calibrated with: {error}"
+            ) from error
+        yield np.asarray(ImageOps.fit(rgb, (side, side), Image.Resampling.LANCZOS))
+
+
+def edits(
+    files: Sequence[Path], side: int, options: CalibrationOptions
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
+    """Pairs of photo [side,side,3] and mask [side,side]; the areas rise evenly through the pairs."""
+    rng = np.random.default_rng(options.seed)
+    order = rng.permutation(options.edits) % len(files)
+    ends = np.linspace(*AREA, options.edits + 1)
+    photos = dict(enumerate(squares([files[i] for i in sorted(set(order.tolist()))], side)))
+    places = {index: place for place, index in enumerate(sorted(set(order.tolist())))}
+    for number, index in enumerate(order.tolist()):
+        area = (float(ends[number]), float(ends[number + 1]))
+        yield photos[places[index]], draw_mask(rng, side, area)
+
+
+def trajectories(
+    runtime: Runtime,
+    files: Sequence[Path],
+    resolution: int,
+    latent_size: int,
+    options: CalibrationOptions,
+    progress: Progress | None = None,
+) -> list[Sample]:
+    """Denoiser inputs on the way of the FP32 loop, `edits * steps_per_edit` of them.
+
+    `runtime` holds the FP32 graphs. The same options and photos give the same samples. Raises
+    CalibrationError for photos that cannot be used.
+    """
+    pairs = list(edits(files, resolution, options))
+    inpainter = Inpainter(runtime, resolution=resolution, latent_size=latent_size, low_memory=False)
+    rng = np.random.default_rng(options.seed + 1)
+    samples: list[Sample] = []
+    for done, (photo, mask) in enumerate(pairs):
+        recorder = Recorder(runtime)
+        inpainter.runtime = recorder
+        inpainter.batch(
+            [photo],
+            [mask],
+            steps=options.steps,
+            guidance=options.guidance,
+            seed=options.seed + done,
+            margin=0.0,
+        )
+        inputs = [call[0] for call in recorder.calls["denoiser"]]
+        samples += [inputs[step] for step in strata(len(inputs), options.steps_per_edit, rng)]
+        if progress is not None:
+            progress(done + 1, len(pairs))
+    return samples
+
+
+def strata(steps: int, count: int, rng: np.random.Generator) -> list[int]:
+    """`count` different steps, one from each of as many equal parts of the loop."""
+    ends = np.linspace(0, steps, count + 1)
+    lows, highs = np.ceil(ends[:-1]).astype(int), np.maximum(np.ceil(ends[1:]).astype(int), 1)
+    return [int(rng.integers(low, high)) for low, high in zip(lows, highs, strict=True)]

@@ -1,0 +1,46 @@
+"""Shapes and multiply-accumulates of ONNX graphs with static shapes."""
+
+import numpy as np
+import onnx
+from onnx import shape_inference
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def count_macs(model: onnx.ModelProto) -> int:
+    """Multiply-accumulates of the convolutions, matmuls and einsums of one run.
+
+    An Einsum counts the product of all its index sizes, as a naive evaluation does.
+    """
+    known = shapes(model)
+    return sum(node_macs(node, known) for node in model.graph.node)
+
+
+def node_macs(node: onnx.NodeProto, known: Shapes) -> int:
+    """Of one node; 0 for operators that do not multiply and accumulate. `known`: of `shapes`."""
+    if node.op_type not in ("Conv", "MatMul", "Gemm", "Einsum"):
+        return 0
+    out = int(np.prod(known[node.output[0]]))
+    if node.op_type == "Conv":
+        return out * int(np.prod(known[node.input[1]][1:]))
+    if node.op_type == "MatMul":
+        return out * known[node.input[0]][-1]
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Gemm":
+        return out * known[node.input[0]][0 if attributes.get("transA") else 1]
+    terms = attributes["equation"].decode().split("->")[0].split(",")
+    sizes = {
+        letter: size
+        for term, name in zip(terms, node.input, strict=True)
+        for letter, size in zip(term.strip(), known[name], strict=True)
+    }
+    return int(np.prod(list(sizes.values())))
+
+
+def shapes(model: onnx.ModelProto) -> Shapes:
+    """Of every value and weight."""
+    known = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        known[value.name] = tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+    return known
