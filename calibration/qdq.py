@@ -1,7 +1,7 @@
 """FP32 graph + ranges -> QDQ graph: Q/DQ pairs around the layers, in the form that an engine fuses.
 
-The arithmetic is the ONNX specification's: q = saturate(round(x / scale) + zero), x ≈ (q - zero) scale. What a
-layer reads is quantized, and what a convolution gives; the sums of a matrix product may leave it as floats.
+The arithmetic is the ONNX specification's: q = saturate(round(x / scale) + zero), x ≈ (q - zero) scale. What
+a layer reads is quantized, and what a convolution gives; the sums of a matrix product may leave it as floats.
 Residual additions and norms stay in FP32.
 """
 

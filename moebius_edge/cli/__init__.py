@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moebius_edge.cli import bundles, checks, edit, models, profile, show
+from moebius_edge.cli import bundles, calibrate, checks, edit, models, profile, show
 
 
 class Commands(TyperGroup):
@@ -38,7 +38,12 @@ app = typer.Typer(
 
 PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Start here": {"demo": edit.demo},
-    "Make a bundle": {"models": models.models, "pull": models.pull, "export": bundles.export},
+    "Make a bundle": {
+        "models": models.models,
+        "pull": models.pull,
+        "calibrate": calibrate.calibrate,
+        "export": bundles.export,
+    },
     "Use a bundle": {"inpaint": edit.inpaint},
     "Check a bundle": {"verify": checks.verify, "profile": profile.profile, "inspect": checks.inspect},
 }

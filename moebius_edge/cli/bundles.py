@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.cli.calibrate import Images, Observer
 
 
 def export(
@@ -25,6 +26,14 @@ def export(
         str,
         typer.Option(help="`deploy`: rewritten for speed, exactly. `direct`: the plain export, to compare."),
     ] = "deploy",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Written by `moebius-edge calibrate`; default: int8 calibrates on the way."
+        ),
+    ] = None,
+    images: Images = None,
+    observer: Observer = "mse",
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a published checkpoint; default: main.")
     ] = None,
@@ -36,14 +45,16 @@ def export(
     `--overwrite` the old bundle stays until the new one is complete. Full-size models take minutes.
     """
     # Imported first: importing torch takes seconds, and a wrong option should not wait for a checkpoint.
+    from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
     from moebius_edge.errors import ExportError  # noqa: PLC0415
     from moebius_edge.export.build import ExportOptions, export_bundle  # noqa: PLC0415
 
-    options = ExportOptions(target=target, precision=precision, graph=graph)
+    options = ExportOptions(target, precision, graph, observer=observer, images=images)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
     if folder.exists() and not overwrite:
         raise ExportError(f"{folder} already exists; choose another folder, or add --overwrite to replace it")
+    recording = Recording.load(calibration) if calibration is not None else None
     with show.stages(f"{checkpoint} -> {folder}") as say:
         say("loading the checkpoint", 0, 6)
         loaded = load_checkpoint(checkpoint, revision)
@@ -52,6 +63,7 @@ def export(
             folder,
             options,
             overwrite=overwrite,
+            recording=recording,
             progress=lambda what, done, total: say(what, done + 1, total + 1),
         )
     total = sum(entry.size for entry in bundle.manifest.files.values())
