@@ -168,7 +168,7 @@ class Planner:
         return any(name in self.floats for name in (*node.input, *node.output))
 
     def _reason(self, i: int, node: onnx.NodeProto, plan: Plan) -> Kept | None:
-        if {node_name(node), *node.output} & set(self.options.keep):
+        if self._asked(node):
             return self._keep(i, "asked", node.output[0])
         if not self._has_half(node):
             return self._keep(i, "no float16", node.output[0])
@@ -189,6 +189,9 @@ class Planner:
         if node.op_type in MOVES and (before := plan.kept.get(self.maker.get(node.input[0], -1))):
             return self._keep(i, "follows", node.input[0] if before.reason != "follows" else before.tensor)
         return None
+
+    def _asked(self, node: onnx.NodeProto) -> bool:
+        return bool({node_name(node), *node.output} & set(self.options.keep))
 
     def _input_amplitude(self, i: int, k: int, name: str, plan: Plan) -> float:
         """Largest magnitude of what node `i` gets as input `k`."""
@@ -228,7 +231,11 @@ class Planner:
     def _rescale(self, i: int, plan: Plan) -> None:
         """Scale down node `i` if it is a convolution that would overflow and only normalizations see it."""
         node = self.nodes[i]
-        if node.op_type != "Conv" or any(n and n not in self.weights for n in node.input[1:]):
+        if (
+            self._asked(node)
+            or node.op_type != "Conv"
+            or any(n and n not in self.weights for n in node.input[1:])
+        ):
             return
         amplitude = self.ranges[node.output[0]]
         tensors, norms = self._until_norms(node.output[0])

@@ -231,8 +231,10 @@ def test_a_convolution_that_others_see_is_not_rescaled_but_kept() -> None:
         "Conv", "Reshape", "InstanceNormalization", "Reshape", "Add",
     ]  # fmt: skip
     np.testing.assert_allclose(engine(converted, x=IMAGE), engine(model, x=IMAGE), rtol=FEW_DIGITS)
-    plain = to_fp16(normalized(3e4), amplitudes(normalized(3e4), [{"x": IMAGE}]), Fp16Options(rescale=False))
-    assert [kept.op for kept in plain[1].kept] == ["Conv", "Reshape", "InstanceNormalization", "Reshape"]
+    for options in (Fp16Options(rescale=False), Fp16Options(keep=("conv",))):
+        report = to_fp16(normalized(3e4), amplitudes(normalized(3e4), [{"x": IMAGE}]), options)[1]
+        assert not report.rescaled
+        assert [kept.op for kept in report.kept] == ["Conv", "Reshape", "InstanceNormalization", "Reshape"]
 
 
 def test_what_underflows_stays_fp32_or_is_counted() -> None:
