@@ -32,7 +32,7 @@ from moebius_edge.tensors import Array
 __all__ = ["Fp16Options", "Fp16Report", "Kept", "Rescaled", "to_fp16"]
 
 DEFAULTS = Fp16Options()
-SUFFIX = {TensorProto.FLOAT16: "fp16", TensorProto.FLOAT: "fp32"}
+SUFFIX: dict[int, str] = {TensorProto.FLOAT16: "fp16", TensorProto.FLOAT: "fp32"}
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class _Writer:
             rounded = values.astype(np.float16)
             self.rounded.append((values, rounded))
             values = rounded
-        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name))
         return name
 
     def _cast(self, source: str, target: str, kind: int) -> None:

@@ -32,12 +32,14 @@ class Written:
 
     def constant(self, name: str, values: Array) -> str:
         """Add an initializer."""
-        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name))
         return name
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: int) -> str:
         """Add a node."""
-        self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
+        made = helper.make_node(operator, inputs, [output], name=output)
+        made.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
+        self.nodes.append(made)
         return output
 
 
@@ -101,8 +103,8 @@ def _by_arithmetic(weight: Integers, written: Written) -> None:
     else:
         numbers = _nibbles(weight, written)
     if not weight.block:
-        scales = np.expand_dims(weight.scales, [axis for axis in range(len(shape)) if axis != weight.axis])
-        written.node("Mul", [numbers, _scales(weight, scales, written)], name)
+        shaped = np.expand_dims(weight.scales, [axis for axis in range(len(shape)) if axis != weight.axis])
+        written.node("Mul", [numbers, _scales(weight, shaped, written)], name)
         return
     axis = weight.axis
     split = (*shape[:axis], shape[axis] // weight.block, weight.block, *shape[axis + 1 :])
@@ -129,10 +131,10 @@ def _nibbles(weight: Integers, written: Written) -> str:
     written.constant(f"{name}.integers", pack_nibbles(flat, halves=True))
     # Every number here is a multiple of 1/16 below 256: float32 holds each of them exactly.
     both = written.node("Cast", [f"{name}.integers"], f"{name}.bytes", to=TensorProto.FLOAT)
-    sixteenth = written.constant(f"{name}.sixteenth", np.float32(1 / 16))
+    sixteenth = written.constant(f"{name}.sixteenth", np.array(1 / 16, np.float32))
     high = written.node("Floor", [written.node("Mul", [both, sixteenth], f"{name}.parts")], f"{name}.high")
-    sixteen = written.constant(f"{name}.sixteen", np.float32(16))
+    sixteen = written.constant(f"{name}.sixteen", np.array(16, np.float32))
     low = written.node("Sub", [both, written.node("Mul", [high, sixteen], f"{name}.rest")], f"{name}.low")
     pairs = written.node("Concat", [low, high], f"{name}.pairs", axis=0)
-    zero = written.constant(f"{name}.zero", np.float32(NIBBLE_ZERO))
+    zero = written.constant(f"{name}.zero", np.array(NIBBLE_ZERO, np.float32))
     return written.node("Sub", [pairs, zero], f"{name}.numbers")

@@ -58,7 +58,8 @@ def fit(rows: Array, bits: Bits) -> Grid:
 
 
 def _integers(rows: NDArray[np.float32], scales: NDArray[np.float32], bits: Bits) -> NDArray[np.float32]:
-    return np.clip(np.rint(rows / scales[:, None]), *RANGES[bits])
+    rounded: NDArray[np.float32] = np.clip(np.rint(rows / scales[:, None]), *RANGES[bits])
+    return rounded
 
 
 def per_channel(weight: Array, axis: int, bits: Bits) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -103,5 +104,5 @@ def pack_nibbles(unsigned: NDArray[np.uint8], *, halves: bool) -> NDArray[np.uin
         flat = np.append(flat, np.uint8(0))
     middle = flat.size // 2
     low, high = (flat[:middle], flat[middle:]) if halves else (flat[0::2], flat[1::2])
-    packed: NDArray[np.uint8] = low | (high << 4)
+    packed: NDArray[np.uint8] = low | np.left_shift(high, 4, dtype=np.uint8)
     return packed

@@ -109,6 +109,7 @@ def test_inputs_and_outputs_stay_float32_and_weights_become_float16() -> None:
     assert list(converted.graph.input) == list(model.graph.input)
     assert list(converted.graph.output) == list(model.graph.output)
     assert all(tensor.data_type == TensorProto.FLOAT16 for tensor in converted.graph.initializer)
+    assert {tensor.name: list(tensor.dims) for tensor in converted.graph.initializer} == {"one": [], "w": [3]}
     found = types(converted)
     assert {found[name] for name in ("square", "sum", "root", "scaled")} == {TensorProto.FLOAT16}
     casts = [node for node in converted.graph.node if node.op_type == "Cast"]
