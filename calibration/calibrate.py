@@ -9,7 +9,13 @@ import onnx
 
 from moebius_edge import __version__
 from moebius_edge.calibration.collect import collect, session_of
-from moebius_edge.calibration.data import CalibrationOptions, packaged_photos, photo_files, trajectories
+from moebius_edge.calibration.data import (
+    CalibrationOptions,
+    Sample,
+    packaged_photos,
+    photo_files,
+    trajectories,
+)
 from moebius_edge.calibration.recording import Recording, site_tensors
 from moebius_edge.errors import CalibrationError
 from moebius_edge.tensors import Array
@@ -38,18 +44,17 @@ class GraphRuntime:
         self.sessions.pop(graph, None)
 
 
-def calibrate(
+def follow(
     models: Mapping[str, onnx.ModelProto],
-    weights_sha256: str,
     options: CalibrationOptions,
     *,
     images: Path | None = None,
     say: Say | None = None,
-) -> Recording:
-    """Run the FP32 loop over photos with holes and record the denoiser's layers.
+) -> dict[str, list[Sample]]:
+    """Run the FP32 loop over photos with holes: what went into each graph.
 
     `models`: encoder, denoiser and decoder in FP32. `images`: a folder of photos; None: those in the package.
-    Raises CalibrationError when the photos cannot be used or the model overflows on them.
+    Raises CalibrationError when the photos cannot be used.
     """
     tell = say or (lambda what, done, total: None)
     files: Sequence[Path] = photo_files(images or packaged_photos())
@@ -63,8 +68,23 @@ def calibrate(
         options,
         lambda done, total: tell("calibrating: following the FP32 loop", done, total),
     )
-    for name in models:
-        runtime.release(name)
+    return samples
+
+
+def calibrate(
+    models: Mapping[str, onnx.ModelProto],
+    weights_sha256: str,
+    options: CalibrationOptions,
+    *,
+    images: Path | None = None,
+    say: Say | None = None,
+) -> Recording:
+    """Follow the loop and record the denoiser's layers.
+
+    Raises CalibrationError when the photos cannot be used or the model overflows on them.
+    """
+    tell = say or (lambda what, done, total: None)
+    samples = follow(models, options, images=images, say=say)["denoiser"]
     sites = site_tensors(models["denoiser"])
     if not sites:
         raise CalibrationError("the denoiser has no layer that can be quantized")
@@ -76,7 +96,6 @@ def calibrate(
     )
     recipe = {
         "weights_sha256": weights_sha256,
-        "photos": len(files),
         "samples": len(samples),
         "options": options.recipe(),
         "tools": {"moebius-edge": __version__, **{t: metadata.version(t) for t in ("onnx", "onnxruntime")}},

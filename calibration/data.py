@@ -109,8 +109,8 @@ def trajectories(
     latent_size: int,
     options: CalibrationOptions,
     progress: Progress | None = None,
-) -> list[Sample]:
-    """Denoiser inputs on the way of the FP32 loop, `edits * steps_per_edit` of them.
+) -> dict[str, list[Sample]]:
+    """What goes into each graph on the way of the FP32 loop; into the denoiser `edits * steps_per_edit` times.
 
     `runtime` holds the FP32 graphs. The same options and photos give the same samples. Raises
     CalibrationError for photos that cannot be used.
@@ -118,7 +118,7 @@ def trajectories(
     pairs = list(edits(files, resolution, options))
     inpainter = Inpainter(runtime, resolution=resolution, latent_size=latent_size, low_memory=False)
     rng = np.random.default_rng(options.seed + 1)
-    samples: list[Sample] = []
+    samples: dict[str, list[Sample]] = {"encoder": [], "denoiser": [], "decoder": []}
     for done, (photo, mask) in enumerate(pairs):
         recorder = Recorder(runtime)
         inpainter.runtime = recorder
@@ -130,8 +130,11 @@ def trajectories(
             seed=options.seed + done,
             margin=0.0,
         )
-        inputs = [call[0] for call in recorder.calls["denoiser"]]
-        samples += [inputs[step] for step in strata(len(inputs), options.steps_per_edit, rng)]
+        inputs = {graph: [call[0] for call in calls] for graph, calls in recorder.calls.items()}
+        chosen = strata(len(inputs["denoiser"]), options.steps_per_edit, rng)
+        inputs["denoiser"] = [inputs["denoiser"][step] for step in chosen]
+        for graph, seen in inputs.items():
+            samples[graph] += seen
         if progress is not None:
             progress(done + 1, len(pairs))
     return samples

@@ -5,8 +5,7 @@ a layer reads is quantized, and what a convolution gives; the sums of a matrix p
 Residual additions and norms stay in FP32.
 """
 
-import math
-from collections.abc import Collection, Container, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from moebius_edge.calibration.layers import Graph, Layer, find_layers
+from moebius_edge.calibration.observers import Range
+from moebius_edge.calibration.rewrite import fuse_silu, replace_input, replace_nodes, silu_range
 from moebius_edge.errors import CalibrationError
 
 Floats = NDArray[np.float32]
-Range = tuple[float, float]  # smallest and largest value that is represented
-MICROSOFT = "com.microsoft"
 INT32_MAX = 2**31 - 1
 S8_LIMIT = 127  # weights are symmetric: -128 is not used
 
@@ -156,7 +155,7 @@ class QDQWriter:
             fuse_silu(self.graph, keep=self.copies)
         for name in self.only_rounded:
             for reader in self.graph.readers[name]:
-                _replace_input(reader, name, self.copies[name])
+                replace_input(reader, name, self.copies[name])
         graph = self.graph.model.graph
         nodes = list(self.first)
         for name in (value.name for value in graph.input):
@@ -228,62 +227,6 @@ class QDQWriter:
 
     def _keep(self, name: str, values: NDArray[np.generic]) -> None:
         self.constants.append(numpy_helper.from_array(values, name))
-
-
-def silu_range(ends: Range) -> Range:
-    """Of x * sigmoid(x) for x in the range: it falls to -0.2785 at -1.2785 and rises from there."""
-    values = [x / (1 + math.exp(-max(x, -60.0))) for x in (*ends, min(max(-1.2785, ends[0]), ends[1]))]
-    return min(*values, 0.0), max(*values, 0.0)
-
-
-def fuse_silu(graph: Graph, keep: Container[str]) -> None:
-    """x * sigmoid(x) as one QuickGelu (com.microsoft, alpha 1), but for sigmoids in `keep`.
-
-    ONNX Runtime fuses the two by itself, but not behind a DequantizeLinear, which it repeats per reader.
-    """
-    fused = False
-    for node in graph.nodes:
-        makers = [graph.maker.get(name) for name in node.input]
-        if node.op_type != "Mul" or not any(
-            maker is not None and maker.op_type == "Sigmoid" for maker in makers
-        ):
-            continue
-        place = next(i for i, maker in enumerate(makers) if maker is not None and maker.op_type == "Sigmoid")
-        sigmoid = makers[place]
-        assert sigmoid is not None
-        if sigmoid.output[0] in keep:
-            continue
-        if sigmoid.input[0] == node.input[1 - place] and len(graph.readers[sigmoid.output[0]]) == 1:
-            read = sigmoid.input[0]
-            node.op_type, node.domain = "QuickGelu", MICROSOFT
-            del node.input[:]
-            node.input.append(read)
-            node.attribute.append(helper.make_attribute("alpha", 1.0))
-            fused = True
-    if fused and all(entry.domain != MICROSOFT for entry in graph.model.opset_import):
-        graph.model.opset_import.append(helper.make_opsetid(MICROSOFT, 1))
-
-
-def replace_nodes(
-    model: onnx.ModelProto, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]
-) -> None:
-    """Give a model these nodes, in order, and constants; what nothing reads any more is dropped."""
-    needed = {value.name for value in model.graph.output}
-    kept: list[onnx.NodeProto] = []
-    for node in reversed(nodes):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
-    weights = [tensor for tensor in (*model.graph.initializer, *constants) if tensor.name in needed]
-    del model.graph.node[:], model.graph.initializer[:]
-    model.graph.node.extend(reversed(kept))
-    model.graph.initializer.extend(weights)
-
-
-def _replace_input(node: onnx.NodeProto, old: str, new: str) -> None:
-    for place, name in enumerate(node.input):
-        if name == old:
-            node.input[place] = new
 
 
 def quantize(

@@ -13,7 +13,7 @@ from torch import nn
 
 from moebius_edge import __version__, capsule
 from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.calibration.calibrate import calibrate
+from moebius_edge.calibration.calibrate import calibrate, follow
 from moebius_edge.calibration.data import CalibrationOptions
 from moebius_edge.calibration.macs import count_macs
 from moebius_edge.calibration.observers import OBSERVERS
@@ -100,9 +100,12 @@ def export_bundle(
         models = fp32_graphs(checkpoint, precision.forms(target.forms), options.graph, say)
         if precision.calibrated and recording is None:
             recording = _record(checkpoint, models, options, say)
+        inputs = (
+            follow(models, options.calibration, images=options.images, say=say) if precision.followed else {}
+        )
         macs = {name: count_macs(model) for name, model in models.items()}
         say("converting", 3, STAGES)
-        conversion = Conversion(target.qdq, options.observer, recording)
+        conversion = Conversion(target.qdq, options.observer, recording, inputs)
         for name, model in convert(models, options.precision, conversion).items():
             save(model, folder / f"{name}.onnx")
         del models

@@ -1,12 +1,18 @@
 """FP32 graphs -> the graphs of a precision, as a table: what each does to which graph."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal
 
 import onnx
 
+from moebius_edge.calibration.amplitudes import amplitudes
+from moebius_edge.calibration.data import Sample
+from moebius_edge.calibration.fp16 import to_fp16
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
+from moebius_edge.calibration.weight_only import quantize_weights
 from moebius_edge.errors import ExportError
 from moebius_edge.export.forms import Forms, Layout
 
@@ -20,6 +26,7 @@ class Conversion:
     style: str  # how the engine wants its Q/DQ, a name of `STYLES`
     observer: str  # how ranges are read off histograms
     recording: Recording | None = None  # what calibration saw
+    inputs: Mapping[str, list[Sample]] = field(default_factory=dict)  # of each graph, from the FP32 loop
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Precision:
     description: str
     convert: Callable[[Models, Conversion], Models] = lambda models, conversion: models
     calibrated: bool = False  # needs a recording
+    followed: bool = False  # needs inputs of the graphs from the loop
     layout: Layout | None = None  # of the denoiser; None: the target's own
 
     def forms(self, forms: Forms) -> Forms:
@@ -45,8 +53,23 @@ def to_int8(models: Models, conversion: Conversion) -> Models:
     return {**models, "denoiser": quantize(denoiser, ranges, STYLES[conversion.style])}
 
 
+def to_half(models: Models, conversion: Conversion) -> Models:
+    """All three graphs in FP16, but for what float16 cannot hold on the inputs that were seen."""
+    return {
+        name: to_fp16(model, amplitudes(model, conversion.inputs[name]))[0] for name, model in models.items()
+    }
+
+
+def to_small_weights(models: Models, conversion: Conversion, *, bits: Literal[8, 4]) -> Models:
+    """All three graphs with their large weights as integers, rebuilt as floats when the bundle is loaded."""
+    return {name: quantize_weights(model, bits)[0] for name, model in models.items()}
+
+
 PRECISIONS: dict[str, Precision] = {
     "fp32": Precision("every number a float of 32 bits"),
+    "fp16": Precision("weights and activations in 16 bits", to_half, followed=True),
+    "w8": Precision("large weights stored in 8 bits, arithmetic in 32", partial(to_small_weights, bits=8)),
+    "w4": Precision("large weights stored in 4 bits, arithmetic in 32", partial(to_small_weights, bits=4)),
     "int8": Precision(
         "the denoiser's convolutions and products in 8 bits, calibrated; the autoencoder in 32",
         to_int8,

@@ -19,5 +19,12 @@ class Target:
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (Target("ort", "onnxruntime", ("fp32", "int8"), "ONNX Runtime on desktop and server CPUs"),)
+    for target in (
+        Target(
+            "ort",
+            "onnxruntime",
+            ("fp32", "fp16", "int8", "w8", "w4"),
+            "ONNX Runtime on desktop and server CPUs",
+        ),
+    )
 }

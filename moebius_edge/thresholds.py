@@ -37,6 +37,38 @@ THRESHOLDS: dict[str, Thresholds] = {
         ratio=0.001,
         correlation=0.9999,
     ),
+    # fp16, w8, w4 and int8, measured on nano: docs/quantization.md. w4 is for size, and only has to be
+    # recognisably the same model.
+    "fp16": Thresholds(
+        encoder_db=50.0,
+        denoiser_db=55.0,
+        decoder_db=55.0,
+        latents_db=50.0,
+        hole_db=45.0,
+        ring_db=45.0,
+        ratio=0.02,
+        correlation=0.99,
+    ),
+    "w8": Thresholds(
+        encoder_db=50.0,
+        denoiser_db=42.0,
+        decoder_db=50.0,
+        latents_db=40.0,
+        hole_db=38.0,
+        ring_db=38.0,
+        ratio=0.05,
+        correlation=0.97,
+    ),
+    "w4": Thresholds(
+        encoder_db=40.0,
+        denoiser_db=28.0,
+        decoder_db=35.0,
+        latents_db=28.0,
+        hole_db=25.0,
+        ring_db=25.0,
+        ratio=0.2,
+        correlation=0.8,
+    ),
     # int8: the denoiser alone is quantized. Measured on nano: docs/quantization.md.
     "int8": Thresholds(
         encoder_db=90.0,

@@ -35,7 +35,7 @@ FOLDERS_OF = {
     "moebius_edge": {"moebius_edge", "runtimes"},  # runtimes: the protocol and `open_runtime`
     # runtimes: the reference, which records the capsule; calibration: precisions are a stage of an export
     "export": {"moebius_edge", "export", "runtimes", "calibration"},
-    "calibration": {"moebius_edge", "calibration"},
+    "calibration": {"moebius_edge", "calibration", "runtimes"},  # runtimes: the protocol
     "runtimes": {"moebius_edge", "runtimes"},
 }
 MAX_LINES = 300

@@ -9,7 +9,7 @@ from moebius_edge.cli import show
 from moebius_edge.cli.calibrate import Images, Observer
 
 
-def export(
+def export(  # noqa: PLR0913, PLR0917
     checkpoint: Annotated[
         str,
         typer.Argument(
