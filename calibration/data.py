@@ -110,7 +110,7 @@ def trajectories(
     options: CalibrationOptions,
     progress: Progress | None = None,
 ) -> dict[str, list[Sample]]:
-    """What goes into each graph on the way of the FP32 loop; into the denoiser `edits * steps_per_edit` times.
+    """What goes into each graph on the way of the FP32 loop: `edits * steps_per_edit` denoiser inputs.
 
     `runtime` holds the FP32 graphs. The same options and photos give the same samples. Raises
     CalibrationError for photos that cannot be used.

@@ -1,8 +1,8 @@
 """What a precision costs: `python -m moebius_edge.calibration.evaluate FP32 BUNDLE... --photos DIR`.
 
 Every photo of the folder is edited with several seeded masks by the FP32 bundle and by each of the others.
-*Picture*: PSNR against the FP32 bundle's result inside the hole, peak 255. *Denoiser*: the guided noise for the
-FP32 bundle's own latents, peak = range of the FP32 noise. dB; mean over all, and the worst.
+*Picture*: PSNR against the FP32 bundle's result inside the hole, peak 255. *Denoiser*: the guided noise for
+the FP32 bundle's own latents, peak = range of the FP32 noise. dB; mean over all, and the worst.
 """
 
 import argparse
