@@ -1,5 +1,7 @@
 """The whole deploy graphs against the reference graphs."""
 
+import copy
+
 import pytest
 import torch
 
@@ -54,6 +56,18 @@ def test_the_reference_is_left_as_it_was(model: Moebius) -> None:
     with torch.no_grad():
         DeployDenoiser(model, Forms())
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("forms", FORMS.values(), ids=FORMS.keys())
+def test_the_denoiser_keeps_nothing_that_it_does_not_use(model: Moebius, forms: Forms) -> None:
+    with torch.no_grad():
+        deployed = DeployDenoiser(copy.deepcopy(model), forms).eval()
+    tensors = dict(deployed.named_parameters()) | dict(deployed.named_buffers())
+    weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    deployed(*denoiser_inputs(model.config.latent_size)).sum().backward()
+    assert [name for name, weight in weights.items() if weight.grad is None] == []
 
 
 @pytest.mark.parametrize("form", ["nearest", "phase", "difference"])
