@@ -47,8 +47,12 @@ def test_guidance_mixes_the_branches_as_published(model: Moebius) -> None:
         deployed = DeployDenoiser(model, Forms()).eval()
     inputs = denoiser_inputs(model.config.latent_size)[:-1]
     u, c, guided = (run(deployed, *inputs, torch.tensor([g])) for g in (0.0, 1.0, 3.5))
-    assert float((c - u).std()) > 1e-3
-    assert relative_error(guided, u + 3.5 * (c - u)) < 1e-5
+    sample, rows = torch.cat(inputs[:3], dim=1), torch.arange(20).reshape(2, 10)
+    conditional, unconditional = (run(model, sample, inputs[3], row[None]) for row in rows)
+    assert relative_error(conditional, unconditional) > 1e-2, "this model cannot tell the branches apart"
+    assert relative_error(u, unconditional) < WANTED, "guidance 0 is not the unconditional branch"
+    assert relative_error(c, conditional) < WANTED, "guidance 1 is not the conditional branch"
+    assert relative_error(guided, u + 3.5 * (c - u)) < 1e-5, "guidance g is not u + g (c - u)"
 
 
 def test_the_reference_is_left_as_it_was(model: Moebius) -> None:
