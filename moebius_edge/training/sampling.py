@@ -16,9 +16,7 @@ class Sampling:
 
     steps: int = 20
     guidance: float = 2.0
-    strength: float = (
-        0.99  # below 1 the loop starts from the photo with its hole in the mean colour, under noise
-    )
+    strength: float = 0.99  # below 1 the loop starts from the photo, its hole in its mean colour, under noise
     seed: int = 0
     noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from moebius_edge.errors import MoebiusError
 from moebius_edge.model.config import VAE_CONFIGS, VAEConfig
+from moebius_edge.model.graphs import LOG_VARIANCE_RANGE
 from moebius_edge.model.vae import build_vae
 from moebius_edge.training.arguments import chosen, training_parser
 from moebius_edge.training.loop import (
@@ -142,7 +143,7 @@ class VAETrainer:
     def _latents(self, moments: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Latents for the decoder and the KL divergence from a unit normal, averaged per latent."""
         mean, logvar = moments.chunk(2, dim=1)
-        logvar = logvar.clamp(-30, 20)
+        logvar = logvar.clamp(*LOG_VARIANCE_RANGE)
         if self.clock.progress < self.options.posterior_from:
             scale = mean.detach().std() * self.options.latent_noise
             # A little of the mean's square keeps the latents' scale from drifting before the KL term does.
