@@ -7,8 +7,9 @@ import torch
 
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.export.autoencoder import DeployDecoder, DeployEncoder
-from moebius_edge.export.deploy import DeployDenoiser
+from moebius_edge.export.deploy import DeployDenoiser, DeployTransformerUnit
 from moebius_edge.export.forms import Forms
+from moebius_edge.export.interactive_lambda import branch_contexts
 from moebius_edge.model.graphs import Decoder, Denoiser, Encoder
 from moebius_edge.model.unet import Moebius
 from tests.export.conftest import denoiser_inputs, random, relative_error, run
@@ -74,6 +75,17 @@ def test_the_denoiser_keeps_nothing_that_it_does_not_use(model: Moebius, forms: 
     assert [name for name, weight in weights.items() if weight.grad is None] == []
 
 
+def test_a_unit_equals_the_reference_where_hardly_anything_varies(model: Moebius) -> None:
+    """At a variance as small as the norm's epsilon, another epsilon is another function."""
+    unet, size = model.diff_model, model.config.latent_size
+    unit = unet.down_blocks[0].attentions[0]
+    context = branch_contexts(model.embedding_layer, unet.encoder_hid_proj, model.config.prompt_tokens)
+    x = 1e-3 * random(2, model.config.block_out_channels[0], size, size)
+    with torch.no_grad():
+        deployed = DeployTransformerUnit(unit, context, size, Forms()).eval()
+    assert relative_error(run(deployed, x), run(unit, x, context.float())) < WANTED
+
+
 @pytest.mark.parametrize("form", ["nearest", "phase", "difference"])
 def test_the_decoder_equals_the_reference(checkpoint: Checkpoint, form: str) -> None:
     latents = 0.3 * random(1, 4, 4, 4)
@@ -91,3 +103,15 @@ def test_the_encoder_equals_the_reference(checkpoint: Checkpoint) -> None:
         found, expected = DeployEncoder(checkpoint.vae)(image), Encoder(checkpoint.vae)(image)
     for mine, theirs in zip(found, expected, strict=True):
         assert relative_error(mine, theirs) < WANTED
+
+
+def test_the_encoder_bounds_the_log_variance_as_the_reference(checkpoint: Checkpoint) -> None:
+    vae = copy.deepcopy(checkpoint.vae)
+    with torch.no_grad():
+        vae.quant_conv.bias[4:] = torch.tensor([-90.0, 90.0, -90.0, 90.0])  # the bounds are -30 and 20
+    image = random(1, 3, 8, 8).clamp(-1, 1)
+    with torch.inference_mode():
+        found, expected = DeployEncoder(vae)(image)[1], Encoder(vae)(image)[1]
+    torch.testing.assert_close(found, expected)
+    bounds = vae.config.scaling_factor * torch.exp(torch.tensor([-15.0, 10.0, -15.0, 10.0]))
+    torch.testing.assert_close(found.mean((0, 2, 3)), bounds)
