@@ -11,6 +11,8 @@ The BatchNorms of q and v, and the LayerNorm's affine map, are folded into one p
 bias b_k adds b_k to every λ[k,v], so it moves into λc.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,7 +22,7 @@ from moebius_edge.export.forms import Forms
 from moebius_edge.model.lambdas import LocalLambda
 
 
-class DeployLocalLambda(nn.Module):
+class DeployLocalLambda(nn.Module, ABC):
     """Y of Local-λ for normalised tokens; subclasses supply the position part."""
 
     def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor) -> None:
@@ -28,23 +30,20 @@ class DeployLocalLambda(nn.Module):
         super().__init__()
         self.heads, self.size = source.heads, size
         self.dim = source.pos_conv.out_channels
-        projections = (
-            fold_batch_norm(source.to_q, source.norm_q),
-            source.to_k,
-            fold_batch_norm(source.to_v, source.norm_v),
-        )
-        for name, conv in zip(("query", "key", "value"), projections, strict=True):
-            folded = affine_before(conv, scale, shift)
-            assert folded.bias is not None
-            self.register_buffer(f"{name}_weight", folded.weight[:, :, 0, 0].T.contiguous())
-            self.register_buffer(f"{name}_bias", folded.bias)
-        assert source.pos_conv.bias is not None
+        query = affine_before(fold_batch_norm(source.to_q, source.norm_q), scale, shift)
+        value = affine_before(fold_batch_norm(source.to_v, source.norm_v), scale, shift)
+        key = affine_before(source.to_k, scale, shift)
+        for name, conv in (("query", query), ("key", key), ("value", value)):
+            self.register_buffer(f"{name}_weight", conv.weight[:, :, 0, 0].T.contiguous())
+        # No bias for the key: it would be the same at every position, and softmax is invariant to that.
+        assert query.bias is not None and value.bias is not None and source.pos_conv.bias is not None
+        self.register_buffer("query_bias", query.bias)
+        self.register_buffer("value_bias", value.bias)
         self.register_buffer("position_bias", source.pos_conv.bias.detach()[:, None].clone())
 
     def forward(self, tokens: Tensor) -> Tensor:
         """`tokens` [B,N,C], normalised without affine map -> [B,N,C]."""
         batch, positions, channels = tokens.shape
-        # softmax is invariant to the key's bias: it is the same at every position.
         key = (tokens @ self.key_weight).transpose(1, 2).softmax(dim=-1)
         value = tokens @ self.value_weight + self.value_bias
         query = tokens @ self.query_weight + self.query_bias
@@ -53,9 +52,9 @@ class DeployLocalLambda(nn.Module):
         out = out.reshape(batch, positions, channels)
         return out + self.position(query, value)
 
+    @abstractmethod
     def position(self, query: Tensor, value: Tensor) -> Tensor:
         """`query` [B,N,C], `value` [B,N,v] -> Σ_k Q[n,h,k] λp[k,v,n] as [B,N,C]."""
-        raise NotImplementedError
 
 
 class ConvolutionLocalLambda(DeployLocalLambda):

@@ -99,13 +99,13 @@ def draw(photo: Image.Image, mask: Image.Image, result: Image.Image, caption: st
 
 
 def _caption(manifest: Manifest, report: Report, seconds: float, peak_mb: float | None) -> str:
-    size = sum(entry.size for entry in manifest.files.values()) / 1e6
     memory = "" if peak_mb is None else f", {peak_mb:,.0f} MB of memory at its peak"
     worst = min(graph.db for graph in report.graphs.values())
     proof = f"equal to its FP32 reference ({worst:.0f} dB)" if report.ok else "NOT equal to its reference"
     return (
-        f"Moebius {manifest.model.name}, {size:.0f} MB, {manifest.precision} on ONNX Runtime: "
-        f"{len(manifest.scheduler.coefficients)} steps in {seconds:.1f} s on this CPU{memory}; {proof}"
+        f"Moebius {manifest.model.name}, {manifest.total_bytes / 1e6:.0f} MB, {manifest.precision} on "
+        f"ONNX Runtime: {len(manifest.scheduler.coefficients)} steps in {seconds:.1f} s on this CPU{memory}; "
+        f"{proof}"
     )
 
 

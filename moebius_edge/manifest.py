@@ -118,6 +118,11 @@ class Manifest:
     format: str = FORMAT
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def total_bytes(self) -> int:
+        """Of all files but the manifest itself."""
+        return sum(entry.size for entry in self.files.values())
+
     def to_bytes(self) -> bytes:
         """The canonical bytes of `manifest.json`: equal manifests give equal bytes."""
         return signed_bytes(dataclasses.asdict(self))

@@ -230,13 +230,14 @@ def _wrong_schedule(manifest: Manifest, ddim: DDIM, tensors: Tensors) -> Iterato
     for name, expected in capsule.schedule_tensors(ddim).items():
         if not np.allclose(tensors[name], expected, rtol=COEFFICIENT_TOLERANCE, atol=0):
             yield f"{name} of the capsule is {tensors[name].tolist()}; DDIM gives {expected.tolist()}"
-    start = ddim.start(defaults.steps, defaults.strength)
-    steps = ddim.coefficients(defaults.steps, defaults.strength)
-    stated = [*map(astuple, manifest.scheduler.coefficients), astuple(manifest.scheduler.start)]
-    computed = [*map(astuple, steps), astuple(start)]
-    close = len(stated) == len(computed) and np.allclose(stated, computed, rtol=COEFFICIENT_TOLERANCE, atol=0)
-    if not close:
-        yield "scheduler.coefficients of the manifest are not those of DDIM for its own steps and strength"
+    length = defaults.steps, defaults.strength
+    for name, stated, computed in (
+        ("coefficients", manifest.scheduler.coefficients, ddim.coefficients(*length)),
+        ("start", (manifest.scheduler.start,), (ddim.start(*length),)),
+    ):
+        rows = [*map(astuple, stated)], [*map(astuple, computed)]
+        if len(stated) != len(computed) or not np.allclose(*rows, rtol=COEFFICIENT_TOLERANCE, atol=0):
+            yield f"scheduler.{name} of the manifest: not what DDIM gives for its own steps and strength"
 
 
 class Ticking:

@@ -133,7 +133,8 @@ def profile(
     Raises RuntimeUnavailable when an engine cannot run, BundleError for a capsule that cannot be used.
     """
     bundles = [bundle] if against is None else [bundle, against]
-    whole = set(options.graphs) == set(GRAPH_NAMES) and options.edits > 0
+    complete = set(options.graphs) == set(GRAPH_NAMES)
+    whole = complete and options.edits > 0
     each = len(options.graphs) * (options.runs + 1) + (options.edits + 1 if whole else 0) + 1
     tick = _counter(progress, len(bundles) * each)
     contestants = [_prepare(one, options, tick) for one in bundles]
@@ -144,7 +145,6 @@ def profile(
     }
     edit = _time_edit(contestants, options, tick) if whole else None
     subjects = [_subject(contestant) for contestant in contestants]
-    complete = set(options.graphs) == set(GRAPH_NAMES)
     return Profile(
         bundle=subjects[0],
         against=subjects[1] if against is not None else None,
@@ -226,7 +226,7 @@ def _subject(contestant: _Contestant) -> Subject:
         graph=manifest.graph,
         runtime=contestant.runtime.name,
         resolution=manifest.resolution,
-        megabytes=round(sum(entry.size for entry in manifest.files.values()) / 1e6, 1),
+        megabytes=round(manifest.total_bytes / 1e6, 1),
         peak_mb=contestant.fresh.peak_mb,
     )
 

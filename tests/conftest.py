@@ -120,9 +120,8 @@ def make_bundle(tmp_path: Path, tiny_manifest: Manifest) -> Callable[..., Bundle
     return make
 
 
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a whole small checkpoint, weights by the filling rule: unet, vae, config.json."""
+def write_checkpoint(folder: Path, unet: MoebiusConfig, vae: VAEConfig) -> Path:
+    """Write a checkpoint of these architectures into `folder`, weights by the filling rule."""
     # Here, because most tests need no torch.
     import torch  # noqa: PLC0415
     from safetensors.torch import save_file  # noqa: PLC0415
@@ -131,13 +130,18 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from moebius_edge.model.unet import Moebius  # noqa: PLC0415
     from moebius_edge.model.vae import build_vae  # noqa: PLC0415
 
-    folder = tmp_path_factory.mktemp("checkpoint")
     with torch.device("meta"):
-        parts = {"unet": Moebius(TINY), "vae": build_vae(TINY_VAE)}
+        parts = {"unet": Moebius(unet), "vae": build_vae(vae)}
     for name, part in parts.items():
         part.to_empty(device="cpu")
         fill_by_rule(part)
         save_file(part.state_dict(), folder / f"{name}.safetensors")
-    config = {"unet": asdict(TINY), "vae": asdict(TINY_VAE), "license": "CC0-1.0"}
+    config = {"unet": asdict(unet), "vae": asdict(vae), "license": "CC0-1.0"}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a whole small checkpoint, weights by the filling rule: unet, vae, config.json."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), TINY, TINY_VAE)

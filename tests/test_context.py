@@ -110,9 +110,10 @@ def test_growing_and_feathering(height: int, width: int, radius: int, feather: i
     grown = grow(mask, radius)
     assert np.array_equal(grown, within(mask, radius))
     opacity = feathered(mask, feather)
-    assert (opacity[mask] == 1).all() and opacity.min() >= 0 and opacity.max() <= 1
-    assert (opacity[~within(mask, feather)] == 0).all()
-    assert (opacity[within(mask, feather - feather // 2 * 2)] > 0).all()
+    assert opacity.min() >= 0 and opacity.max() <= 1
+    assert (opacity[mask] == 1).all(), "the fill is not opaque in the mask"
+    assert (opacity[~within(mask, feather)] == 0).all(), "the fill reaches beyond the feather"
+    assert (opacity[within(mask, feather - feather // 2 * 2)] > 0).all(), "the feather is too narrow"
 
 
 def test_the_feather_falls_steadily() -> None:
@@ -152,8 +153,8 @@ def test_pasting_changes_no_pixel_beyond_the_feather(
     result = paste(crop, photo, mask, fill, feather)
     near = np.zeros_like(mask)
     near[max(top - feather, 0) : bottom + feather, max(left - feather, 0) : right + feather] = True
-    assert np.array_equal(result[~near], photo[~near])
-    assert (result[mask] == 77).all()
+    assert np.array_equal(result[~near], photo[~near]), "a pixel beyond the feather changed"
+    assert (result[mask] == 77).all(), "a pixel of the mask is not the fill's"
 
 
 def test_the_models_own_picture_comes_back_in_place() -> None:
@@ -186,6 +187,6 @@ def test_the_colour_offset_is_the_mean_error_beside_the_hole() -> None:
     after = np.full((40, 40, 3), 90, np.uint8)
     after[hole] = 0  # what is in the hole does not count
     after[:9] = after[:, :9] = after[30:] = after[:, 30:] = 250  # nor what is far away
-    assert np.allclose(colour_offset(before, after, hole), 11.0)
+    assert colour_offset(before, after, hole) == pytest.approx(11.0)
     assert (colour_offset(before, after, np.ones((40, 40), bool)) == 0).all()
     assert (colour_offset(before, after, np.zeros((40, 40), bool)) == 0).all()

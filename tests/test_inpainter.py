@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from moebius_edge.bundle import Bundle
 from moebius_edge.errors import Cancelled, InvalidInput, NotFinite
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.loop import latent_mask
+from moebius_edge.manifest import Manifest
 from moebius_edge.noise import PortableNoise, Stream
 from moebius_edge.options import OPTION_NAMES, InpaintOptions
+from moebius_edge.scheduler import DDIM, SchedulerConfig
 
 R, LATENT = 64, 8
 Array = NDArray[Any]
@@ -278,6 +281,16 @@ def test_a_bundle_loads_with_its_own_defaults(make_bundle: Callable[..., Bundle]
     result = painter.batch([photo], [mask], strength=1.0, feather=2, on_step=lambda i, _: steps.append(i))[0]
     assert result.size == (60, 40) and steps == [0, 1]
     assert np.array_equal(np.asarray(result)[:8], photo[:8])
+
+
+def test_a_bundle_runs_with_its_own_noise_schedule(
+    make_bundle: Callable[..., Bundle], tiny_manifest: Manifest
+) -> None:
+    bundle = make_bundle(scheduler=replace(tiny_manifest.scheduler, beta_start=0.001, beta_end=0.02))
+    own = DDIM(SchedulerConfig(beta_start=0.001, beta_end=0.02))
+    found = Inpainter.load(bundle.folder).scheduler.coefficients(5, 1.0)
+    assert own.coefficients(5, 1.0) != DDIM().coefficients(5, 1.0)
+    assert found == own.coefficients(5, 1.0), "not the bundle's schedule"
 
 
 @pytest.mark.filterwarnings("error")

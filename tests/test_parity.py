@@ -205,7 +205,9 @@ def test_guidance_in_the_wrong_places_is_a_correlation_below_one(bundle: Bundle,
     assert "guidance.first.correlation" in names(report) and "guidance.first.ratio" not in names(report)
 
 
-@pytest.mark.parametrize(("distance", "inside"), [(1, True), (RING_PIXELS, True), (RING_PIXELS + 1, False)])
+@pytest.mark.parametrize(
+    ("distance", "inside"), [(0, False), (1, True), (RING_PIXELS, True), (RING_PIXELS + 1, False)]
+)
 def test_the_ring_is_16_pixels_wide(distance: int, inside: bool) -> None:
     assert RING_PIXELS == 16  # as docs/checking.md says
     mask = np.zeros((R, R), np.uint8)
@@ -215,7 +217,8 @@ def test_the_ring_is_16_pixels_wide(distance: int, inside: bool) -> None:
     picture[25, 29 + distance] = 90
     report = image_report(picture, {"mask": mask, "photo": photo, "result": photo})
     assert (report.ring_db != DB_CAP) == inside
-    assert report.hole_db == DB_CAP and report.outside_identical == (distance <= capsule.FEATHER_PIXELS)
+    assert (report.hole_db != DB_CAP) == (distance == 0)
+    assert report.outside_identical == (distance <= capsule.FEATHER_PIXELS)
 
 
 def test_ignored_timestep_shows_only_in_later_steps(bundle: Bundle, reference: Runtime) -> None:
@@ -277,6 +280,20 @@ def test_nan_is_a_failed_check_not_an_error(bundle: Bundle, reference: Runtime, 
     json.dumps(report.to_json(), allow_nan=False)
 
 
+def test_nan_in_a_branch_is_named_though_the_guided_noise_is_finite(
+    bundle: Bundle, reference: Runtime
+) -> None:
+    class Lame(Faulty):
+        def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            outputs = super().run(graph, inputs)
+            spoiled = graph == "denoiser" and inputs["guidance"][0] == 0
+            return {name: value * np.nan for name, value in outputs.items()} if spoiled else outputs
+
+    report = verify(bundle, Lame(reference, "denoiser"))
+    assert names(report) == {"guidance.first", "guidance.last"}
+    assert all("a branch has NaN or Inf" in line for line in report.failures)
+
+
 def test_stale_capsule_is_found_by_the_live_reference(
     bundle: Bundle, reference: Runtime, tensors: dict[str, Array]
 ) -> None:
@@ -301,6 +318,14 @@ def test_edited_coefficients_are_named(bundle: Bundle, reference: Runtime) -> No
     assert names(report) == {"scheduler.coefficients"}
 
 
+def test_an_edited_start_is_named(bundle: Bundle, reference: Runtime) -> None:
+    scheduler = bundle.manifest.scheduler
+    start = replace(scheduler.start, sqrt_alpha_bar=scheduler.start.sqrt_alpha_bar * 1.001)
+    edited = replace(bundle.manifest, scheduler=replace(scheduler, start=start))
+    report = verify(replace(bundle, manifest=edited), reference)
+    assert names(report) == {"scheduler.start"}
+
+
 def test_another_noise_schedule_is_named(bundle: Bundle, reference: Runtime) -> None:
     edited = replace(bundle.manifest.scheduler, beta_end=0.013)
     report = verify(replace(bundle, manifest=replace(bundle.manifest, scheduler=edited)), reference)
@@ -322,6 +347,8 @@ def test_decibels() -> None:
     assert compare(reference, reference).db == DB_CAP
     off = compare(reference + np.float32(0.1), reference)
     assert off.db == pytest.approx(40, abs=1e-3) and off.max_abs == pytest.approx(0.1, rel=1e-5)
+    below = np.array([-5.0, 5.0])
+    assert compare(below + 0.1, below).db == pytest.approx(40, abs=1e-3), "the peak is the range"
     assert compare(np.array([25.5, 0.0]), np.array([0.0, 25.5]), peak=255).db == pytest.approx(20)
     constant = np.ones(3, np.float32)
     assert compare(constant * np.float32(1.1), constant).db == pytest.approx(20, abs=1e-4)

@@ -64,8 +64,8 @@ def inspect(
     with show.only_json(as_json):
         opened = Bundle.open(bundle)
     if as_json:
-        total = sum(entry.size for entry in opened.manifest.files.values())
-        show.print_json({"bundle": opened.folder.resolve().name, "bytes": total, **asdict(opened.manifest)})
+        facts = {"bundle": opened.folder.resolve().name, "bytes": opened.manifest.total_bytes}
+        show.print_json({**facts, **asdict(opened.manifest)})
     else:
         _print_bundle(opened)
 
@@ -134,5 +134,4 @@ def _print_bundle(bundle: "Bundle") -> None:
     console.print(graphs, "", markup=False)
     for name, entry in manifest.files.items():
         console.print(f"{show.size(entry.size):>9}  {entry.sha256[:16]}  {name}", markup=False)
-    total = sum(entry.size for entry in manifest.files.values())
-    console.print(f"{show.size(total):>9}  in all; every file has its SHA-256", markup=False)
+    console.print(f"{show.size(manifest.total_bytes):>9}  in all; every file has its SHA-256", markup=False)

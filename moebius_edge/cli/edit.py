@@ -1,5 +1,7 @@
 """`inpaint` and `demo`."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,10 +9,57 @@ import typer
 
 from moebius_edge.cli import show
 
-Sampling, Masking, Pasting, Running = "The model", "The mask", "Back into the photo", "Running"
+# The options of an edit: panel of the help -> name -> type and help. The names are the fields of
+# `InpaintOptions`, which is imported late: it needs numpy, and help should not wait for that.
+EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
+    "The model": {
+        "steps": (int, "DDIM steps, 1 to 1000; default: the bundle's, usually 20."),
+        "guidance": (float, "Scale; 1 is none, the authors use 2.0 to 4.5; default: the bundle's."),
+        "strength": (float, "How much of the old is forgotten, up to 1 = all; default: the bundle's."),
+        "seed": (int, "0 to 2^64 - 1; another seed, another fill; default: 0."),
+        "noise_offset": (
+            float,
+            "Spread of the starting noise's offset per channel; default: the bundle's.",
+        ),
+        "mode": (str, "`portable`, or `published`: as the authors do it; default: portable."),
+    },
+    "The mask": {
+        "polarity": (str, "Pixels to be filled: `white` or `black`; default: white."),
+        "dilate": (int, "Grow the mask by so many pixels; try 8 if a rim stays; default: 0."),
+        "margin": (float, "Context around the hole, in units of its size; default: 0.25."),
+    },
+    "Back into the photo": {
+        "feather": (int, "Pixels around the mask over which the fill fades out; default: 8."),
+        "compensate": (bool, "Shift the fill's colours to fit its surroundings; default: no."),
+        "paste": (bool, "Published mode: blend into the photo, or all of the fill; default: yes."),
+    },
+}
+RUNNING = "Running"
 
 
-def inpaint(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command line)
+def _with_edit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with its `**options` spelled out in its signature, which typer reads; None is not given."""
+    signature = inspect.signature(command)
+    options = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[kind | None, typer.Option(help=text, rich_help_panel=panel)],
+        )
+        for panel, entries in EDIT_OPTIONS.items()
+        for name, (kind, text) in entries.items()
+    ]
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    # The order is that of the help: files, the edit, then the engine.
+    first = [p for p in own if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    parameters = [*first, *options, *own[len(first) :]]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+@_with_edit_options
+def inpaint(
     bundle: Annotated[
         Path, typer.Argument(metavar="BUNDLE", help="A bundle folder made by `moebius-edge export`.")
     ],
@@ -26,88 +75,14 @@ def inpaint(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
     force: Annotated[
         bool, typer.Option("--force", "-f", help="Allow the output to replace the photo or the mask.")
     ] = False,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            rich_help_panel=Sampling, help="DDIM steps, 1 to 1000; default: the bundle's, usually 20."
-        ),
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=Sampling,
-            help="Scale; 1 is none, the authors use 2.0 to 4.5; default: the bundle's.",
-        ),
-    ] = None,
-    strength: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=Sampling,
-            help="How much of the old is forgotten, up to 1 = all; default: the bundle's.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(rich_help_panel=Sampling, help="0 to 2^64 - 1; another seed, another fill; default: 0."),
-    ] = None,
-    noise_offset: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=Sampling,
-            help="Spread of the starting noise's offset per channel; default: the bundle's.",
-        ),
-    ] = None,
-    mode: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=Sampling,
-            help="`portable`, or `published`: as the authors do it; default: portable.",
-        ),
-    ] = None,
-    polarity: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=Masking, help="Pixels to be filled: `white` or `black`; default: white."
-        ),
-    ] = None,
-    dilate: Annotated[
-        int | None,
-        typer.Option(
-            rich_help_panel=Masking,
-            help="Grow the mask by so many pixels; try 8 if a rim stays; default: 0.",
-        ),
-    ] = None,
-    margin: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=Masking, help="Context around the hole, in units of its size; default: 0.25."
-        ),
-    ] = None,
-    feather: Annotated[
-        int | None,
-        typer.Option(
-            rich_help_panel=Pasting, help="Pixels around the mask over which the fill fades out; default: 8."
-        ),
-    ] = None,
-    compensate: Annotated[
-        bool | None,
-        typer.Option(
-            rich_help_panel=Pasting, help="Shift the fill's colours to fit its surroundings; default: no."
-        ),
-    ] = None,
-    paste: Annotated[
-        bool | None,
-        typer.Option(
-            rich_help_panel=Pasting,
-            help="Published mode: blend into the photo, or all of the fill; default: yes.",
-        ),
-    ] = None,
+    *,
     runtime: Annotated[
-        str | None, typer.Option(rich_help_panel=Running, help="Engine; default: the bundle's own.")
+        str | None, typer.Option(rich_help_panel=RUNNING, help="Engine; default: the bundle's own.")
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(rich_help_panel=Running, help="CPU threads; default: one per core.")
+        int | None, typer.Option(rich_help_panel=RUNNING, help="CPU threads; default: one per core.")
     ] = None,
+    **options: Any,
 ) -> None:
     """Fill the masked part of a photo.
 
@@ -118,25 +93,11 @@ def inpaint(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
     from moebius_edge.cli.pictures import check_output, save_picture  # noqa: PLC0415
     from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
 
-    given: dict[str, Any] = {
-        "steps": steps,
-        "guidance": guidance,
-        "strength": strength,
-        "seed": seed,
-        "noise_offset": noise_offset,
-        "mode": mode,
-        "polarity": polarity,
-        "dilate": dilate,
-        "margin": margin,
-        "feather": feather,
-        "compensate": compensate,
-        "paste": paste,
-    }
-    options = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
     check_output(output, photo, mask, force)
     inpainter = Inpainter.load(bundle, runtime, threads)
     with show.progress("inpainting") as tick:
-        picture = inpainter(photo, mask, progress=tick, **options)
+        picture = inpainter(photo, mask, progress=tick, **given)
     save_picture(picture, output)
     show.out().print(f"wrote {output} ({picture.width}x{picture.height})", markup=False)
 

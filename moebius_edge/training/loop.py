@@ -106,11 +106,11 @@ def restore_generator(rng: np.random.Generator, state: dict[str, Any]) -> None:
 
 
 def train(
-    clock: Clock, step: Callable[[], float], save: Callable[[], None], first_loss: list[float] | None = None
-) -> float:
+    clock: Clock, step: Callable[[], float], save: Callable[[], None], losses: list[float] | None = None
+) -> None:
     """Calls `step` (returns its loss) until the budget is spent, `save` now and then and at the end.
 
-    Returns the smoothed loss. Ctrl-C saves and stops: the same command goes on from there.
+    `losses` receives every step's. Ctrl-C saves and stops: the same command goes on from there.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
     smooth, saved, logged = float("nan"), clock.seconds, 0
@@ -121,8 +121,8 @@ def train(
             while not clock.done:
                 loss = step()
                 clock.tick()
-                if first_loss is not None:
-                    first_loss.append(loss)
+                if losses is not None:
+                    losses.append(loss)
                 smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
                 note = f"step {clock.steps}  loss {smooth:.4f}"
                 bar.update(task, completed=clock.progress, note=note)
@@ -136,4 +136,3 @@ def train(
         except KeyboardInterrupt:
             bar.console.print("stopped; the same command goes on from here")
     save()
-    return smooth

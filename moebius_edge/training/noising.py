@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.scheduler import DDIM
 from moebius_edge.training.latents import Examples
 
@@ -60,7 +61,8 @@ class Noising:
         free = (draws[3] < options.unconditional).long()
         haze = options.context_noise * free[:, None, None, None] * self._normal(*noise.shape)
         sample = torch.cat([latents, examples.mask, examples.masked + haze], dim=1)
-        prompts = torch.arange(10, device=self.device)[None] + 10 * free[:, None]
+        tokens = MoebiusConfig.prompt_tokens  # the second half of the table is the unconditional prompt's
+        prompts = torch.arange(tokens, device=self.device)[None] + tokens * free[:, None]
         return Noisy(sample, time, prompts, noise)
 
     def diffuse(

@@ -6,6 +6,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.scheduler import DDIM
 from moebius_edge.training.latents import latent_mask
 
@@ -16,9 +17,7 @@ class Sampling:
 
     steps: int = 20
     guidance: float = 2.0
-    strength: float = (
-        0.99  # below 1 the loop starts from the photo with its hole in the mean colour, under noise
-    )
+    strength: float = 0.99  # below 1 the loop starts from the photo, its hole in its mean colour, under noise
     seed: int = 0
     noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
 
@@ -27,7 +26,8 @@ def guided_noise(model: nn.Module, sample: Tensor, timestep: int, guidance: floa
     """u + g (c - u) for `sample` [B,9,h,w]; the noise [B,4,h,w]."""
     count = len(sample)
     time = torch.full((2 * count,), timestep, device=sample.device)
-    prompts = torch.arange(20, device=sample.device).reshape(2, 10).repeat_interleave(count, 0)
+    tokens = MoebiusConfig.prompt_tokens
+    prompts = torch.arange(2 * tokens, device=sample.device).reshape(2, tokens).repeat_interleave(count, 0)
     conditional, unconditional = model(torch.cat([sample, sample]), time, prompts).chunk(2)
     guided: Tensor = unconditional + guidance * (conditional - unconditional)
     return guided

@@ -1,6 +1,5 @@
 """Trains the U-Net on latents: `python -m moebius_edge.training.unet --photos DIR --vae FILE --run DIR`."""
 
-import argparse
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from moebius_edge.checkpoints import load_checkpoint
 from moebius_edge.errors import MoebiusError
 from moebius_edge.model.config import CONFIGS, MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
+from moebius_edge.training.arguments import chosen, training_parser
 from moebius_edge.training.calm import start_calm
 from moebius_edge.training.latents import BankOptions, LatentBank
 from moebius_edge.training.loop import (
@@ -196,38 +196,12 @@ def run(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    formatter = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--photos", type=Path, required=True, help="folder of training photos")
-    parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint and sheets")
+    parser = training_parser(__doc__, UNetTraining, Budget(60.0, save_minutes=6.0))
     parser.add_argument("--vae", type=Path, default=NANO, help="folder with vae.safetensors and config.json")
-    parser.add_argument("--init", choices=["nano"], help="start from the shipped weights")
-    parser.add_argument("--sheet-photos", type=Path, help="folder of photos for the sample sheet")
-    parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--steps", type=int, help="a fixed number of steps instead")
-    parser.add_argument("--save-minutes", type=float, default=6.0, help="between checkpoints with sheet")
-    parser.add_argument("--batch", type=int, default=UNetTraining.batch)
-    parser.add_argument("--lr", type=float, default=UNetTraining.lr)
-    parser.add_argument("--seed", type=int, default=UNetTraining.seed)
-    parser.add_argument(
-        "--bf16",
-        action=argparse.BooleanOptionalAction,
-        default=UNetTraining.bf16,
-        help="autocast; without AMX or AVX-512 BF16 at full speed, --no-bf16 is faster",
-    )
     given = parser.parse_args(arguments)
-    options = UNetTraining(
-        photos=given.photos,
-        run=given.run,
-        sheet_photos=given.sheet_photos,
-        seed=given.seed,
-        batch=given.batch,
-        lr=given.lr,
-        bf16=given.bf16,
-    )
+    options, budget = chosen(given, UNetTraining)
     try:
         start = load_checkpoint(given.init).model if given.init else None
-        budget = Budget(given.minutes, given.steps, given.save_minutes)
         run(options, CONFIGS["nano"], read_vae(given.vae), budget, start)
     except MoebiusError as error:
         sys.exit(f"error: {error}")

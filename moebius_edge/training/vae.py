@@ -1,6 +1,5 @@
 """Trains the autoencoder: `python -m moebius_edge.training.vae --photos DIR --run DIR`."""
 
-import argparse
 import json
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 
 from moebius_edge.errors import MoebiusError
 from moebius_edge.model.config import VAE_CONFIGS, VAEConfig
+from moebius_edge.model.graphs import LOG_VARIANCE_RANGE
 from moebius_edge.model.vae import build_vae
+from moebius_edge.training.arguments import chosen, training_parser
 from moebius_edge.training.loop import (
     Budget,
     Clock,
@@ -142,7 +143,7 @@ class VAETrainer:
     def _latents(self, moments: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Latents for the decoder and the KL divergence from a unit normal, averaged per latent."""
         mean, logvar = moments.chunk(2, dim=1)
-        logvar = logvar.clamp(-30, 20)
+        logvar = logvar.clamp(*LOG_VARIANCE_RANGE)
         if self.clock.progress < self.options.posterior_from:
             scale = mean.detach().std() * self.options.latent_noise
             # A little of the mean's square keeps the latents' scale from drifting before the KL term does.
@@ -230,28 +231,8 @@ def run(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    formatter = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--photos", type=Path, required=True, help="folder of training photos")
-    parser.add_argument("--run", type=Path, required=True, help="folder for checkpoint, weights and sheets")
-    parser.add_argument("--init", choices=["nano"], help="start from the shipped weights")
-    parser.add_argument("--sheet-photos", type=Path, help="folder of photos for the sample sheet")
-    parser.add_argument("--minutes", type=float, default=Budget.minutes)
-    parser.add_argument("--steps", type=int, help="a fixed number of steps instead")
-    parser.add_argument("--save-minutes", type=float, default=Budget.save_minutes, help="between checkpoints")
-    parser.add_argument("--batch", type=int, default=VAETraining.batch, help="crops per step")
-    parser.add_argument("--lr", type=float, default=VAETraining.lr)
-    parser.add_argument("--seed", type=int, default=VAETraining.seed)
-    given = parser.parse_args(arguments)
-    options = VAETraining(
-        photos=given.photos,
-        run=given.run,
-        sheet_photos=given.sheet_photos,
-        seed=given.seed,
-        batch=given.batch,
-        lr=given.lr,
-    )
-    budget = Budget(given.minutes, given.steps, given.save_minutes)
+    given = training_parser(__doc__, VAETraining, Budget()).parse_args(arguments)
+    options, budget = chosen(given, VAETraining)
     try:
         start, config = read_vae(NANO) if given.init else (None, VAE_CONFIGS["nano"])
         run(options, config, budget, start=start)

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,13 @@ import onnx
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from moebius_edge import cli
 from moebius_edge.bundle import Bundle, seal
 from moebius_edge.checkpoints import load_checkpoint
 from moebius_edge.export.build import export_bundle
-from moebius_edge.fill import fill_by_rule
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
-from moebius_edge.model.unet import Moebius
-from moebius_edge.model.vae import build_vae
+from tests.conftest import write_checkpoint
 
 # Large enough for pixels that are farther from the mask than the feather: 64 x 64.
 SMALL = MoebiusConfig((32, 64, 128), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
@@ -62,12 +59,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A local checkpoint folder, weights by the filling rule."""
     folder = tmp_path_factory.mktemp("cli") / "small"
     folder.mkdir()
-    for name, part in {"unet": Moebius(SMALL), "vae": build_vae(SMALL_VAE)}.items():
-        fill_by_rule(part)
-        save_file(part.state_dict(), folder / f"{name}.safetensors")
-    config = {"unet": asdict(SMALL), "vae": asdict(SMALL_VAE), "license": "CC0-1.0"}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
+    return write_checkpoint(folder, SMALL, SMALL_VAE)
 
 
 @pytest.fixture(scope="session")

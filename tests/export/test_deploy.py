@@ -1,12 +1,15 @@
 """The whole deploy graphs against the reference graphs."""
 
+import copy
+
 import pytest
 import torch
 
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.export.autoencoder import DeployDecoder, DeployEncoder
-from moebius_edge.export.deploy import DeployDenoiser
+from moebius_edge.export.deploy import DeployDenoiser, DeployTransformerUnit
 from moebius_edge.export.forms import Forms
+from moebius_edge.export.interactive_lambda import branch_contexts
 from moebius_edge.model.graphs import Decoder, Denoiser, Encoder
 from moebius_edge.model.unet import Moebius
 from tests.export.conftest import denoiser_inputs, random, relative_error, run
@@ -46,8 +49,12 @@ def test_guidance_mixes_the_branches_as_published(model: Moebius) -> None:
         deployed = DeployDenoiser(model, Forms()).eval()
     inputs = denoiser_inputs(model.config.latent_size)[:-1]
     u, c, guided = (run(deployed, *inputs, torch.tensor([g])) for g in (0.0, 1.0, 3.5))
-    assert float((c - u).std()) > 1e-3
-    assert relative_error(guided, u + 3.5 * (c - u)) < 1e-5
+    sample, rows = torch.cat(inputs[:3], dim=1), torch.arange(20).reshape(2, 10)
+    conditional, unconditional = (run(model, sample, inputs[3], row[None]) for row in rows)
+    assert relative_error(conditional, unconditional) > 1e-2, "this model cannot tell the branches apart"
+    assert relative_error(u, unconditional) < WANTED, "guidance 0 is not the unconditional branch"
+    assert relative_error(c, conditional) < WANTED, "guidance 1 is not the conditional branch"
+    assert relative_error(guided, u + 3.5 * (c - u)) < 1e-5, "guidance g is not u + g (c - u)"
 
 
 def test_the_reference_is_left_as_it_was(model: Moebius) -> None:
@@ -55,6 +62,29 @@ def test_the_reference_is_left_as_it_was(model: Moebius) -> None:
     with torch.no_grad():
         DeployDenoiser(model, Forms())
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("forms", FORMS.values(), ids=FORMS.keys())
+def test_the_denoiser_keeps_nothing_that_it_does_not_use(model: Moebius, forms: Forms) -> None:
+    with torch.no_grad():
+        deployed = DeployDenoiser(copy.deepcopy(model), forms).eval()
+    tensors = dict(deployed.named_parameters()) | dict(deployed.named_buffers())
+    weights = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    deployed(*denoiser_inputs(model.config.latent_size)).sum().backward()
+    assert [name for name, weight in weights.items() if weight.grad is None] == []
+
+
+def test_a_unit_equals_the_reference_where_hardly_anything_varies(model: Moebius) -> None:
+    """At a variance as small as the norm's epsilon, another epsilon is another function."""
+    unet, size = model.diff_model, model.config.latent_size
+    unit = unet.down_blocks[0].attentions[0]
+    context = branch_contexts(model.embedding_layer, unet.encoder_hid_proj, model.config.prompt_tokens)
+    x = 1e-3 * random(2, model.config.block_out_channels[0], size, size)
+    with torch.no_grad():
+        deployed = DeployTransformerUnit(unit, context, size, Forms()).eval()
+    assert relative_error(run(deployed, x), run(unit, x, context.float())) < WANTED
 
 
 @pytest.mark.parametrize("form", ["nearest", "phase", "difference"])
@@ -74,3 +104,15 @@ def test_the_encoder_equals_the_reference(checkpoint: Checkpoint) -> None:
         found, expected = DeployEncoder(checkpoint.vae)(image), Encoder(checkpoint.vae)(image)
     for mine, theirs in zip(found, expected, strict=True):
         assert relative_error(mine, theirs) < WANTED
+
+
+def test_the_encoder_bounds_the_log_variance_as_the_reference(checkpoint: Checkpoint) -> None:
+    vae = copy.deepcopy(checkpoint.vae)
+    with torch.no_grad():
+        vae.quant_conv.bias[4:] = torch.tensor([-90.0, 90.0, -90.0, 90.0])  # the bounds are -30 and 20
+    image = random(1, 3, 8, 8).clamp(-1, 1)
+    with torch.inference_mode():
+        found, expected = DeployEncoder(vae)(image)[1], Encoder(vae)(image)[1]
+    torch.testing.assert_close(found, expected)
+    bounds = vae.config.scaling_factor * torch.exp(torch.tensor([-15.0, 10.0, -15.0, 10.0]))
+    torch.testing.assert_close(found.mean((0, 2, 3)), bounds)

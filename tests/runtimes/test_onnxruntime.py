@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from moebius_edge.bundle import Bundle, seal, staging
@@ -146,6 +147,17 @@ def test_a_graph_that_is_not_what_the_manifest_says(
     good = make_bundle()
     bundle = bundle_with(tmp_path, tiny_manifest, good, decoder=good.file("encoder.onnx").read_bytes())
     with pytest.raises(BundleError, match="the inputs of decoder are"):
+        OnnxRuntime(bundle).run("decoder", {"latents": np.zeros((1, 4, 4, 4), np.float32)})
+
+
+def test_a_graph_with_another_output_than_the_manifest_says(
+    make_bundle: MakeBundle, tmp_path: Path, tiny_manifest: Manifest
+) -> None:
+    good = make_bundle()
+    graph = onnx.load(good.file("decoder.onnx"))
+    graph.graph.output[0].name = graph.graph.node[-1].output[0] = "picture"
+    bundle = bundle_with(tmp_path, tiny_manifest, good, decoder=graph.SerializeToString())
+    with pytest.raises(BundleError, match=r"the outputs of decoder are \{'picture'.* says \{'image'"):
         OnnxRuntime(bundle).run("decoder", {"latents": np.zeros((1, 4, 4, 4), np.float32)})
 
 
