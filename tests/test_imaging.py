@@ -1,5 +1,6 @@
 """Photos and masks of every kind: read rightly or refused with a clear error."""
 
+import base64
 import contextlib
 import io
 import os
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin, TiffTags
 
+from moebius_edge.boxes import av1_bits
 from moebius_edge.errors import InvalidInput
 from moebius_edge.imaging import MAX_PIXELS, read_mask, read_photo, to_tensor
 
@@ -122,6 +124,37 @@ def test_a_phones_jpeg_with_a_second_picture_is_a_photo() -> None:
     assert read_photo(data).size == (32, 24)
 
 
+def test_an_avif_of_8_bits_is_a_photo() -> None:
+    assert (
+        np.abs(read_photo(encoded(Image.new("RGB", (16, 16), "#5a5a5a"), "AVIF")).rgb.astype(int) - 90).max()
+        <= 2
+    )
+
+
+def boxed(name: bytes, contents: bytes, size: int = -1) -> bytes:
+    return struct.pack(">I", len(contents) + 8 if size < 0 else size) + name + contents
+
+
+AV1C = b"av1C\x81\x00"
+
+
+@pytest.mark.parametrize(
+    ("data", "bits"),
+    [
+        (boxed(b"free", bytes(9)) + boxed(b"meta", AV1C + b"\x4c"), 10),
+        (boxed(b"meta", AV1C + b"\x0c" + AV1C + b"\x6c"), 12),
+        (boxed(b"free", struct.pack(">Q", 24) + bytes(8), 1) + boxed(b"meta", AV1C + b"\x40"), 10),
+        (boxed(b"meta", AV1C), 8),
+        (boxed(b"free", bytes(20), 0) + boxed(b"meta", AV1C + b"\x4c"), 8),  # 0: the box has no end
+        (boxed(b"free", bytes(20), 1 << 31), 8),
+        (boxed(b"free", b"") * 10_000 + boxed(b"meta", AV1C + b"\x4c"), 8),
+        (b"", 8),
+    ],
+)
+def test_the_depth_is_found_among_any_boxes(data: bytes, bits: int) -> None:
+    assert av1_bits(io.BytesIO(data)) == bits
+
+
 def test_a_profile_of_an_impossible_type_is_none() -> None:
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags.tagtype[34675], tags[34675] = TiffTags.ASCII, "profile"
@@ -139,6 +172,16 @@ def test_pixels_become_minus_one_to_one() -> None:
     assert np.allclose(tensor.ravel(), [-1, 1, -0.6])
 
 
+# 16x16 grey pixels, 10 bits each: Pillow reads such files and does not write them.
+AVIF10 = base64.b64decode(
+    "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAD5bWV0YQAAAAAAAAAvaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAA"
+    "AFBpY3R1cmVIYW5kbGVyAAAAAA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAASEAAAATAAAAKGlpbmYAAAAAAAEA"
+    "AAAaaW5mZQIAAAAAAQAAYXYwMUNvbG9yAAAAAGppcHJwAAAAS2lwY28AAAAUaXNwZQAAAAAAAAAQAAAAEAAAABBwaXhpAAAAAAMK"
+    "CgoAAAAMYXYxQ4EATAAAAAATY29scm5jbHgAAgACAAIAAAAAF2lwbWEAAAAAAAAAAQABBAECgwQAAAAbbWRhdAoGGAz/2oCAMgkY"
+    "AAAAUAAAAJw="
+)
+AVIF12 = AVIF10.replace(b"av1C\x81\x00\x4c", b"av1C\x81\x00\x6c")
+HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(3000)
 GREY16 = b"".join(b"\0" + bytes(32) for _ in range(16))
 RGB16 = b"".join(b"\0" + bytes(96) for _ in range(16))
 BAD_PHOTOS: dict[str, tuple[Any, str]] = {
@@ -150,6 +193,9 @@ BAD_PHOTOS: dict[str, tuple[Any, str]] = {
     "16-bit RGB": (raw_png(16, 16, 16, 2, RGB16), "more than 8 bits"),
     "16-bit PPM": (b"P6 16 16 65535\n" + bytes(16 * 16 * 6), "more than 8 bits"),
     "10-bit PPM": (b"P6 16 16 1023\n" + bytes(16 * 16 * 6), "more than 8 bits"),
+    "10-bit AVIF": (AVIF10, "more than 8 bits"),
+    "12-bit AVIF": (AVIF12, "more than 8 bits"),
+    "HEIC": (HEIC, "is a HEIC photo.*export it as JPEG or PNG"),
     "palette too short": (with_transparency("P", bytes(300)), "damaged or cut off"),
     "impossible transparent colour": (with_transparency("L", "x"), "damaged or cut off"),
     "float TIFF": (encoded(Image.new("F", (16, 16)), "TIFF"), "more than 8 bits"),
