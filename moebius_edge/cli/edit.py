@@ -150,7 +150,7 @@ def demo(
     from moebius_edge.demo import run  # noqa: PLC0415
 
     with show.stages("demo") as say:
-        done = run(output, progress=say)
+        done = run(output, progress=say, command=show.called())
     console = show.out()
     for line in done.lines:
         console.print(line, markup=False)

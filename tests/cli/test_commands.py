@@ -84,6 +84,24 @@ def test_the_entry_point_is_the_light_module() -> None:
     assert done.stdout == "['moebius_edge', 'moebius_edge.__main__']\n"
 
 
+def test_what_to_type_next_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = [tmp_path / folder / "moebius-edge" for folder in ("a b", "c")]
+    for script in scripts:
+        script.parent.mkdir()
+        script.write_text("#!/bin/sh\n")
+        script.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(scripts[0])])
+    for path, expected in (
+        (tmp_path, f"'{scripts[0]}'"),  # not found, as after `make demo`
+        (scripts[0].parent, "moebius-edge"),
+        (scripts[1].parent, f"'{scripts[0]}'"),  # another one would be found
+    ):
+        monkeypatch.setenv("PATH", str(path))
+        assert show.called() == expected
+    monkeypatch.setattr("sys.argv", ["/x/moebius_edge/__main__.py"])
+    assert show.called() == "python -m moebius_edge"
+
+
 def test_version(moebius: Any) -> None:
     assert moebius("--version").out == f"moebius-edge {__version__}\n"
 
