@@ -91,6 +91,7 @@ def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") ->
         raise InvalidInput(
             f"the mask is {image.size[0]}x{image.size[1]} pixels and the photo {size[0]}x{size[1]} (width x "
             "height, after any EXIF rotation); they must be equal"
+            + ("; turn the mask by 90 degrees, as the photo is shown" if image.size == size[::-1] else "")
         )
     with _decoding("the mask"):
         if image.has_transparency_data:

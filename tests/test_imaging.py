@@ -300,3 +300,10 @@ def test_empty_and_full_masks_are_refused(value: int, polarity: str, says: str) 
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(InvalidInput, match="mask is 16x12 pixels and the photo 12x16"):
         read_mask(np.zeros((12, 16), np.uint8), (12, 16))
+
+
+def test_a_mask_as_the_camera_stored_the_photo_is_told_to_turn() -> None:
+    for size, says in (((12, 16), True), ((12, 17), False)):
+        with pytest.raises(InvalidInput) as caught:
+            read_mask(np.zeros((12, 16), np.uint8), size)
+        assert ("turn the mask by 90 degrees" in str(caught.value)) is says
