@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, TiffImagePlugin, TiffTags
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from moebius_edge.boxes import av1_bits
 from moebius_edge.errors import InvalidInput
@@ -117,6 +117,14 @@ def test_a_palettes_transparency_is_alpha() -> None:
 def test_the_colour_profile_is_carried_to_the_result() -> None:
     photo = read_photo(encoded(colours(), icc_profile=b"a profile"))
     assert photo.with_pixels(photo.rgb).info["icc_profile"] == b"a profile"
+
+
+def test_date_place_and_camera_stay_behind() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.DateTime] = "a phone", "2026:01:02 03:04:05"
+    photo = read_photo(encoded(colours(), "JPEG", exif=exif))
+    result = photo.with_pixels(photo.rgb)
+    assert not result.getexif() and "exif" not in result.info
 
 
 def test_a_phones_jpeg_with_a_second_picture_is_a_photo() -> None:

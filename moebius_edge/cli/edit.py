@@ -29,7 +29,8 @@ def inpaint(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
     steps: Annotated[
         int | None,
         typer.Option(
-            rich_help_panel=Sampling, help="DDIM steps, 1 to 1000; default: the bundle's, usually 20."
+            rich_help_panel=Sampling,
+            help="Steps from noise to picture, 1 to 1000; default: the bundle's, usually 20.",
         ),
     ] = None,
     guidance: Annotated[
@@ -113,7 +114,7 @@ def inpaint(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
 
     Pixels outside the feathered mask stay exactly as they were; PNG, TIFF, BMP and WebP outputs keep them
     so, JPEG stores all pixels a little differently. The result is upright, whatever EXIF rotation the photo
-    had, and keeps its transparency and colour profile.
+    had, and keeps its transparency and colour profile, but not its date, place and camera.
     """
     from moebius_edge.cli.pictures import check_output, save_picture  # noqa: PLC0415
     from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
