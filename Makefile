@@ -28,7 +28,8 @@ lint: $(STAMP)
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p moebius_edge
 
 $(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@# An environment that works is kept, even if python3 is another one today; half of one is made anew.
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
 	@touch $@
 

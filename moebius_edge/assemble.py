@@ -12,6 +12,7 @@ from moebius_edge.fill import fill_by_rule
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
+from moebius_edge.pinned import check_pinned
 from moebius_edge.vae_files import modern_names, read_vae_config
 from moebius_edge.weights import infer_config, load_into, read_state
 
@@ -22,6 +23,8 @@ def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Check
     """Read, check and load the parts; `license_` "" takes what config.json says. Raises CheckpointError."""
     settings = _read_config(files.config)
     vae_config = read_vae_config(settings.get("vae", settings), files.config.name)
+    for path in (files.unet, files.vae):
+        check_pinned(settings, path)
     state = read_state(files.unet)
     config = infer_config(state)
     # Built on the meta device, so that a file with hostile shapes is refused before memory is allocated.

@@ -116,7 +116,8 @@ def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:
     _require_torch()
     entry = MODELS.get(name)
     if entry is None:
-        raise CheckpointError(_unknown(name))
+        known = [entry.name for entry in MODELS.values() if entry.folder]
+        raise CheckpointError(f"{name!r} is nothing to download; {_closest(name)}Known: {', '.join(known)}")
     if not entry.folder:
         raise CheckpointError(f"{name} is {entry.where}: there is nothing to download")
     files = _download(entry, revision)
@@ -151,9 +152,13 @@ def _require_torch() -> None:
 
 
 def _unknown(name: str) -> str:
+    known = ", ".join(MODELS)
+    return f"{name!r} is no checkpoint; {_closest(name)}Known: {known}, or the path of a file or folder"
+
+
+def _closest(name: str) -> str:
     close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{name!r} is no checkpoint; {hint}Known: {', '.join(MODELS)}, or the path of a file or folder"
+    return f"did you mean {close[0]}? " if close else ""
 
 
 def _embedded() -> CheckpointFiles:

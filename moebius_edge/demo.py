@@ -41,11 +41,13 @@ class Demo:
     lines: tuple[str, ...]  # what to tell the user
 
 
-def run(output: Path, *, checkpoint: str = CHECKPOINT, progress: Say | None = None) -> Demo:
+def run(
+    output: Path, *, checkpoint: str = CHECKPOINT, progress: Say | None = None, command: str = "moebius-edge"
+) -> Demo:
     """Write `output`/nano.moebius and `output`/demo.png; an older demo there is replaced.
 
-    `progress(what, done, total)` says what is being done. Raises MoebiusError, or OSError when the picture
-    cannot be written.
+    `progress(what, done, total)` says what is being done; `command` is how the user calls this program.
+    Raises MoebiusError, or OSError when the picture cannot be written.
     """
     from moebius_edge.export.build import export_bundle  # noqa: PLC0415 (needs torch, as nothing else here)
 
@@ -72,7 +74,7 @@ def run(output: Path, *, checkpoint: str = CHECKPOINT, progress: Say | None = No
     sheet.save(buffer, format="PNG", optimize=True)
     write_atomically(picture, buffer.getvalue())
     say("done", STAGES, STAGES)
-    lines = _lines(bundle, picture, report, seconds, peak_mb)
+    lines = _lines(bundle, picture, report, seconds, peak_mb, command)
     return Demo(bundle.folder, picture, report, seconds, peak_mb, lines)
 
 
@@ -110,7 +112,7 @@ def _caption(manifest: Manifest, report: Report, seconds: float, peak_mb: float 
 
 
 def _lines(
-    bundle: Bundle, picture: Path, report: Report, seconds: float, peak_mb: float | None
+    bundle: Bundle, picture: Path, report: Report, seconds: float, peak_mb: float | None, command: str
 ) -> tuple[str, ...]:
     memory = "" if peak_mb is None else f" and {peak_mb:,.0f} MB of memory"
     photo, mask = sample(SAMPLE)
@@ -123,7 +125,7 @@ def _lines(
         f"wrote    {picture}",
         "",
         "next, the same with a photo of yours (mask: an image of its size, white where something is to go):",
-        f"  moebius-edge inpaint {bundle.folder} photo.jpg mask.png -o result.png",
+        f"  {command} inpaint {bundle.folder} photo.jpg mask.png -o result.png",
         "the photo and the mask of this demo are",
         f"  {photo}",
         f"  {mask}",

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from moebius_edge.boxes import av1_bits, is_heic
 from moebius_edge.errors import InvalidInput
 
 Bytes = NDArray[np.uint8]
@@ -29,6 +30,7 @@ MAX_PIXELS = 128 * 2**20  # 134 million: room for a phone's 108-megapixel mode, 
 # What may be decoded. Pillow knows more formats, some of which start other programs (EPS).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM", "HEIF")
 SEVERAL_FRAMES_ALLOWED = ("MPO",)  # a phone's JPEG with a preview or depth map behind the photo
+DEEP = "{what} has more than 8 bits per channel; save it with 8 bits"
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 
@@ -61,7 +63,8 @@ class Photo:
 def read_photo(source: Source) -> Photo:
     """Read a photo from a path, the bytes of a file, a Pillow image or a uint8 array [H,W], [H,W,3], [H,W,4].
 
-    Raises InvalidInput: not there, not an image, damaged, 16-bit, CMYK, animated, too small, too large.
+    Raises InvalidInput: not there, not an image, damaged, more than 8 bits per channel (a Pillow image of an
+    AVIF has 8 already), CMYK, animated, too small, too large.
     """
     image = _read(source, "the photo")
     with _decoding("the photo"):  # a palette or a transparent colour may be impossible
@@ -88,6 +91,7 @@ def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") ->
         raise InvalidInput(
             f"the mask is {image.size[0]}x{image.size[1]} pixels and the photo {size[0]}x{size[1]} (width x "
             "height, after any EXIF rotation); they must be equal"
+            + ("; turn the mask by 90 degrees, as the photo is shown" if image.size == size[::-1] else "")
         )
     with _decoding("the mask"):
         if image.has_transparency_data:
@@ -143,6 +147,13 @@ def _read(source: Source, what: str, least: int = MIN_SIDE) -> Image.Image:
 def _decode(file: Any, what: str, least: int) -> Image.Image:
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
+    if is_heic(file) and "HEIF" not in formats:
+        raise InvalidInput(
+            f"{what} is a HEIC photo, which is not read here; save or export it as JPEG or PNG first"
+        )
+    if av1_bits(file) > 8:
+        raise InvalidInput(DEEP.format(what=what))
+    file.seek(0)
     with _decoding(what), Image.open(file, formats=formats) as image:
         _check(image, what, least)
         return ImageOps.exif_transpose(image)  # decodes it, too
@@ -161,8 +172,7 @@ def _decoding(what: str) -> Iterator[None]:
         raise InvalidInput(f"{what} is too large to open safely: at most {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise InvalidInput(
-            f"{what} is not an image of a known format; expected JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF "
-            "(save a HEIC photo as JPEG first)"
+            f"{what} is not an image of a known format; expected JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF"
         ) from error
     except Exception as error:  # decoders of damaged files raise nearly every type there is
         raise InvalidInput(f"{what} cannot be decoded, it is damaged or cut off: {error}") from error
@@ -174,7 +184,7 @@ def _check(image: Image.Image, what: str, least: int) -> None:
     if getattr(image, "n_frames", 1) > 1 and image.format not in SEVERAL_FRAMES_ALLOWED:
         raise InvalidInput(f"{what} is animated or has several pages; save the one to use as a still image")
     if image.mode.startswith(("I", "F")) or _has_16_bits(image):
-        raise InvalidInput(f"{what} has more than 8 bits per channel; save it with 8 bits")
+        raise InvalidInput(DEEP.format(what=what))
     if image.mode not in MODES:
         raise InvalidInput(f"{what} is {image.mode}; convert it to RGB, which depends on its colour profile")
 

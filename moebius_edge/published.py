@@ -61,8 +61,9 @@ class PublishedEdit:
 def resized(photo: Bytes, mask: Bools, resolution: int, dilate: int = 0) -> tuple[Image.Image, Image.Image]:
     """Photo [H,W,3] and mask [H,W] -> RGB and soft L pictures whose short side is `resolution`, by Lanczos.
 
-    Sides are cut to multiples of 64. `dilate` grows the mask by a square, after resizing. Raises InvalidInput
-    when the result is not the model's square.
+    The sides are rounded down to multiples of 64 and the picture is resized to just that, a little out of
+    proportion: the released code does so, and cuts nothing off. `dilate` grows the mask by a square, after
+    resizing. Raises InvalidInput when the result is not the model's square.
     """
     height, width = photo.shape[:2]
     scale = resolution / min(width, height)

@@ -19,6 +19,7 @@ from moebius_edge.fill import rule
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS, MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
+from moebius_edge.training.weights import record_hash, write_config
 from moebius_edge.weights import infer_config, load_into
 
 GOLDEN = Path(__file__).parent / "golden" / "state_dict.json"
@@ -163,8 +164,8 @@ def test_unknown_names_get_a_suggestion() -> None:
         load_checkpoint("place2")
     with pytest.raises(CheckpointError, match="nothing to download"):
         pull("synthetic")
-    with pytest.raises(CheckpointError, match="is no checkpoint"):
-        pull("nowhere")
+    with pytest.raises(CheckpointError, match=r"download; did you mean places2\? Known: pretrained.*ffhq$"):
+        pull("places")  # which takes no path, and of the names only those of the hub
 
 
 def test_torch_missing_names_the_extra(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,6 +242,25 @@ def test_a_vae_config_that_would_compute_something_else(
     config["vae"].update(settings)
     (folder / "config.json").write_text(json.dumps(config))
     assert message in refuse(folder)
+
+
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_one_flipped_bit_in_a_file_with_a_recorded_hash_is_refused(folder: Path, part: str) -> None:
+    file = folder / f"{part}.safetensors"
+    record_hash(folder / "unet.safetensors")
+    record_hash(folder / "vae.safetensors")
+    load_checkpoint(str(folder))
+    data = bytearray(file.read_bytes())
+    data[-4] ^= 1  # the lowest bit of the last float32: still finite, and of the right shape
+    file.write_bytes(data)
+    message = refuse(folder)
+    assert f"{part}.safetensors is damaged or was replaced" in message and "get both again" in message
+
+
+@pytest.mark.parametrize("value", [7, None, {"unet.safetensors": 7}, {"unet.safetensors": None}])
+def test_a_recorded_hash_that_is_none_is_refused(folder: Path, value: Any) -> None:
+    write_config(folder, sha256=value)
+    assert '"sha256" of the config.json beside unet.safetensors is unusable' in refuse(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"vae": 1}', '{"vae": {"scaling_factor": NaN}}', "[" * 100_000])

@@ -1,5 +1,6 @@
 """Photos and masks of every kind: read rightly or refused with a clear error."""
 
+import base64
 import contextlib
 import io
 import os
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, TiffImagePlugin, TiffTags
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
+from moebius_edge.boxes import av1_bits
 from moebius_edge.errors import InvalidInput
 from moebius_edge.imaging import MAX_PIXELS, read_mask, read_photo, to_tensor
 
@@ -117,9 +119,48 @@ def test_the_colour_profile_is_carried_to_the_result() -> None:
     assert photo.with_pixels(photo.rgb).info["icc_profile"] == b"a profile"
 
 
+def test_date_place_and_camera_stay_behind() -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make], exif[ExifTags.Base.DateTime] = "a phone", "2026:01:02 03:04:05"
+    photo = read_photo(encoded(colours(), "JPEG", exif=exif))
+    result = photo.with_pixels(photo.rgb)
+    assert not result.getexif() and "exif" not in result.info
+
+
 def test_a_phones_jpeg_with_a_second_picture_is_a_photo() -> None:
     data = encoded(colours(), "MPO", save_all=True, append_images=[colours(8, 8)])
     assert read_photo(data).size == (32, 24)
+
+
+def test_an_avif_of_8_bits_is_a_photo() -> None:
+    assert (
+        np.abs(read_photo(encoded(Image.new("RGB", (16, 16), "#5a5a5a"), "AVIF")).rgb.astype(int) - 90).max()
+        <= 2
+    )
+
+
+def boxed(name: bytes, contents: bytes, size: int = -1) -> bytes:
+    return struct.pack(">I", len(contents) + 8 if size < 0 else size) + name + contents
+
+
+AV1C = b"av1C\x81\x00"
+
+
+@pytest.mark.parametrize(
+    ("data", "bits"),
+    [
+        (boxed(b"free", bytes(9)) + boxed(b"meta", AV1C + b"\x4c"), 10),
+        (boxed(b"meta", AV1C + b"\x0c" + AV1C + b"\x6c"), 12),
+        (boxed(b"free", struct.pack(">Q", 24) + bytes(8), 1) + boxed(b"meta", AV1C + b"\x40"), 10),
+        (boxed(b"meta", AV1C), 8),
+        (boxed(b"free", bytes(20), 0) + boxed(b"meta", AV1C + b"\x4c"), 8),  # 0: the box has no end
+        (boxed(b"free", bytes(20), 1 << 31), 8),
+        (boxed(b"free", b"") * 10_000 + boxed(b"meta", AV1C + b"\x4c"), 8),
+        (b"", 8),
+    ],
+)
+def test_the_depth_is_found_among_any_boxes(data: bytes, bits: int) -> None:
+    assert av1_bits(io.BytesIO(data)) == bits
 
 
 def test_a_profile_of_an_impossible_type_is_none() -> None:
@@ -139,6 +180,16 @@ def test_pixels_become_minus_one_to_one() -> None:
     assert np.allclose(tensor.ravel(), [-1, 1, -0.6])
 
 
+# 16x16 grey pixels, 10 bits each: Pillow reads such files and does not write them.
+AVIF10 = base64.b64decode(
+    "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAD5bWV0YQAAAAAAAAAvaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAA"
+    "AFBpY3R1cmVIYW5kbGVyAAAAAA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAASEAAAATAAAAKGlpbmYAAAAAAAEA"
+    "AAAaaW5mZQIAAAAAAQAAYXYwMUNvbG9yAAAAAGppcHJwAAAAS2lwY28AAAAUaXNwZQAAAAAAAAAQAAAAEAAAABBwaXhpAAAAAAMK"
+    "CgoAAAAMYXYxQ4EATAAAAAATY29scm5jbHgAAgACAAIAAAAAF2lwbWEAAAAAAAAAAQABBAECgwQAAAAbbWRhdAoGGAz/2oCAMgkY"
+    "AAAAUAAAAJw="
+)
+AVIF12 = AVIF10.replace(b"av1C\x81\x00\x4c", b"av1C\x81\x00\x6c")
+HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(3000)
 GREY16 = b"".join(b"\0" + bytes(32) for _ in range(16))
 RGB16 = b"".join(b"\0" + bytes(96) for _ in range(16))
 BAD_PHOTOS: dict[str, tuple[Any, str]] = {
@@ -150,6 +201,9 @@ BAD_PHOTOS: dict[str, tuple[Any, str]] = {
     "16-bit RGB": (raw_png(16, 16, 16, 2, RGB16), "more than 8 bits"),
     "16-bit PPM": (b"P6 16 16 65535\n" + bytes(16 * 16 * 6), "more than 8 bits"),
     "10-bit PPM": (b"P6 16 16 1023\n" + bytes(16 * 16 * 6), "more than 8 bits"),
+    "10-bit AVIF": (AVIF10, "more than 8 bits"),
+    "12-bit AVIF": (AVIF12, "more than 8 bits"),
+    "HEIC": (HEIC, "is a HEIC photo.*export it as JPEG or PNG"),
     "palette too short": (with_transparency("P", bytes(300)), "damaged or cut off"),
     "impossible transparent colour": (with_transparency("L", "x"), "damaged or cut off"),
     "float TIFF": (encoded(Image.new("F", (16, 16)), "TIFF"), "more than 8 bits"),
@@ -254,3 +308,10 @@ def test_empty_and_full_masks_are_refused(value: int, polarity: str, says: str) 
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(InvalidInput, match="mask is 16x12 pixels and the photo 12x16"):
         read_mask(np.zeros((12, 16), np.uint8), (12, 16))
+
+
+def test_a_mask_as_the_camera_stored_the_photo_is_told_to_turn() -> None:
+    for size, says in (((12, 16), True), ((12, 17), False)):
+        with pytest.raises(InvalidInput) as caught:
+            read_mask(np.zeros((12, 16), np.uint8), size)
+        assert ("turn the mask by 90 degrees" in str(caught.value)) is says

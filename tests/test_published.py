@@ -103,6 +103,17 @@ def test_sides_are_cut_to_multiples_of_64() -> None:
     assert image.size == soft.size == (64, 64)
 
 
+def test_a_nearly_square_photo_is_squeezed_and_not_cropped() -> None:
+    photo, mask = np.zeros((100, 190, 3), np.uint8), np.zeros((100, 190), bool)
+    photo[:, 95:] = 255
+    mask[:, -20:] = True
+    image, soft = resized(photo, mask, 64)  # 121 x 64 before the rounding
+    picture = np.asarray(image)[..., 0]
+    assert image.size == (64, 64)
+    assert (picture[:, :28] < 20).all() and (picture[:, 36:] > 235).all()  # the middle stays the middle
+    assert (np.asarray(soft)[:, -5:] > 235).all()  # and the right edge is still there
+
+
 def test_a_photo_that_is_not_square_is_refused(golden_inpainter: Inpainter) -> None:
     photo, mask = np.zeros((80, 160, 3), np.uint8), np.zeros((80, 160), bool)
     mask[20:40, 20:40] = True

@@ -1,13 +1,26 @@
 """The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong use or bad input, 130 Ctrl-C."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from moebius_edge.cli import bundles, calibrate, checks, edit, models, profile, show
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What is the user's or the machine's fault becomes one sentence and an exit code."""
+    try:
+        yield
+    except (KeyboardInterrupt, Exception) as error:
+        code = show.explain(error)
+        if code is None:
+            raise
+        raise SystemExit(code) from None
 
 
 class Commands(TyperGroup):
@@ -17,15 +30,15 @@ class Commands(TyperGroup):
         """In the order of registration, not the alphabet's."""
         return list(self.commands)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Read the arguments; typer by itself would end without a word when Ctrl-C comes here."""
+        with _explained():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; what is the user's or the machine's fault becomes one sentence and an exit code."""
-        try:
+        """Run a command."""
+        with _explained():
             return super().invoke(ctx)
-        except (KeyboardInterrupt, Exception) as error:
-            code = show.explain(error)
-            if code is None:
-                raise
-            raise SystemExit(code) from None
 
 
 app = typer.Typer(
@@ -86,9 +99,6 @@ def about(
 
 
 def main() -> None:
-    """Entry point of the `moebius-edge` command."""
+    """Run what `sys.argv` says; ends in SystemExit, or in KeyboardInterrupt before there is a command."""
     show.tolerate_any_name()
-    try:
-        app(sys.argv[1:] or ["--help"], prog_name="moebius-edge")
-    except KeyboardInterrupt as error:  # outside of a command, for instance while modules are being imported
-        sys.exit(show.explain(error))
+    app(sys.argv[1:] or ["--help"], prog_name="moebius-edge")

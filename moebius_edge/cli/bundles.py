@@ -69,4 +69,4 @@ def export(  # noqa: PLR0913, PLR0917
     total = sum(entry.size for entry in bundle.manifest.files.values())
     console = show.out()
     console.print(f"wrote {folder} ({show.size(total)}, {target}, {precision}, {graph})", markup=False)
-    console.print(f"next: moebius-edge verify {folder}", markup=False)
+    console.print(f"next: {show.called()} verify {folder}", markup=False)

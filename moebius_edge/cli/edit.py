@@ -13,7 +13,7 @@ from moebius_edge.cli import show
 # `InpaintOptions`, which is imported late: it needs numpy, and help should not wait for that.
 EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     "The model": {
-        "steps": (int, "DDIM steps, 1 to 1000; default: the bundle's, usually 20."),
+        "steps": (int, "Steps from noise to picture, 1 to 1000; default: the bundle's, usually 20."),
         "guidance": (float, "Scale; 1 is none, the authors use 2.0 to 4.5; default: the bundle's."),
         "strength": (float, "How much of the old is forgotten, up to 1 = all; default: the bundle's."),
         "seed": (int, "0 to 2^64 - 1; another seed, another fill; default: 0."),
@@ -88,7 +88,7 @@ def inpaint(
 
     Pixels outside the feathered mask stay exactly as they were; PNG, TIFF, BMP and WebP outputs keep them
     so, JPEG stores all pixels a little differently. The result is upright, whatever EXIF rotation the photo
-    had, and keeps its transparency and colour profile.
+    had, and keeps its transparency and colour profile, but not its date, place and camera.
     """
     from moebius_edge.cli.pictures import check_output, save_picture  # noqa: PLC0415
     from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
@@ -111,7 +111,7 @@ def demo(
     from moebius_edge.demo import run  # noqa: PLC0415
 
     with show.stages("demo") as say:
-        done = run(output, progress=say)
+        done = run(output, progress=say, command=show.called())
     console = show.out()
     for line in done.lines:
         console.print(line, markup=False)

@@ -22,7 +22,7 @@ def models() -> None:
     console = show.out()
     console.print(table)
     console.print(
-        "\nA name, or the path of a local checkpoint, goes into: moebius-edge export NAME --output DIR",
+        f"\nA name, or the path of a local checkpoint, goes into: {show.called()} export NAME --output DIR",
         markup=False,
     )
 
@@ -47,4 +47,4 @@ def pull(
     console.print(f"{name} is complete:", markup=False)
     for path in files:
         console.print(f"  {show.size(path.stat().st_size):>9}  {path}", markup=False)
-    console.print(f"next: moebius-edge export {name} --output {name}.moebius", markup=False)
+    console.print(f"next: {show.called()} export {name} --output {name}.moebius", markup=False)

@@ -4,8 +4,11 @@ import contextlib
 import io
 import json
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
 
 Tick = Callable[[int, int], None]  # (done, total)
 
+NAME = "moebius-edge"
 WIDE = 200  # columns of output that is no terminal
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes; 130 is 128 + SIGINT, as shells have it
 
@@ -32,6 +36,16 @@ def tolerate_any_name() -> None:
     """Let standard output escape what its encoding lacks, as standard error does."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def called() -> str:
+    """The command as it can be typed again: by its path where the name alone finds none or another one."""
+    script = Path(sys.argv[0])
+    if script.name == "__main__.py":
+        return "python -m moebius_edge"
+    found = shutil.which(NAME)
+    same = found is not None and script.exists() and script.samefile(found)
+    return NAME if same or script.stem != NAME or not script.exists() else shlex.quote(sys.argv[0])
 
 
 def out() -> "Console":

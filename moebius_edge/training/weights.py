@@ -1,4 +1,7 @@
-"""Weights as they are shipped: safetensors in half precision with one config.json for both models."""
+"""Weights as they are shipped: safetensors in half precision with one config.json for both models.
+
+The config.json also has the SHA-256 of each weight file, which loading compares (`moebius_edge.pinned`).
+"""
 
 import json
 from dataclasses import asdict, replace
@@ -10,9 +13,11 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from moebius_edge.atomic import write_atomically
 from moebius_edge.errors import CheckpointError
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.vae import build_vae
+from moebius_edge.pinned import SHA256, check_pinned, sha256_of
 
 NANO = Path(__file__).parent.parent / "assets" / "nano"
 
@@ -48,20 +53,33 @@ def rounding(state: dict[str, Tensor]) -> float:
 
 
 def write_weights(module: nn.Module, path: Path) -> None:
-    """Writes a module's state dict in half precision, whole or not at all."""
+    """Writes a module's state dict in half precision, whole or not at all, and records its hash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(to_half(module.state_dict()), partial)
     partial.replace(path)
+    record_hash(path)
+
+
+def record_hash(path: Path) -> None:
+    """Puts the SHA-256 of a weight file into the config.json beside it; needed after copying one by hand."""
+    settings = _read_settings(path.parent)
+    write_config(path.parent, **{SHA256: {**settings.get(SHA256, {}), path.name: sha256_of(path)}})
 
 
 def write_config(folder: Path, **parts: Any) -> None:
     """Adds entries to the folder's config.json: `unet`, `vae` (dataclasses), or plain values."""
-    path = folder / "config.json"
-    settings = json.loads(path.read_text()) if path.exists() else {}
+    settings = _read_settings(folder)
     for name, part in parts.items():
         settings[name] = asdict(part) if isinstance(part, MoebiusConfig | VAEConfig) else part
-    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    write_atomically(folder / "config.json", text.encode())
+
+
+def _read_settings(folder: Path) -> dict[str, Any]:
+    path = folder / "config.json"
+    settings: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return settings
 
 
 def read_vae(folder: Path) -> tuple[AutoencoderKL, VAEConfig]:
@@ -69,6 +87,7 @@ def read_vae(folder: Path) -> tuple[AutoencoderKL, VAEConfig]:
     try:
         settings = json.loads((folder / "config.json").read_text())
         config = VAEConfig(**settings["vae"])
+        check_pinned(settings, folder / "vae.safetensors")
         vae = build_vae(config)
         vae.load_state_dict(load_file(folder / "vae.safetensors"))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:

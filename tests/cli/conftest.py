@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from moebius_edge import cli
+from moebius_edge import __main__ as entry
 from moebius_edge.bundle import Bundle, seal
 from moebius_edge.checkpoints import load_checkpoint
 from moebius_edge.export.build import export_bundle
@@ -46,7 +46,7 @@ def moebius(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         capsys.readouterr()
         monkeypatch.setattr("sys.argv", ["moebius-edge", *(str(argument) for argument in arguments)])
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            entry.main()
         code = stop.value.code
         assert code is None or isinstance(code, int)
         return Answer(code or 0, *capsys.readouterr())

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from rich.console import Console
 
 from moebius_edge import __version__
 from moebius_edge.checkpoints import MODELS
-from moebius_edge.cli import PANELS, show
+from moebius_edge.cli import PANELS, Commands, show
 from moebius_edge.errors import BundleError
 
+ROOT = Path(__file__).parents[2]
 COMMANDS = ["demo", "models", "pull", "export", "inpaint", "verify", "profile", "inspect"]
 
 
@@ -39,6 +41,65 @@ def test_help_imports_no_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def run_python(code: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("module", ["moebius_edge.cli", "typer", "moebius_edge.cli.show", "rich.console"])
+def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.argv = ['moebius-edge', 'models']\n"
+        "runpy.run_module('moebius_edge', run_name='__main__')"
+    )
+    done = run_python(code)
+    stopped = (show.INTERRUPTED, "", "stopped; nothing was left half-written\n")
+    assert (done.returncode, done.stdout, done.stderr) == stopped
+
+
+def test_ctrl_c_while_arguments_are_read(moebius: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Commands, "parse_args", interrupt)
+    answer = moebius("models")
+    assert (answer.code, answer.out) == (show.INTERRUPTED, "")
+    assert answer.err == "stopped; nothing was left half-written\n"
+
+
+def test_the_entry_point_is_the_light_module() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"moebius-edge": "moebius_edge.__main__:main"}
+    done = run_python(
+        "import sys\nbefore = set(sys.modules)\nimport moebius_edge.__main__\n"
+        "print(sorted(set(sys.modules) - before))"
+    )
+    # Whatever is imported here is time in which Ctrl-C still gives a traceback.
+    assert done.stdout == "['moebius_edge', 'moebius_edge.__main__']\n"
+
+
+def test_what_to_type_next_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scripts = [tmp_path / folder / "moebius-edge" for folder in ("a b", "c")]
+    for script in scripts:
+        script.parent.mkdir()
+        script.write_text("#!/bin/sh\n")
+        script.chmod(0o755)
+    monkeypatch.setattr("sys.argv", [str(scripts[0])])
+    for path, expected in (
+        (tmp_path, f"'{scripts[0]}'"),  # not found, as after `make demo`
+        (scripts[0].parent, "moebius-edge"),
+        (scripts[1].parent, f"'{scripts[0]}'"),  # another one would be found
+    ):
+        monkeypatch.setenv("PATH", str(path))
+        assert show.called() == expected
+    monkeypatch.setattr("sys.argv", ["/x/moebius_edge/__main__.py"])
+    assert show.called() == "python -m moebius_edge"
 
 
 def test_version(moebius: Any) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
+from moebius_edge.pinned import sha256_of
 from moebius_edge.training.evaluate import average, cases, fills, guidance_effect, mean_fill, score
 from moebius_edge.training.metrics import vae_table
 from moebius_edge.training.sampling import Sampling
@@ -39,6 +40,12 @@ def test_files_are_finite_half_precision_and_small() -> None:
             assert torch.isfinite(value).all()
             assert not key.endswith("running_var") or (value > 0).all()
     assert sum(path.stat().st_size for path in NANO.iterdir()) < 30 << 20
+
+
+def test_every_shipped_file_is_the_one_that_its_config_names() -> None:
+    recorded = json.loads((NANO / "config.json").read_text()).get("sha256", {})
+    found = {path.name: sha256_of(path) for path in NANO.glob("*.safetensors")}
+    assert recorded == found, "files copied here by hand: call moebius_edge.training.weights.record_hash"
 
 
 def test_configuration_is_the_packages() -> None:

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,30 @@ def test_an_autoencoder_comes_back(tmp_path: Path) -> None:
     assert load_file(tmp_path / "vae.safetensors")["encoder.conv_in.weight"].dtype == torch.float16
     for name, value in again.state_dict().items():
         torch.testing.assert_close(value, vae.state_dict()[name], rtol=1e-3, atol=1e-6)
+
+
+def test_writing_weights_records_their_hash_and_keeps_the_rest(tmp_path: Path) -> None:
+    write_config(tmp_path, vae=TINY, license="CC0-1.0")
+    for name in ("vae", "unet"):
+        write_weights(nn.Linear(2, 3), tmp_path / f"{name}.safetensors")
+    settings = json.loads((tmp_path / "config.json").read_text())
+    files = ("vae.safetensors", "unet.safetensors")
+    digests = {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in files}
+    assert settings["sha256"] == digests and settings["license"] == "CC0-1.0" and "vae" in settings
+    write_weights(nn.Linear(3, 3), tmp_path / "vae.safetensors")
+    renewed = json.loads((tmp_path / "config.json").read_text())["sha256"]
+    assert renewed["vae.safetensors"] != digests["vae.safetensors"]
+    assert renewed["unet.safetensors"] == digests["unet.safetensors"]
+
+
+def test_an_autoencoder_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    write_weights(build_vae(TINY), tmp_path / "vae.safetensors")
+    write_config(tmp_path, vae=TINY)
+    data = bytearray((tmp_path / "vae.safetensors").read_bytes())
+    data[-2] ^= 1
+    (tmp_path / "vae.safetensors").write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"vae\.safetensors is damaged or was replaced"):
+        read_vae(tmp_path)
 
 
 def test_a_folder_without_autoencoder_says_how_to_get_one(tmp_path: Path) -> None:

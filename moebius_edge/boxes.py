@@ -1,0 +1,50 @@
+"""AVIF and HEIC files are trees of boxes (ISO/IEC 14496-12); here is read what Pillow does not tell.
+
+A box is its length in four bytes, its name in four, its contents. Whatever does not look like that is left to
+the decoder, which knows better words for it.
+"""
+
+from typing import BinaryIO
+
+HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx"}  # brands of pictures coded with HEVC
+MAX_BOXES = 64  # before the one that is looked for: real files have it second or third
+MAX_BYTES = 1 << 20  # of one box's contents: the description of a picture has less than a kilobyte
+
+
+def is_heic(file: BinaryIO) -> bool:
+    """Whether the file says that it is a HEIC photo. It is read from its start, and left anywhere."""
+    brands = _contents(file, b"ftyp")
+    return any(brands[i : i + 4] in HEIC for i in range(0, len(brands), 4))
+
+
+def av1_bits(file: BinaryIO) -> int:
+    """Bits per channel of an AVIF file's deepest picture: 8, 10 or 12; 8 also for any other file.
+
+    Pillow decodes all of them to 8 bits without a word.
+    """
+    description, name, bits = _contents(file, b"meta"), b"av1C", 8
+    at = description.find(name)
+    while at >= 0:  # AV1CodecConfigurationBox: of its third byte, bit 6 is high_bitdepth, bit 5 twelve_bit
+        flags = description[at + len(name) + 2 : at + len(name) + 3]
+        if flags and flags[0] & 0x40:
+            bits = max(bits, 12 if flags[0] & 0x20 else 10)
+        at = description.find(name, at + 1)
+    return bits
+
+
+def _contents(file: BinaryIO, wanted: bytes) -> bytes:
+    """What the first box of that name at the top of the tree holds; empty where there is none."""
+    position = 0
+    for _ in range(MAX_BOXES):
+        file.seek(position)
+        head = file.read(16)
+        size, name, start = int.from_bytes(head[:4], "big"), head[4:8], 8
+        if size == 1:  # the length is in the eight bytes after the name
+            size, start = int.from_bytes(head[8:16], "big"), 16
+        if name == wanted:
+            file.seek(position + start)
+            return file.read(min(max(size - start, 0), MAX_BYTES))
+        if len(head) < 16 or size < start:  # the end, a last box without a length, or no boxes at all
+            break
+        position += size
+    return b""
