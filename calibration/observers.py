@@ -100,6 +100,8 @@ def squared_error(histogram: Histogram, ends: Range) -> float:
 def entropy(histogram: Histogram) -> Range:
     """The range whose quantized distribution diverges least from what was seen."""
     low, high = histogram.ends
+    if low == high:  # nothing but zeros
+        return low, high
     return min(((low * part, high * part) for part in SHRINK), key=lambda r: divergence(histogram, r))
 
 

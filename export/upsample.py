@@ -60,10 +60,10 @@ class DifferenceUpsample(nn.Module):
         taps = torch.tensor([SAME, BEFORE, AFTER], dtype=torch.float64)
         kernels = torch.einsum("oiyx,ay,bx->aboi", conv.weight.double(), taps, taps).float()
         # The products that share an input are one convolution.
-        self.register_buffer("weight_same", kernels[0, 0][:, :, None, None].contiguous())
-        self.register_buffer("weight_x", kernels[0, 1:].flatten(0, 1)[:, :, None, None].contiguous())
-        self.register_buffer("weight_y", kernels[1:, 0].flatten(0, 1)[:, :, None, None].contiguous())
-        self.register_buffer("weight_yx", kernels[1:, 1:].flatten(0, 2)[:, :, None, None].contiguous())
+        self.register_buffer("same_weight", kernels[0, 0][:, :, None, None].contiguous())
+        self.register_buffer("x_weight", kernels[0, 1:].flatten(0, 1)[:, :, None, None].contiguous())
+        self.register_buffer("y_weight", kernels[1:, 0].flatten(0, 1)[:, :, None, None].contiguous())
+        self.register_buffer("yx_weight", kernels[1:, 1:].flatten(0, 2)[:, :, None, None].contiguous())
         self.register_buffer("bias", conv.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,10 +75,10 @@ class DifferenceUpsample(nn.Module):
         d_yx = along_y[:, :, :, 1:] - along_y[:, :, :, :-1]
         d_x = padded[:, :, 1:-1, 1:] - padded[:, :, 1:-1, :-1]
 
-        same = F.conv2d(x, self.weight_same, self.bias)
-        x_before, x_after = F.conv2d(d_x, self.weight_x).chunk(2, dim=1)
-        y_before, y_after = F.conv2d(d_y, self.weight_y).chunk(2, dim=1)
-        corners = F.conv2d(d_yx, self.weight_yx).chunk(4, dim=1)
+        same = F.conv2d(x, self.same_weight, self.bias)
+        x_before, x_after = F.conv2d(d_x, self.x_weight).chunk(2, dim=1)
+        y_before, y_after = F.conv2d(d_y, self.y_weight).chunk(2, dim=1)
+        corners = F.conv2d(d_yx, self.yx_weight).chunk(4, dim=1)
         columns = (slice(None, -1), slice(1, None))
         rows = []
         for row, y_part, first, second in (
