@@ -45,7 +45,7 @@ class ProfileOptions:
             raise InvalidInput("no graph is to be measured; name one or leave the option out")
         if not 1 <= self.runs <= MAX_RUNS or not 0 <= self.edits <= MAX_RUNS:
             raise InvalidInput(
-                f"runs is {self.runs} and edits is {self.edits}; expected 1 to {MAX_RUNS} runs and 0 to "
+                f"runs is {self.runs} and edits {self.edits}; expected 1 to {MAX_RUNS} runs and 0 to "
                 f"{MAX_RUNS} edits"
             )
         if self.steps is not None and self.steps < 1:
