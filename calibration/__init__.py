@@ -1,1 +1,1 @@
-"""What each precision costs and how it is chosen: calibration data, ranges, quantizers. Empty in 0.1."""
+"""What each precision costs and how it is chosen: calibration data, ranges, quantizers."""

@@ -66,7 +66,7 @@ def export(  # noqa: PLR0913, PLR0917
             recording=recording,
             progress=lambda what, done, total: say(what, done + 1, total + 1),
         )
-    total = sum(entry.size for entry in bundle.manifest.files.values())
+    total = bundle.manifest.total_bytes
     console = show.out()
     console.print(f"wrote {folder} ({show.size(total)}, {target}, {precision}, {graph})", markup=False)
     console.print(f"next: {show.called()} verify {folder}", markup=False)
