@@ -66,5 +66,5 @@ def calibrate(
         recording.save(file)
     samples, sites = recording.recipe["samples"], len(recording.histograms)
     show.out().print(f"wrote {file} ({sites} histograms from {samples} denoiser inputs)", markup=False)
-    say = f"next: {show.called()} export {checkpoint} --precision int8 --calibration {file}"
-    show.out().print(say, markup=False)
+    following = f"next: {show.called()} export {checkpoint} --precision int8 --calibration {file}"
+    show.out().print(following, markup=False)
