@@ -45,12 +45,16 @@ class Precision:
 
 
 def to_int8(models: Models, conversion: Conversion) -> Models:
-    """The denoiser in INT8. The autoencoder stays as it is: it runs three times an edit, and errors show."""
+    """The denoiser in INT8; weights of float arithmetic (tables, the time embedding) are stored as in w8.
+
+    The autoencoder stays as it is: it runs three times an edit, and its errors show.
+    """
     if conversion.recording is None:
         raise ExportError("int8 needs a calibration; run `moebius-edge calibrate`, or let export do it")
     denoiser = models["denoiser"]
     ranges = conversion.recording.ranges(denoiser, conversion.observer)
-    return {**models, "denoiser": quantize(denoiser, ranges, STYLES[conversion.style])}
+    quantized = quantize(denoiser, ranges, STYLES[conversion.style])
+    return {**models, "denoiser": quantize_weights(quantized, 8)[0]}
 
 
 def to_half(models: Models, conversion: Conversion) -> Models:
