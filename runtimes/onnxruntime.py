@@ -100,11 +100,19 @@ class OnnxRuntime:
 
     def _load(self, graph: str, spec: GraphSpec) -> Any:
         path = self.bundle.file(spec.file)
-        self._check_external(graph, spec.file)
+        options = session_options(self.options, self.threads)
+        if path.suffix == ".ort":  # its weights are inside; the engine itself checks the whole file's form
+            options.add_session_config_entry("session.load_model_format", "ORT")
+            options.add_session_config_entry("session.enable_saved_runtime_optimizations", "1")
+        else:
+            self._check_external(graph, spec.file)
         try:
             # By path, never by bytes: the engine maps external weights, and keeps them to the model's folder.
             session = ort.InferenceSession(
-                str(path), session_options(self.options, self.threads), providers=["CPUExecutionProvider"]
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=0,  # which would print, and try the same again
             )
         except MemoryError as error:
             raise RuntimeUnavailable(f"not enough memory to load {graph} ({spec.file})") from error
@@ -168,7 +176,10 @@ def check_inputs(graph: str, specs: tuple[TensorSpec, ...], inputs: Mapping[str,
 
 def _check_signature(graph: str, side: str, specs: tuple[TensorSpec, ...], found: list[Any]) -> None:
     expected = {spec.name: (ORT_TYPES[spec.dtype], list(spec.shape)) for spec in specs}
-    actual = {tensor.name: (tensor.type, list(tensor.shape)) for tensor in found}
+    try:
+        actual = {tensor.name: (tensor.type, list(tensor.shape)) for tensor in found}
+    except UnicodeDecodeError:  # the engine lets any bytes be a name in an .ort file
+        raise BundleError(f"the {side} of {graph} have names that are no text; {REPAIR}") from None
     if actual != expected:
         raise BundleError(
             f"the {side} of {graph} are {actual}, but the manifest says {expected}: "
