@@ -6,6 +6,16 @@ from onnx import shape_inference
 
 Shapes = dict[str, tuple[int, ...]]
 
+# ONNX Runtime's operators that multiply like one of ONNX's.
+FUSED = {
+    "FusedConv": "Conv",
+    "QLinearConv": "Conv",
+    "FusedMatMul": "MatMul",
+    "QLinearMatMul": "MatMul",
+    "MatMulInteger": "MatMul",
+    "FusedGemm": "Gemm",
+}
+
 
 def count_macs(model: onnx.ModelProto) -> int:
     """Multiply-accumulates of the convolutions, matmuls and einsums of one run.
@@ -17,16 +27,19 @@ def count_macs(model: onnx.ModelProto) -> int:
 
 
 def node_macs(node: onnx.NodeProto, known: Shapes) -> int:
-    """Of one node; 0 for operators that do not multiply and accumulate. `known`: of `shapes`."""
-    if node.op_type not in ("Conv", "MatMul", "Gemm", "Einsum"):
+    """Of one node, ONNX's or one that ONNX Runtime made of it; 0 for operators that do not multiply and
+    accumulate. `known`: of `shapes`."""
+    kind = FUSED.get(node.op_type, node.op_type)
+    if kind not in ("Conv", "MatMul", "Gemm", "Einsum"):
         return 0
     out = int(np.prod(known[node.output[0]]))
-    if node.op_type == "Conv":
-        return out * int(np.prod(known[node.input[1]][1:]))
-    if node.op_type == "MatMul":
-        return out * known[node.input[0]][-1]
+    if kind == "Conv":
+        weight = 3 if node.op_type == "QLinearConv" else 1
+        return out * int(np.prod(known[node.input[weight]][1:]))
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    if node.op_type == "Gemm":
+    if kind == "MatMul":
+        return out * known[node.input[0]][-2 if attributes.get("transA") else -1]
+    if kind == "Gemm":
         return out * known[node.input[0]][0 if attributes.get("transA") else 1]
     terms = attributes["equation"].decode().split("->")[0].split(",")
     sizes = {

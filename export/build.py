@@ -24,6 +24,7 @@ from moebius_edge.export.autoencoder import DeployDecoder, DeployEncoder
 from moebius_edge.export.deploy import DeployDenoiser
 from moebius_edge.export.forms import Forms
 from moebius_edge.export.onnx_graph import ComponentSpec, save, to_onnx
+from moebius_edge.export.ort_mobile import ship
 from moebius_edge.export.precisions import PRECISIONS, Conversion, convert
 from moebius_edge.export.targets import TARGETS, Target
 from moebius_edge.manifest import (
@@ -109,10 +110,13 @@ def export_bundle(
         for name, model in convert(models, options.precision, conversion).items():
             save(model, folder / f"{name}.onnx")
         del models
+        graphs = _graph_specs(checkpoint, macs)
+        if target.artifact == "ort":
+            graphs = ship(folder, graphs, options.precision)
         say("recording the self-test with the FP32 reference", 4, STAGES)
         write_tensors(folder / CAPSULE, _capsule(checkpoint))
         say("hashing", 5, STAGES)
-        seal(folder, _manifest(checkpoint, target, options, _graph_specs(checkpoint, macs)))
+        seal(folder, _manifest(checkpoint, target, options, graphs))
     say("done", STAGES, STAGES)
     return Bundle.open(output)
 
@@ -238,6 +242,6 @@ def _manifest(
         tools={
             "moebius-edge": __version__,
             "python": platform.python_version(),
-            **{tool: metadata.version(tool) for tool in TOOLS},
+            **{tool: metadata.version(tool) for tool in (*TOOLS, *target.tools)},
         },
     )

@@ -23,6 +23,8 @@ ENGINES_OF = {
     "moebius_edge/fill.py": TORCH,
     "moebius_edge/weights.py": TORCH,
     "export": {"onnx", "onnxsim", *TORCH},
+    "export/ort_format.py": {"onnx", "onnxruntime"},
+    "export/ort_mobile.py": {"onnxruntime"},
     "calibration": {"onnx", "onnxruntime"},
     "runtimes": set(),
     "runtimes/onnxruntime.py": {"onnxruntime"},

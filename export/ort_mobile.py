@@ -1,0 +1,120 @@
+"""ONNX Runtime Mobile: finished ONNX graphs -> .ort files, and what a reduced build must contain.
+
+The engine itself converts: it loads the .onnx file, optimizes and saves. Converted on x86-64 for ARM: no
+blocked layout (NCHWc) is baked in, and int8 stays int8 (ARM has its dot products; on x86-64 the engine would
+make it uint8).
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnxruntime as ort
+from onnxruntime.tools.ort_format_model import create_config_from_models
+
+from moebius_edge.errors import ExportError
+from moebius_edge.export.ort_format import make_deterministic
+from moebius_edge.manifest import GraphSpec
+
+CONFIG = "required_operators.config"  # for `--include_ops_by_config` of ONNX Runtime's build
+LOG_FATAL = 4
+
+logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)  # it reports its temporary files
+
+
+@dataclass(frozen=True)
+class Style:
+    """When graph optimizations happen: the two styles of the engine's own converter."""
+
+    name: str
+    minimal: str | None  # `optimization.minimal_build_optimizations` of the conversion
+    also: tuple[
+        str, ...
+    ] = ()  # other ways in which a build may run the file: their operators are required too
+
+
+# "Fixed": all optimizations are baked in. Fastest on the CPU; fused operators may be unknown to a device's
+# execution provider. "Runtime": basic ones are baked in, others saved as a list that loading replays with
+# `session.enable_saved_runtime_optimizations` where no provider took the nodes.
+FIXED = Style("Fixed", None)
+RUNTIME = Style("Runtime", "save", also=("apply",))
+
+# Precision -> style. Fixed on x86-64, which has few FP16 kernels, would turn FP16 weights into FP32.
+STYLES: dict[str, Style] = {
+    "fp32": FIXED,
+    "fp16": RUNTIME,
+    "int8": FIXED,
+    "w8": FIXED,
+    "w4": FIXED,
+}
+
+
+def ship(folder: Path, graphs: dict[str, GraphSpec], precision: str) -> dict[str, GraphSpec]:
+    """Replace the .onnx files of `graphs` in `folder` by .ort files and add the list of required operators.
+
+    Returns the graphs with the new file names. Raises ExportError for a precision without a style and when
+    the engine cannot convert a graph.
+    """
+    if precision not in STYLES:
+        raise ExportError(f"there is no .ort style for {precision!r}; known are {', '.join(STYLES)}")
+    style = STYLES[precision]
+    shipped = {}
+    with TemporaryDirectory(dir=folder) as scratch:
+        files: list[Path] = []
+        for name, graph in graphs.items():
+            source, made = folder / graph.file, folder / f"{name}.ort"
+            convert(source, made, style.minimal)
+            others = {minimal: Path(scratch) / f"{name}.{minimal}.ort" for minimal in style.also}
+            for minimal, other in others.items():
+                convert(source, other, minimal)
+            files += [made, *others.values()]
+            for file in (source, source.with_name(source.name + ".data")):
+                file.unlink(missing_ok=True)
+            shipped[name] = replace(graph, file=made.name)
+        (folder / CONFIG).write_text(required_operators(files))
+    return shipped
+
+
+def convert(source: Path, output: Path, minimal: str | None = None) -> None:
+    """Write the .onnx file `source` as the .ort file `output`; the same bytes every time.
+
+    `minimal` is the engine's `optimization.minimal_build_optimizations`: None bakes all optimizations in,
+    "save" saves those beyond the basic ones for later, "apply" applies only what "save" would have saved.
+    Raises ExportError when the engine cannot do it; an .ort file, weights inside, has less than 2 GiB.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = LOG_FATAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(output)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    if minimal is not None:
+        options.add_session_config_entry("optimization.minimal_build_optimizations", minimal)
+    try:
+        ort.InferenceSession(
+            str(source),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["NchwcTransformer"],  # blocks of channels that ARM kernels do not know
+            enable_fallback=0,  # which would print, and try the same again
+        )
+    except Exception as error:  # the engine's errors share no base class but RuntimeError's
+        words = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise ExportError(
+            f"ONNX Runtime {ort.__version__} cannot write {source.name} as an .ort file: {words}"
+        ) from error
+    make_deterministic(output)
+
+
+def required_operators(files: list[Path]) -> str:
+    """The configuration of a reduced build that runs these .ort files: a line `domain;opset;operators`, with
+    the types that each operator needs. Only operators: no versions, no paths."""
+    with TemporaryDirectory() as scratch:
+        path = Path(scratch) / CONFIG
+        create_config_from_models(files, path, enable_type_reduction=True)
+        lines = path.read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("#")]  # comments: the paths of the files
+    return "\n".join(
+        ["# ONNX Runtime: build.py --include_ops_by_config --enable_reduced_operator_type_support", *kept, ""]
+    )
