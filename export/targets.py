@@ -1,8 +1,12 @@
 """The export targets as data: which runtime opens the artifacts, in which precisions, from which forms."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import ExportError
 from moebius_edge.export.forms import Forms
 
 
@@ -18,6 +22,8 @@ class Target:
     qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `calibration.qdq.STYLES`
     artifact: Literal["onnx", "ort"] = "onnx"  # what the bundle ships
     tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
+    # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
+    doctor: str | None = None
 
 
 TARGETS: dict[str, Target] = {
@@ -36,6 +42,19 @@ TARGETS: dict[str, Target] = {
             "ONNX Runtime Mobile: .ort files for Android and iOS",
             artifact="ort",
             tools=("onnxruntime",),
+            doctor="moebius_edge.export.usability:examine",
         ),
     )
 }
+
+
+def find_doctor(target: str) -> Callable[[Bundle], Any]:
+    """What examines a bundle for a target. Raises ExportError for a target that has nothing of the kind."""
+    row = TARGETS.get(target)
+    if row is None or row.doctor is None:
+        known = ", ".join(name for name, other in TARGETS.items() if other.doctor)
+        why = "is not known" if row is None else "has no accelerators to examine"
+        raise ExportError(f"the target {target} {why}; choose --target: {known}")
+    module, function = row.doctor.split(":")
+    found: Callable[[Bundle], Any] = getattr(import_module(module), function)
+    return found

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moebius_edge.cli import bundles, calibrate, checks, edit, models, profile, show
+from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, models, profile, show
 
 
 @contextmanager
@@ -58,7 +58,12 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "export": bundles.export,
     },
     "Use a bundle": {"inpaint": edit.inpaint},
-    "Check a bundle": {"verify": checks.verify, "profile": profile.profile, "inspect": checks.inspect},
+    "Check a bundle": {
+        "verify": checks.verify,
+        "profile": profile.profile,
+        "inspect": checks.inspect,
+        "doctor": doctor.doctor,
+    },
 }
 
 for panel, commands in PANELS.items():

@@ -7,6 +7,7 @@ import typer
 
 from moebius_edge.cli import show
 from moebius_edge.cli.calibrate import Images, Observer
+from moebius_edge.cli.doctor import print_usability
 
 
 def export(  # noqa: PLR0913, PLR0917
@@ -49,6 +50,7 @@ def export(  # noqa: PLR0913, PLR0917
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
     from moebius_edge.errors import ExportError  # noqa: PLC0415
     from moebius_edge.export.build import ExportOptions, export_bundle  # noqa: PLC0415
+    from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
 
     options = ExportOptions(target, precision, graph, observer=observer, images=images)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
@@ -69,4 +71,6 @@ def export(  # noqa: PLR0913, PLR0917
     total = bundle.manifest.total_bytes
     console = show.out()
     console.print(f"wrote {folder} ({show.size(total)}, {target}, {precision}, {graph})", markup=False)
+    if TARGETS[target].doctor is not None:
+        print_usability(find_doctor(target)(bundle))
     console.print(f"next: {show.called()} verify {folder}", markup=False)

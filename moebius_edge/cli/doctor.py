@@ -1,0 +1,60 @@
+"""`doctor`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moebius_edge.cli import show
+
+if TYPE_CHECKING:
+    from moebius_edge.export.usability import Usability
+
+REASONS = 3  # of each row of the table; --json has all
+
+
+def doctor(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
+    target: Annotated[
+        str | None, typer.Option(help="What it is to run on; default: the target it was exported for.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Show how much of a bundle a target's accelerators can take, and what falls off.
+
+    For `ort-mobile`: per execution provider (XNNPACK, CoreML, QNN) and graph the number of pieces, the share
+    of nodes and of multiply-accumulates (MACs) that it takes, and the operators that are left to the CPU,
+    heaviest first. Read from published rules, without a device: upper bounds. Nothing is run.
+    """
+    from moebius_edge.bundle import Bundle  # noqa: PLC0415
+    from moebius_edge.export.targets import find_doctor  # noqa: PLC0415
+
+    with show.only_json(as_json):
+        opened = Bundle.open(bundle)
+        answer = find_doctor(target or opened.manifest.target)(opened)
+    if as_json:
+        show.print_json(answer.to_json())
+    else:
+        print_usability(answer)
+
+
+def print_usability(answer: "Usability") -> None:
+    """The short table."""
+    from rich.table import Table  # noqa: PLC0415
+
+    console = show.out()
+    table = Table("provider", "graph", "pieces", "nodes", "MACs", "left to the CPU", box=None, pad_edge=False)
+    for provider in answer.providers:
+        for graph in provider.graphs:
+            left = [f"{fall.nodes} {fall.operator} ({fall.reason})" for fall in graph.falls[:REASONS]]
+            if len(graph.falls) > REASONS:
+                left.append(f"{len(graph.falls) - REASONS} more")
+            table.add_row(
+                provider.provider,
+                graph.graph,
+                str(graph.partitions),
+                f"{graph.taken} of {graph.nodes}",
+                f"{100 * graph.share:.0f} %",
+                ", ".join(left) or "-",
+            )
+    console.print(table)

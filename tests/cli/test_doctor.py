@@ -1,0 +1,46 @@
+"""`doctor`, and a bundle for ONNX Runtime Mobile from `export` to `verify`."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def mobile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("mobile") / "small.moebius"
+
+
+def test_a_mobile_bundle_from_export_to_verify(moebius: Any, checkpoint: Path, mobile: Path) -> None:
+    answer = moebius("export", checkpoint, "--target", "ort-mobile", "--output", mobile)
+    assert answer.code == 0 and f"next: moebius-edge verify {mobile}" in answer.out
+    for provider in ("XNNPACK", "CoreML", "QNN"):
+        assert answer.out.count(f"\n{provider} ") == 3, answer.out
+    report = moebius("verify", mobile, "--no-reference", "--threads", 1, "--json")
+    assert report.code == 0, report.err
+    assert report.json()["ok"] and report.json()["image"]["hole_db"] > 60
+    found = moebius("doctor", mobile, "--json").json()
+    assert [row["provider"] for row in found["providers"]] == ["XNNPACK", "CoreML", "QNN"]
+    assert {graph["graph"] for row in found["providers"] for graph in row["graphs"]} == {
+        "encoder",
+        "denoiser",
+        "decoder",
+    }
+
+
+def test_another_target_may_be_asked_about(moebius: Any, exported: Path) -> None:
+    answer = moebius("doctor", exported, "--target", "ort-mobile")
+    assert answer.code == 0 and "QNN" in answer.out and "100 %" in answer.out
+
+
+def test_targets_without_accelerators(moebius: Any, exported: Path) -> None:
+    answer = moebius("doctor", exported)
+    assert answer.code == 2 and "the target ort has no accelerators" in answer.err
+    assert "choose --target: ort-mobile" in answer.err
+    answer = moebius("doctor", exported, "--target", "toaster")
+    assert answer.code == 2 and "the target toaster is not known" in answer.err
+
+
+def test_a_folder_that_is_no_bundle(moebius: Any, tmp_path: Path) -> None:
+    answer = moebius("doctor", tmp_path)
+    assert answer.code == 2 and answer.err.startswith("error: ") and answer.out == ""
