@@ -16,7 +16,18 @@ from moebius_edge.cli import PANELS, Commands, show
 from moebius_edge.errors import BundleError
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["demo", "models", "pull", "export", "inpaint", "verify", "profile", "inspect", "doctor"]
+COMMANDS = [
+    "demo",
+    "models",
+    "pull",
+    "calibrate",
+    "export",
+    "inpaint",
+    "verify",
+    "profile",
+    "inspect",
+    "doctor",
+]
 
 
 def test_no_arguments_is_help_and_help_lists_every_command(moebius: Any) -> None:
