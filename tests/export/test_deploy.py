@@ -7,7 +7,8 @@ import torch
 
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.export.autoencoder import DeployDecoder, DeployEncoder
-from moebius_edge.export.deploy import DeployDenoiser, DeployTransformerUnit
+from moebius_edge.export.channels_first import PictureTransformerUnit
+from moebius_edge.export.deploy import DeployDenoiser
 from moebius_edge.export.forms import Forms
 from moebius_edge.export.interactive_lambda import branch_contexts
 from moebius_edge.model.graphs import Decoder, Denoiser, Encoder
@@ -83,7 +84,7 @@ def test_a_unit_equals_the_reference_where_hardly_anything_varies(model: Moebius
     context = branch_contexts(model.embedding_layer, unet.encoder_hid_proj, model.config.prompt_tokens)
     x = 1e-3 * random(2, model.config.block_out_channels[0], size, size)
     with torch.no_grad():
-        deployed = DeployTransformerUnit(unit, context, size, Forms()).eval()
+        deployed = PictureTransformerUnit(unit, context, size, Forms()).eval()
     assert relative_error(run(deployed, x), run(unit, x, context.float())) < WANTED
 
 
