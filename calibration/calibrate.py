@@ -11,6 +11,7 @@ from moebius_edge import __version__
 from moebius_edge.calibration.collect import collect, session_of
 from moebius_edge.calibration.data import (
     CalibrationOptions,
+    Followed,
     Sample,
     packaged_photos,
     photo_files,
@@ -50,46 +51,41 @@ def follow(
     *,
     images: Path | None = None,
     say: Say | None = None,
-) -> dict[str, list[Sample]]:
-    """Run the FP32 loop over photos with holes: what went into each graph.
+) -> Followed:
+    """Run the FP32 loop over photos with holes: what went into each graph, and what was painted.
 
     `models`: encoder, denoiser and decoder in FP32. `images`: a folder of photos; None: those in the package.
     Raises CalibrationError when the photos cannot be used.
     """
     tell = say or (lambda what, done, total: None)
     files: Sequence[Path] = photo_files(images or packaged_photos())
-    resolution, latent_size = (_side(models[name].graph.input[0]) for name in ("encoder", "denoiser"))
-    runtime = GraphRuntime(models)
-    samples = trajectories(
-        runtime,
+    return trajectories(
+        GraphRuntime(models),
         files,
-        resolution,
-        latent_size,
+        *sides(models),
         options,
         lambda done, total: tell("calibrating: following the FP32 loop", done, total),
     )
-    return samples
 
 
-def calibrate(
-    models: Mapping[str, onnx.ModelProto],
+def record(
+    denoiser: onnx.ModelProto,
+    samples: Sequence[Sample],
     weights_sha256: str,
     options: CalibrationOptions,
     *,
-    images: Path | None = None,
     say: Say | None = None,
 ) -> Recording:
-    """Follow the loop and record the denoiser's layers.
+    """Record the layers of an FP32 denoiser on inputs that `follow` saw.
 
-    Raises CalibrationError when the photos cannot be used or the model overflows on them.
+    Raises CalibrationError when the model overflows on them or has no layer that can be quantized.
     """
     tell = say or (lambda what, done, total: None)
-    samples = follow(models, options, images=images, say=say)["denoiser"]
-    sites = site_tensors(models["denoiser"])
+    sites = site_tensors(denoiser)
     if not sites:
         raise CalibrationError("the denoiser has no layer that can be quantized")
     histograms = collect(
-        models["denoiser"],
+        denoiser,
         samples,
         sites.values(),
         progress=lambda done, total: tell("calibrating: counting activations", done, total),
@@ -103,5 +99,10 @@ def calibrate(
     return Recording(recipe, {site: histograms[tensor] for site, tensor in sites.items()})
 
 
-def _side(value: onnx.ValueInfoProto) -> int:
-    return int(value.type.tensor_type.shape.dim[-1].dim_value)
+def sides(models: Mapping[str, onnx.ModelProto]) -> tuple[int, int]:
+    """Of the pictures and of the latents."""
+    of_picture, of_latents = (
+        int(models[name].graph.input[0].type.tensor_type.shape.dim[-1].dim_value)
+        for name in ("encoder", "denoiser")
+    )
+    return of_picture, of_latents

@@ -56,6 +56,24 @@ class CalibrationOptions:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Edit:
+    """One photo with a hole, and what the FP32 loop painted."""
+
+    photo: NDArray[np.uint8]  # [R,R,3]
+    mask: NDArray[np.bool_]  # [R,R]
+    seed: int
+    picture: NDArray[np.uint8]  # [R,R,3]
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What was seen on the way of the FP32 loop."""
+
+    samples: dict[str, list[Sample]]  # inputs of each graph
+    edits: list[Edit]
+
+
 def packaged_photos() -> Path:
     """The folder of CC0 photos in the package, none of them used for evaluation."""
     return Path(str(resources.files("moebius_edge") / "assets" / "calibration"))
@@ -109,8 +127,8 @@ def trajectories(
     latent_size: int,
     options: CalibrationOptions,
     progress: Progress | None = None,
-) -> dict[str, list[Sample]]:
-    """What goes into each graph on the way of the FP32 loop: `edits * steps_per_edit` denoiser inputs.
+) -> Followed:
+    """Follow the FP32 loop: `edits` pictures, and `edits * steps_per_edit` denoiser inputs.
 
     `runtime` holds the FP32 graphs. The same options and photos give the same samples. Raises
     CalibrationError for photos that cannot be used.
@@ -118,26 +136,40 @@ def trajectories(
     pairs = list(edits(files, resolution, options))
     inpainter = Inpainter(runtime, resolution=resolution, latent_size=latent_size, low_memory=False)
     rng = np.random.default_rng(options.seed + 1)
-    samples: dict[str, list[Sample]] = {"encoder": [], "denoiser": [], "decoder": []}
+    seen = Followed({"encoder": [], "denoiser": [], "decoder": []}, [])
     for done, (photo, mask) in enumerate(pairs):
         recorder = Recorder(runtime)
         inpainter.runtime = recorder
-        inpainter.batch(
-            [photo],
-            [mask],
-            steps=options.steps,
-            guidance=options.guidance,
-            seed=options.seed + done,
-            margin=0.0,
-        )
+        seed = options.seed + done
+        seen.edits.append(Edit(photo, mask, seed, paint(inpainter, photo, mask, seed, options)))
         inputs = {graph: [call[0] for call in calls] for graph, calls in recorder.calls.items()}
         chosen = strata(len(inputs["denoiser"]), options.steps_per_edit, rng)
         inputs["denoiser"] = [inputs["denoiser"][step] for step in chosen]
-        for graph, seen in inputs.items():
-            samples[graph] += seen
+        for graph, calls in inputs.items():
+            seen.samples[graph] += calls
         if progress is not None:
             progress(done + 1, len(pairs))
-    return samples
+    return seen
+
+
+def paint(
+    inpainter: Inpainter,
+    photo: NDArray[np.uint8],
+    mask: NDArray[np.bool_],
+    seed: int,
+    options: CalibrationOptions,
+) -> NDArray[np.uint8]:
+    """One edit of a whole square as calibration runs it: the finished picture [R,R,3]."""
+    pictures = inpainter.batch(
+        [photo], [mask], steps=options.steps, guidance=options.guidance, seed=seed, margin=0.0
+    )
+    return np.asarray(pictures[0])
+
+
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """At most `count` of the samples, evenly spread: small and large holes, early and late steps."""
+    places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+    return [samples[place] for place in places.tolist()]
 
 
 def strata(steps: int, count: int, rng: np.random.Generator) -> list[int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from moebius_edge.bundle import Bundle
@@ -85,14 +86,16 @@ def costs(reference: Path, bundles: Sequence[Path], folder: Path, masks: int, se
         raise InvalidInput(f"{reference} is {base.precision}; the first bundle must be fp32")
     fp32 = Inpainter.load(reference, low_memory=False)
     pairs = list(cases(folder, fp32.resolution, masks, seed))
-    truths = [truth(fp32, case) for case in pairs]
+    stderr = Console(stderr=True)
+    truths = [truth(fp32, case) for case in track(pairs, "fp32", console=stderr, transient=True)]
     for path in bundles:
         manifest = Bundle.open(path).manifest
         if manifest.model.weights_sha256 != base.model.weights_sha256:
             raise InvalidInput(f"{path} and {reference} were made from other weights; export both again")
         inpainter = Inpainter.load(path, low_memory=False)
         pictures, noises = [], []
-        for case, expected in zip(pairs, truths, strict=True):
+        both = list(zip(pairs, truths, strict=True))
+        for case, expected in track(both, path.name, console=stderr, transient=True):
             mask = case[1]
             found = edit(inpainter, case)
             pictures.append(compare(found[mask], expected.picture[mask], peak=255).db)

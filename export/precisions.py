@@ -1,22 +1,31 @@
 """FP32 graphs -> the graphs of a precision, as a table: what each does to which graph."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import onnx
 
 from moebius_edge.calibration.amplitudes import amplitudes
-from moebius_edge.calibration.data import Sample
+from moebius_edge.calibration.calibrate import Say
+from moebius_edge.calibration.data import CalibrationOptions, Followed, spread
 from moebius_edge.calibration.fp16 import to_fp16
+from moebius_edge.calibration.mixed import Score, score, search
+from moebius_edge.calibration.observers import Range
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
+from moebius_edge.calibration.sensitivity import Ledger, measure
 from moebius_edge.calibration.weight_only import quantize_weights
 from moebius_edge.errors import ExportError
 from moebius_edge.export.forms import Forms, Layout
 
+LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
+
 Models = dict[str, onnx.ModelProto]  # encoder, denoiser, decoder
+
+
+Report = dict[str, Any]  # what was converted, what was kept and why: plain values for JSON
 
 
 @dataclass(frozen=True)
@@ -25,8 +34,27 @@ class Conversion:
 
     style: str  # how the engine wants its Q/DQ, a name of `STYLES`
     observer: str  # how ranges are read off histograms
+    options: CalibrationOptions = field(default_factory=CalibrationOptions)  # of `seen`
     recording: Recording | None = None  # what calibration saw
-    inputs: Mapping[str, list[Sample]] = field(default_factory=dict)  # of each graph, from the FP32 loop
+    seen: Followed | None = None  # the FP32 loop: inputs of each graph, and edits
+    ledger: Ledger | None = None  # measured now where a precision needs one
+    target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
+    say: Say = lambda what, done, total: None
+
+    def ranges(self, denoiser: onnx.ModelProto) -> dict[str, Range]:
+        """Of the tensors of a denoiser. Raises ExportError without a recording."""
+        if self.recording is None:
+            raise ExportError("int8 needs a calibration; run `moebius-edge calibrate`, or let export do it")
+        return self.recording.ranges(denoiser, self.observer)
+
+    def followed(self) -> Followed:
+        """Raises ExportError when the loop was not followed."""
+        if self.seen is None:
+            raise ExportError("this precision needs the FP32 loop's inputs; let export follow it")
+        return self.seen
+
+
+Convert = Callable[[Models, Conversion], tuple[Models, Report]]
 
 
 @dataclass(frozen=True)
@@ -34,9 +62,9 @@ class Precision:
     """One row of the table of precisions."""
 
     description: str
-    convert: Callable[[Models, Conversion], Models] = lambda models, conversion: models
+    convert: Convert = lambda models, conversion: (models, {})
     calibrated: bool = False  # needs a recording
-    followed: bool = False  # needs inputs of the graphs from the loop
+    followed: bool = False  # needs the FP32 loop to be followed
     layout: Layout | None = None  # of the denoiser; None: the target's own
 
     def forms(self, forms: Forms) -> Forms:
@@ -44,29 +72,73 @@ class Precision:
         return forms if self.layout is None else replace(forms, layout=self.layout)
 
 
-def to_int8(models: Models, conversion: Conversion) -> Models:
+def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """The denoiser in INT8; weights of float arithmetic (tables, the time embedding) are stored as in w8.
 
     The autoencoder stays as it is: it runs three times an edit, and its errors show.
     """
-    if conversion.recording is None:
-        raise ExportError("int8 needs a calibration; run `moebius-edge calibrate`, or let export do it")
     denoiser = models["denoiser"]
-    ranges = conversion.recording.ranges(denoiser, conversion.observer)
-    quantized = quantize(denoiser, ranges, STYLES[conversion.style])
-    return {**models, "denoiser": quantize_weights(quantized, 8)[0]}
+    quantized = quantize(denoiser, conversion.ranges(denoiser), STYLES[conversion.style])
+    stored, report = quantize_weights(quantized, 8)
+    return {**models, "denoiser": stored}, {"float_weights": {"denoiser": report.to_json()}}
 
 
-def to_half(models: Models, conversion: Conversion) -> Models:
+def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
+    """As INT8, but the layers that cost most per millisecond stay floats, until whole edits reach the target.
+
+    Nothing else is rounded: float weights stay float32.
+    """
+    denoiser, seen = models["denoiser"], conversion.followed()
+    ranges, style = conversion.ranges(denoiser), STYLES[conversion.style]
+    ledger = conversion.ledger or ledger_of(denoiser, conversion)
+    names = [entry.layer for entry in ledger.entries]
+
+    def mixed(kept: frozenset[str]) -> onnx.ModelProto:
+        return quantize(denoiser, ranges, style, names=[name for name in names if name not in kept])
+
+    def trial(kept: frozenset[str]) -> Score:
+        return score({**models, "denoiser": mixed(kept)}, seen.edits, conversion.options)
+
+    mix = search(ledger, trial, conversion.target_db, conversion.say)
+    return {**models, "denoiser": mixed(frozenset(mix.kept))}, {"mix": asdict(mix), "ledger": asdict(ledger)}
+
+
+def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
+    """The ledger of a denoiser for the engine and the ranges of a conversion."""
+    samples = spread(conversion.followed().samples["denoiser"], LEDGER_SAMPLES)
+    entries, together = measure(
+        denoiser,
+        conversion.ranges(denoiser),
+        STYLES[conversion.style],
+        samples,
+        lambda done, total: conversion.say("ledger: quantizing one layer at a time", done, total),
+    )
+    assert conversion.recording is not None
+    return Ledger(
+        weights_sha256=conversion.recording.recipe["weights_sha256"],
+        observer=conversion.observer,
+        style=conversion.style,
+        samples=len(samples),
+        together=together,
+        entries=entries,
+    )
+
+
+def to_half(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """All three graphs in FP16, but for what float16 cannot hold on the inputs that were seen."""
-    return {
-        name: to_fp16(model, amplitudes(model, conversion.inputs[name]))[0] for name, model in models.items()
-    }
+    seen = conversion.followed()
+    made = {name: to_fp16(model, amplitudes(model, seen.samples[name])) for name, model in models.items()}
+    return _apart(made)
 
 
-def to_small_weights(models: Models, conversion: Conversion, *, bits: Literal[8, 4]) -> Models:
+def to_small_weights(models: Models, conversion: Conversion, *, bits: Literal[8, 4]) -> tuple[Models, Report]:
     """All three graphs with their large weights as integers, rebuilt as floats when the bundle is loaded."""
-    return {name: quantize_weights(model, bits)[0] for name, model in models.items()}
+    return _apart({name: quantize_weights(model, bits) for name, model in models.items()})
+
+
+def _apart(made: Mapping[str, tuple[onnx.ModelProto, Any]]) -> tuple[Models, Report]:
+    graphs = {name: model for name, (model, _) in made.items()}
+    return graphs, {"graphs": {name: report.to_json() for name, (_, report) in made.items()}}
 
 
 PRECISIONS: dict[str, Precision] = {
@@ -80,9 +152,19 @@ PRECISIONS: dict[str, Precision] = {
         calibrated=True,
         layout="channels_last",
     ),
+    "mixed": Precision(
+        "int8, but for the layers that cost most: as many floats as --target-db needs",
+        to_mixed,
+        calibrated=True,
+        followed=True,
+        layout="channels_last",
+    ),
 }
 
 
-def convert(models: Mapping[str, onnx.ModelProto], precision: str, conversion: Conversion) -> Models:
-    """The graphs of a precision. Raises ExportError or CalibrationError when something is missing."""
+def convert(
+    models: Mapping[str, onnx.ModelProto], precision: str, conversion: Conversion
+) -> tuple[Models, Report]:
+    """The graphs of a precision, and what was done. Raises ExportError or CalibrationError when something is
+    missing or a target is out of reach."""
     return PRECISIONS[precision].convert(dict(models), conversion)

@@ -32,7 +32,7 @@ TARGETS: dict[str, Target] = {
         Target(
             "ort",
             "onnxruntime",
-            ("fp32", "fp16", "int8", "w8", "w4"),
+            ("fp32", "fp16", "int8", "mixed", "w8", "w4"),
             "ONNX Runtime on desktop and server CPUs",
         ),
         Target(

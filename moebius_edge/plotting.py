@@ -1,13 +1,18 @@
-"""The picture of a profile: every run as a dot, its median as a line. Needs matplotlib (extra `plot`)."""
+"""Pictures by matplotlib (extra `plot`): of a profile, every run a dot and its median a line; of a ledger."""
 
 import io
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from moebius_edge.atomic import write_atomically
 from moebius_edge.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.profiling import Profile
+
+if TYPE_CHECKING:
+    from moebius_edge.calibration.sensitivity import Ledger
 
 COLOURS = ("#1f6f8b", "#d1603d")  # A, B: tell apart in grey and with the common colour blindnesses
 
@@ -46,6 +51,43 @@ def draw(profile: Profile, path: Path) -> None:
     machine = profile.machine
     where = f"{machine['processor']}, threads: {profile.threads}"
     figure.suptitle(f"{legend}\n{where}; milliseconds, every run, line = median", fontsize=9)
+    _save(figure, path)
+
+
+def draw_ledger(ledger: "Ledger", path: Path, named: int = 8) -> None:
+    """Each layer's noise by its share of all multiply-accumulates; the `named` worst by name."""
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    entries = ledger.entries
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    axis, added = figure.subplots(1, 2, width_ratios=(3, 2))
+    everything = sum(entry.macs for entry in entries)
+    for depthwise, colour, label in ((False, COLOURS[0], "dense"), (True, COLOURS[1], "depthwise")):
+        chosen = [entry for entry in entries if entry.depthwise == depthwise]
+        shares = [100 * entry.macs / everything for entry in chosen]
+        axis.scatter(shares, [entry.db for entry in chosen], s=14, color=colour, alpha=0.7, label=label)
+    for entry in entries[:named]:
+        place = (100 * entry.macs / everything, entry.db)
+        axis.annotate(entry.layer, place, (4, 2), textcoords="offset points", fontsize=7)
+    axis.set(
+        xscale="log", xlabel="multiply-accumulates, % of all layers", ylabel="dB, this layer alone in INT8"
+    )
+    axis.invert_yaxis()
+    axis.legend(frameon=False, fontsize=8)
+    rest = np.cumsum([entry.noise for entry in reversed(entries)])[::-1]
+    added.plot([-10 * np.log10(max(noise, 1e-20)) for noise in rest], color=COLOURS[0])
+    added.set(
+        xscale="symlog", xlabel="worst layers kept in floats", ylabel="dB, all others in INT8 (noises added)"
+    )
+    for side in (axis, added):
+        side.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(
+        f"{len(entries)} layers, {ledger.samples} denoiser inputs, observer {ledger.observer}", fontsize=9
+    )
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     write_atomically(path, buffer.getvalue())

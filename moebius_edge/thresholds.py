@@ -80,6 +80,17 @@ THRESHOLDS: dict[str, Thresholds] = {
         ratio=0.1,
         correlation=0.9,
     ),
+    # mixed: like int8; the target that it was searched for is an average over many edits.
+    "mixed": Thresholds(
+        encoder_db=90.0,
+        denoiser_db=32.0,
+        decoder_db=90.0,
+        latents_db=30.0,
+        hole_db=36.0,
+        ring_db=36.0,
+        ratio=0.1,
+        correlation=0.9,
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, models, profile, show
+from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, ledger, models, profile, show
 
 
 @contextmanager
@@ -55,6 +55,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "models": models.models,
         "pull": models.pull,
         "calibrate": calibrate.calibrate,
+        "ledger": ledger.ledger,
         "export": bundles.export,
     },
     "Use a bundle": {"inpaint": edit.inpaint},

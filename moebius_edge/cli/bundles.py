@@ -8,6 +8,8 @@ import typer
 from moebius_edge.cli import show
 from moebius_edge.cli.calibrate import Images, Observer
 from moebius_edge.cli.doctor import print_usability
+from moebius_edge.cli.ledger import Calibration
+from moebius_edge.cli.worth import print_conversion, print_worth
 
 
 def export(  # noqa: PLR0913, PLR0917
@@ -27,14 +29,22 @@ def export(  # noqa: PLR0913, PLR0917
         str,
         typer.Option(help="`deploy`: rewritten for speed, exactly. `direct`: the plain export, to compare."),
     ] = "deploy",
-    calibration: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Written by `moebius-edge calibrate`; default: int8 calibrates on the way."
-        ),
-    ] = None,
+    calibration: Calibration = None,
     images: Images = None,
     observer: Observer = "mse",
+    target_db: Annotated[
+        float, typer.Option(help="For `mixed`: dB of finished pictures against FP32, in the hole.")
+    ] = 40.0,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For `mixed`: of `moebius-edge ledger`; default: measured now."),
+    ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare/--no-compare", help="Time a step of another precision against fp32, and verify it."
+        ),
+    ] = True,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of a published checkpoint; default: main.")
     ] = None,
@@ -47,16 +57,19 @@ def export(  # noqa: PLR0913, PLR0917
     """
     # Imported first: importing torch takes seconds, and a wrong option should not wait for a checkpoint.
     from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
+    from moebius_edge.calibration.sensitivity import Ledger  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
     from moebius_edge.errors import ExportError  # noqa: PLC0415
     from moebius_edge.export.build import ExportOptions, export_bundle  # noqa: PLC0415
     from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
+    from moebius_edge.export.worth import examine  # noqa: PLC0415
 
-    options = ExportOptions(target, precision, graph, observer=observer, images=images)
+    options = ExportOptions(target, precision, graph, observer, images=images, target_db=target_db)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
     if folder.exists() and not overwrite:
         raise ExportError(f"{folder} already exists; choose another folder, or add --overwrite to replace it")
     recording = Recording.load(calibration) if calibration is not None else None
+    costs = Ledger.load(ledger) if ledger is not None else None
     with show.stages(f"{checkpoint} -> {folder}") as say:
         say("loading the checkpoint", 0, 6)
         loaded = load_checkpoint(checkpoint, revision)
@@ -66,11 +79,16 @@ def export(  # noqa: PLR0913, PLR0917
             options,
             overwrite=overwrite,
             recording=recording,
+            ledger=costs,
             progress=lambda what, done, total: say(what, done + 1, total + 1),
         )
+        worth = examine(loaded, bundle, say) if compare and precision != "fp32" else None
     total = bundle.manifest.total_bytes
     console = show.out()
     console.print(f"wrote {folder} ({show.size(total)}, {target}, {precision}, {graph})", markup=False)
+    print_conversion(bundle)
+    if worth is not None:
+        print_worth(worth)
     if TARGETS[target].doctor is not None:
         print_usability(find_doctor(target)(bundle))
     console.print(f"next: {show.called()} verify {folder}", markup=False)

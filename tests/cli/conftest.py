@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from moebius_edge.bundle import Bundle, seal
 from moebius_edge.checkpoints import load_checkpoint
 from moebius_edge.export.build import export_bundle
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from tests import exports
 from tests.conftest import write_checkpoint
 
 # Large enough for pixels that are farther from the mask than the feather: 64 x 64.
@@ -36,6 +37,11 @@ class Answer:
     def json(self) -> Any:
         """Standard output, which must be JSON and nothing else."""
         return json.loads(self.out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exported_once() -> Iterator[None]:
+    yield from exports.remembered()
 
 
 @pytest.fixture

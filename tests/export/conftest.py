@@ -1,5 +1,6 @@
 """Small models with every tensor filled, and their reference graphs."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -7,15 +8,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moebius_edge.checkpoints import Checkpoint, load_checkpoint
+from moebius_edge.calibration.calibrate import follow, record
+from moebius_edge.calibration.data import CalibrationOptions, Followed
+from moebius_edge.calibration.recording import Recording
+from moebius_edge.checkpoints import Checkpoint, fingerprint, load_checkpoint
+from moebius_edge.export.forms import Forms
 from moebius_edge.fill import fill_by_rule
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.model.unet import Moebius
+from tests import exports
+from tests.exports import export_once
 
 # Latents of 32, 16 and 8: tiles of 8 columns, and whole rows. No other dimension is 52 or 44.
 CONFIG = MoebiusConfig(
     block_out_channels=(32, 64, 128), latent_size=32, embedding_dim=52, cross_attention_dim=44, num_heads=4
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _exported_once() -> Iterator[None]:
+    yield from exports.remembered()
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +43,30 @@ def model() -> Moebius:
 def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
     """8 x 8 pixels, 4 x 4 latents."""
     return load_checkpoint(str(tiny_checkpoint))
+
+
+QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)
+Models = dict[str, onnx.ModelProto]
+
+
+@pytest.fixture(scope="session")
+def last(checkpoint: Checkpoint) -> Models:
+    return export_once(checkpoint, Forms(layout="channels_last"))
+
+
+@pytest.fixture(scope="session")
+def first(checkpoint: Checkpoint) -> Models:
+    return export_once(checkpoint, Forms())
+
+
+@pytest.fixture(scope="session")
+def seen(last: Models) -> Followed:
+    return follow(last, QUICK)
+
+
+@pytest.fixture(scope="session")
+def recording(checkpoint: Checkpoint, last: Models, seen: Followed) -> Recording:
+    return record(last["denoiser"], seen.samples["denoiser"], fingerprint(checkpoint), QUICK)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

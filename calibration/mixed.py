@@ -1,0 +1,124 @@
+"""Mixed precision: INT8 everywhere but in the layers that cost most, as few of them as the target allows.
+
+By the ledger, layers are kept in floats in the order of the noise that each takes away per second that it
+costs; how many it needs is found by halving, each count tried on whole edits.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from moebius_edge.calibration.calibrate import GraphRuntime, sides
+from moebius_edge.calibration.data import CalibrationOptions, Edit, paint
+from moebius_edge.calibration.sensitivity import Entry, Ledger
+from moebius_edge.errors import CalibrationError
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.parity import compare
+
+TARGETS_DB = (20.0, 60.0)  # less is no picture; beyond it FP32 differs from itself in another order of sums
+WORST_DB = 4.0  # how far below the target one edit may be: the bars of a precision are "40 dB (36)"
+
+# Multiply-accumulates per second and core of floats and of u8 x s8 on a CPU with VNNI (docs/quantization.md),
+# of dense layers and, by True, of depthwise ones, whose floats have to be transposed.
+RATES = {False: (75e9, 280e9), True: (7.5e9, 20e9)}
+
+Denoise = Callable[[frozenset[str]], onnx.ModelProto]  # names of the layers kept in floats -> denoiser
+Say = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """How close edits are to FP32's, inside their holes, peak 255."""
+
+    mean_db: float
+    worst_db: float
+
+    def reaches(self, target_db: float) -> bool:
+        """Whether the mean does, and no edit is far below."""
+        return self.mean_db >= target_db and self.worst_db >= target_db - WORST_DB
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What the search chose."""
+
+    target_db: float
+    score: Score  # on the edits of the calibration
+    kept: tuple[str, ...]  # layers in floats
+    layers: int  # of how many
+    saved: float  # part of the time that INT8 saves in all layers, by RATES
+    tried: tuple[tuple[int, float, float], ...]  # layers kept, mean and worst dB
+
+
+def seconds_saved(entry: Entry) -> float:
+    """Of a run on one core when the layer is quantized."""
+    floats, integers = RATES[entry.depthwise]
+    return entry.macs * (1 / floats - 1 / integers)
+
+
+def score(models: Mapping[str, onnx.ModelProto], edits: Sequence[Edit], options: CalibrationOptions) -> Score:
+    """Run the edits with these graphs. Raises CalibrationError when there is none."""
+    if not edits:
+        raise CalibrationError("there is no edit to compare with FP32; expected one or more")
+    resolution, latent_size = sides(models)
+    inpainter = Inpainter(
+        GraphRuntime(models), resolution=resolution, latent_size=latent_size, low_memory=False
+    )
+    found = [
+        compare(
+            paint(inpainter, edit.photo, edit.mask, edit.seed, options)[edit.mask],
+            edit.picture[edit.mask],
+            peak=255,
+        ).db
+        for edit in edits
+    ]
+    return Score(float(np.mean(found)), min(found))
+
+
+def search(ledger: Ledger, trial: Callable[[frozenset[str]], Score], target_db: float, say: Say) -> Mix:
+    """The least layers in floats, in the order of the ledger, with which `trial` reaches the target.
+
+    Raises CalibrationError when the target is out of `TARGETS_DB` or is not reached with every layer in
+    floats.
+    """
+    check_target(target_db)
+    order = sorted(ledger.entries, key=lambda entry: -entry.noise / max(seconds_saved(entry), 1e-12))
+    tried: dict[int, Score] = {}
+    most = max(len(order).bit_length(), 1) + 2  # trials, at most
+
+    def reached(count: int) -> bool:
+        say(f"mixed precision: trying {count} of {len(order)} layers in floats", len(tried), most)
+        tried[count] = trial(frozenset(entry.layer for entry in order[:count]))
+        return tried[count].reaches(target_db)
+
+    low, high = -1, len(order)  # low does not reach the target, high does
+    if reached(0):
+        high = 0
+    elif not reached(high):
+        best = tried[high]
+        raise CalibrationError(
+            f"{target_db:g} dB are not reached even with all layers in floats: {best.mean_db:.1f} dB, worst "
+            f"{best.worst_db:.1f}; choose a lower --target-db, or --precision fp16"
+        )
+    low = 0
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    everything = sum(map(seconds_saved, order))
+    return Mix(
+        target_db=target_db,
+        score=tried[high],
+        kept=tuple(entry.layer for entry in order[:high]),
+        layers=len(order),
+        saved=sum(map(seconds_saved, order[high:])) / everything if everything else 0.0,
+        tried=tuple((count, tried[count].mean_db, tried[count].worst_db) for count in sorted(tried)),
+    )
+
+
+def check_target(target_db: float) -> None:
+    """Raise CalibrationError for a target that is no number of dB that a search can aim at."""
+    low, high = TARGETS_DB
+    if not low <= target_db <= high:
+        raise CalibrationError(f"the target is {target_db:g} dB; expected {low:g} to {high:g}")

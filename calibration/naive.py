@@ -1,0 +1,78 @@
+"""The engine's own static quantization, to compare with: `python -m moebius_edge.calibration.naive FP32 OUT`.
+
+`onnxruntime.quantization.quantize_static` with its defaults (QDQ, s8 activations and weights, one scale per
+tensor, smallest and largest values) on the denoiser of an FP32 bundle, calibrated on the samples that this
+project's INT8 is calibrated on. The result is a bundle, for `profile --against` and `calibration.evaluate`.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+from onnxruntime.quantization import quantize_static
+
+from moebius_edge.bundle import Bundle, seal, staging
+from moebius_edge.calibration.calibrate import follow
+from moebius_edge.calibration.data import CalibrationOptions, Sample
+from moebius_edge.errors import InvalidInput, MoebiusError
+from moebius_edge.manifest import GRAPH_NAMES
+
+
+class Samples:
+    """Denoiser inputs one by one: what the engine calls a CalibrationDataReader."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.rest: Iterator[Sample] = iter(samples)
+
+    def get_next(self) -> Sample | None:
+        """The next inputs; None after the last."""
+        return next(self.rest, None)
+
+
+def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
+    """Write the bundle. Raises InvalidInput when `source` is no FP32 bundle of ONNX graphs."""
+    bundle = Bundle.open(source)
+    manifest = bundle.manifest
+    graphs = {name: manifest.graphs[name].file for name in GRAPH_NAMES}
+    if manifest.precision != "fp32" or not all(file.endswith(".onnx") for file in graphs.values()):
+        raise InvalidInput(
+            f"{source} is {manifest.precision} for {manifest.target}; expected an fp32 bundle for ort"
+        )
+    samples = follow({name: onnx.load(bundle.file(file)) for name, file in graphs.items()}, options).samples
+    with staging(output) as folder:
+        for name in manifest.files:
+            if not name.startswith("denoiser."):
+                shutil.copyfile(bundle.file(name), folder / name)
+        quantize_static(
+            bundle.file(graphs["denoiser"]),
+            folder / "denoiser.onnx",
+            Samples(samples["denoiser"]),
+            use_external_data_format=True,
+        )
+        seal(folder, replace(manifest, precision="int8", files={}))
+    return Bundle.open(output)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point; exit code 2 for what cannot be used."""
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser.add_argument("fp32", type=Path, help="an FP32 bundle for ort")
+    parser.add_argument("output", type=Path, help="the bundle to write")
+    parser.add_argument("--edits", type=int, default=12, help="photos with holes whose loop is followed")
+    parser.add_argument("--steps-per-edit", type=int, default=5, help="steps of each that are looked at")
+    given = parser.parse_args(arguments)
+    try:
+        options = CalibrationOptions(edits=given.edits, steps_per_edit=given.steps_per_edit)
+        naive(given.fp32, given.output, options)
+    except MoebiusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

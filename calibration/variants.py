@@ -1,0 +1,61 @@
+"""Sessions of many variants of one graph that share its large weights, so that each opens in no time."""
+
+from collections.abc import Collection
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, numpy_helper
+
+SMALLEST = 4096  # bytes; smaller weights (shapes among them) stay in the graph
+
+
+class Variants:
+    """Variants of `model`: graphs without its large weights, and the sessions that get them back."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.weights = {
+            tensor.name: tensor for tensor in model.graph.initializer if tensor.ByteSize() > SMALLEST
+        }
+        self.values = {
+            name: ort.OrtValue.ortvalue_from_numpy(numpy_helper.to_array(tensor))
+            for name, tensor in self.weights.items()
+        }
+        graph = model.graph
+        self.empty = onnx.helper.make_model(
+            onnx.helper.make_graph(
+                graph.node, graph.name, graph.input, graph.output, [_hollow(t) for t in graph.initializer]
+            ),
+            opset_imports=model.opset_import,
+            ir_version=model.ir_version,
+        )
+
+    def holding(self, names: Collection[str]) -> onnx.ModelProto:
+        """The graph with only these large weights in it: what may be rewritten."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.empty)
+        for tensor in model.graph.initializer:
+            if tensor.name in names and tensor.name in self.weights:
+                tensor.CopyFrom(self.weights[tensor.name])
+        return model
+
+    def session(self, model: onnx.ModelProto) -> Any:
+        """An ONNX Runtime session of a rewritten graph."""
+        missing = [t.name for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.enable_mem_pattern = False
+        # Further optimizations rearrange all weights, which takes longer than the runs that they speed up.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.add_external_initializers(missing, [self.values[name] for name in missing])
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _hollow(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """A large weight without its values, as ONNX marks those that lie elsewhere."""
+    if tensor.ByteSize() <= SMALLEST:
+        return tensor
+    hollow = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+    hollow.data_location = TensorProto.EXTERNAL
+    hollow.external_data.add(key="location", value="in memory")
+    return hollow

@@ -1,0 +1,81 @@
+"""Whether a precision pays on this machine: a step against FP32's in one run, and the self-test's bars."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from moebius_edge import capsule
+from moebius_edge.bundle import Bundle
+from moebius_edge.calibration.collect import session_of
+from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.export import build
+from moebius_edge.export.targets import TARGETS
+from moebius_edge.parity import verify
+from moebius_edge.runtimes import open_runtime
+from moebius_edge.timing import interleave, median_ratio, summary
+
+PAIRS = 5  # timed runs of each; a step takes seconds at full size
+NOISE = 0.03  # two timings of the same graph differ by as much
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What a lower precision gains and costs."""
+
+    precision: str
+    step_ms: float
+    fp32_ms: float
+    ratio: float  # time of FP32 / time of this, median over the pairs
+    hole_db: float | None  # the self-test's finished picture; None: it was not finished
+    failures: tuple[str, ...]  # bars of the self-test that were missed
+
+    def sentence(self) -> str:
+        """The gain in words."""
+        return (
+            f"a step takes {self.step_ms:,.1f} ms here, {self.fp32_ms:,.1f} ms in fp32: "
+            f"{self.ratio:.2f} times as fast"
+        )
+
+    def warnings(self) -> list[str]:
+        """Why one would not want it here; empty when it pays."""
+        found = []
+        if self.ratio < 1 - NOISE:
+            found.append(
+                f"{self.precision} is slower than fp32 on this machine ({1 / self.ratio:.2f} times the "
+                "time): it saves size, not time"
+            )
+        elif self.ratio < 1 + NOISE:
+            found.append(f"{self.precision} is no faster than fp32 on this machine: it saves size, not time")
+        found += [f"{self.precision} came out worse than it should: {failure}" for failure in self.failures]
+        return found
+
+
+def examine(checkpoint: Checkpoint, bundle: Bundle, progress: Progress | None = None) -> Worth:
+    """Time a step of `bundle` against FP32 in the form that is fastest for its target, and verify it.
+
+    `checkpoint` is what the bundle was made from.
+    """
+    say = progress or (lambda what, done, total: None)
+    manifest = bundle.manifest
+    say("comparing with fp32: exporting", 0, 3)
+    forms = TARGETS[manifest.target].forms
+    fp32 = session_of(build.fp32_graphs(checkpoint, forms, names=("denoiser",))["denoiser"])
+    runtime = open_runtime(bundle)
+    feed = capsule.step_inputs(bundle.capsule(), 0)
+    say("comparing with fp32: timing", 1, 3)
+    works = [lambda: runtime.run("denoiser", feed), lambda: fp32.run(None, feed)]
+    times = interleave(works, PAIRS, lambda: None)
+    say("comparing with fp32: self-test", 2, 3)
+    report = verify(bundle, runtime)
+    ratio = median_ratio(times)
+    assert ratio is not None
+    ours, theirs = (summary(series) for series in times)
+    return Worth(
+        precision=manifest.precision,
+        step_ms=ours.p50_ms,
+        fp32_ms=theirs.p50_ms,
+        ratio=ratio,
+        hole_db=report.image.hole_db,
+        failures=report.failures,
+    )

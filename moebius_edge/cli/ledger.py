@@ -1,0 +1,98 @@
+"""`ledger`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moebius_edge.cli import show
+from moebius_edge.cli.calibrate import Images, Observer
+
+if TYPE_CHECKING:
+    from moebius_edge.calibration.sensitivity import Ledger
+
+Calibration = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Written by `moebius-edge calibrate`; default: calibrate on the way."),
+]
+
+
+def ledger(  # noqa: PLR0913, PLR0917
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help="A name that `moebius-edge models` lists, or the path of a local file or folder."
+        ),
+    ] = "nano",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write; default: NAME.ledger.json in the current folder."
+        ),
+    ] = None,
+    calibration: Calibration = None,
+    images: Images = None,
+    observer: Observer = "mse",
+    plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Also draw it.")] = None,
+    worst: Annotated[int, typer.Option(min=1, help="Rows of the table.")] = 20,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Measure what INT8 costs layer by layer: each is quantized alone, on real denoiser inputs.
+
+    The dB of a layer are those of the denoiser against FP32 when only this layer is in INT8.
+    `export --precision mixed --ledger FILE` keeps the worst layers in floats.
+    """
+    from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
+    from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.errors import CalibrationError  # noqa: PLC0415
+    from moebius_edge.export.build import ExportOptions, measure_ledger  # noqa: PLC0415
+
+    with show.only_json(as_json):
+        file = output or Path(f"{Path(checkpoint).stem}.ledger.json")
+        if file.exists() and not overwrite:
+            raise CalibrationError(
+                f"{file} already exists; choose another name, or add --overwrite to replace it"
+            )
+        if plot is not None:
+            from moebius_edge.plotting import check_plot  # noqa: PLC0415
+
+            check_plot(plot)
+        options = ExportOptions(observer=observer, images=images)
+        recording = Recording.load(calibration) if calibration is not None else None
+        with show.stages(f"{checkpoint} -> {file}") as say:
+            say("loading the checkpoint", 0, 1)
+            made = measure_ledger(load_checkpoint(checkpoint), options, recording, say)
+        made.save(file)
+        if plot is not None:
+            from moebius_edge.plotting import draw_ledger  # noqa: PLC0415
+
+            draw_ledger(made, plot)
+    if as_json:
+        show.print_json(asdict(made))
+        return
+    _print_ledger(made, worst)
+    console = show.out()
+    console.print(f"wrote {file}" + (f" and {plot}" if plot is not None else ""), markup=False)
+    following = f"next: {show.called()} export {checkpoint} --precision mixed --target-db 40 --ledger {file}"
+    console.print(following, markup=False)
+
+
+def _print_ledger(made: "Ledger", worst: int) -> None:
+    from rich.table import Table  # noqa: PLC0415
+
+    from moebius_edge.calibration.sensitivity import decibels  # noqa: PLC0415
+
+    everything = sum(entry.macs for entry in made.entries)
+    table = Table("layer", "operator", "dB, alone", "MACs", box=None, pad_edge=False)
+    for entry in made.entries[:worst]:
+        operator = f"{entry.op}, depthwise" if entry.depthwise else entry.op
+        table.add_row(entry.layer, operator, f"{entry.db:.1f}", f"{100 * entry.macs / everything:.2f} %")
+    console = show.out()
+    console.print(table, "")
+    console.print(
+        f"{len(made.entries)} layers; all in INT8: {decibels(made.together):.1f} dB, their noises added: "
+        f"{decibels(made.predicted):.1f} dB",
+        markup=False,
+    )

@@ -1,0 +1,73 @@
+"""What `export` says of a precision: what was converted, what it gains and costs here."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from moebius_edge.cli import show
+
+if TYPE_CHECKING:
+    from moebius_edge.bundle import Bundle
+    from moebius_edge.export.worth import Worth
+
+REASONS = 4  # nodes that are named per graph; all are in the file
+
+
+def print_conversion(bundle: "Bundle") -> None:
+    """The main lines of the bundle's `precision.json`, if it has one."""
+    from moebius_edge.export.build import REPORT  # noqa: PLC0415
+
+    if REPORT not in bundle.manifest.files:
+        return
+    report = json.loads(bundle.file(REPORT).read_text())
+    lines = [*_coverage(report.get("coverage")), *_mix(report.get("mix"))]
+    for name, graph in report.get("graphs", {}).items():
+        lines += _halves(name, graph) if "rescaled" in graph else _integers(name, graph)
+    for line in [*lines, f"what was converted, what was kept and why: {bundle.file(REPORT)}"]:
+        show.out().print(line, markup=False)
+
+
+def print_worth(worth: "Worth") -> None:
+    """The gain, and warnings."""
+    console = show.out()
+    console.print(worth.sentence(), markup=False)
+    for warning in worth.warnings():
+        console.print(f"WARNING  {warning}", markup=False, style="yellow")
+
+
+def _coverage(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    share = 100 * found["quantized_macs"] / found["macs"]
+    return [
+        f"ONNX Runtime runs {found['layers']} of {found['wished']} quantized layers in INT8: {share:.1f} % "
+        "of all multiply-accumulates of a step"
+    ]
+
+
+def _mix(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    score, kept = found["score"], found["kept"]
+    return [
+        f"{len(kept)} of {found['layers']} layers stay floats: {', '.join(kept[:REASONS]) or 'none'}"
+        + (", ..." if len(kept) > REASONS else ""),
+        f"calibration edits: {score['mean_db']:.1f} dB, worst {score['worst_db']:.1f}; target "
+        f"{found['target_db']:g} dB",
+    ]
+
+
+def _halves(name: str, graph: dict[str, Any]) -> list[str]:
+    kept = graph["kept"]
+    named = ", ".join(f"{entry['node']} ({entry['reason']})" for entry in kept[:REASONS])
+    more = ", ..." if len(kept) > REASONS else ""
+    return [
+        f"{name}: {len(kept)} of {graph['nodes']} nodes stay FP32{': ' if kept else ''}{named}{more}; "
+        f"{len(graph['rescaled'])} rescaled"
+    ]
+
+
+def _integers(name: str, graph: dict[str, Any]) -> list[str]:
+    return [
+        f"{name}: {len(graph['quantized'])} weights in {graph['bits']} bits, {len(graph['kept'])} kept; "
+        f"{show.size(graph['fp32_bytes'])} -> {show.size(graph['bytes'])}"
+    ]

@@ -1,0 +1,72 @@
+"""The search for the layers that stay floats, on ledgers whose noises add."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from moebius_edge.calibration.mixed import WORST_DB, Score, search, seconds_saved
+from moebius_edge.calibration.sensitivity import Entry, Ledger, decibels
+from moebius_edge.errors import CalibrationError
+
+REST = 1e-7  # noise that no layer causes: 70 dB
+
+
+def ledger(*noises: float) -> Ledger:
+    entries = tuple(
+        Entry(f"layer.{i}", "Conv", i % 3 == 0, (i + 1) * 10**6, noise)
+        for i, noise in enumerate(sorted(noises, reverse=True))
+    )
+    return Ledger("0" * 64, "mse", "onnxruntime", 4, sum(noises), entries)
+
+
+def trial(of: Ledger, spread_db: float = 0.0) -> Callable[[frozenset[str]], Score]:
+    def run(kept: frozenset[str]) -> Score:
+        db = decibels(REST + sum(entry.noise for entry in of.entries if entry.layer not in kept))
+        return Score(db, db - spread_db)
+
+    return run
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    assert done <= total, what
+
+
+@given(st.lists(st.floats(1e-9, 1e-2), min_size=1, max_size=40), st.floats(20, 60))
+def test_the_target_is_reached_and_one_layer_less_would_not_do(noises: list[float], target: float) -> None:
+    costs = ledger(*noises)
+    try_ = trial(costs)
+    assume(try_(frozenset(entry.layer for entry in costs.entries)).reaches(target))
+    mix = search(costs, try_, target, quiet)
+    assert try_(frozenset(mix.kept)).reaches(target)
+    assert not mix.kept or not try_(frozenset(mix.kept[:-1])).reaches(target)
+    assert 0 <= mix.saved <= 1
+
+
+def test_the_worst_per_second_come_first() -> None:
+    costs = ledger(1e-3, 1e-3, 1e-3, 1e-8)
+    mix = search(costs, trial(costs), 50, quiet)
+    gains = {entry.layer: entry.noise / seconds_saved(entry) for entry in costs.entries}
+    assert list(mix.kept) == sorted(mix.kept, key=lambda name: -gains[name])
+    assert set(mix.kept) == {"layer.0", "layer.1", "layer.2"}
+
+
+def test_int8_alone_is_taken_when_it_is_enough() -> None:
+    costs = ledger(1e-6, 1e-7)
+    mix = search(costs, trial(costs), 50, quiet)
+    assert mix.kept == ()
+    assert mix.saved == 1
+    assert len(mix.tried) == 1
+
+
+def test_one_bad_edit_is_not_averaged_away() -> None:
+    costs = ledger(1e-3)
+    with pytest.raises(CalibrationError, match="not reached even with all layers"):
+        search(costs, trial(costs, spread_db=31 + WORST_DB), 40, quiet)
+
+
+@pytest.mark.parametrize("target", [-3.0, 0.0, 19.0, 61.0, float("nan"), float("inf")])
+def test_a_target_that_makes_no_sense_is_refused(target: float) -> None:
+    with pytest.raises(CalibrationError, match="expected 20 to 60"):
+        search(ledger(1e-3), trial(ledger(1e-3)), target, quiet)
