@@ -66,14 +66,16 @@ def draw_ledger(ledger: "Ledger", path: Path, named: int = 8) -> None:
         chosen = [entry for entry in entries if entry.depthwise == depthwise]
         shares = [100 * entry.macs / everything for entry in chosen]
         axis.scatter(shares, [entry.db for entry in chosen], s=14, color=colour, alpha=0.7, label=label)
-    for entry in entries[:named]:
+    for number, entry in enumerate(entries[:named], 1):
         place = (100 * entry.macs / everything, entry.db)
-        axis.annotate(entry.layer, place, (4, 2), textcoords="offset points", fontsize=7)
+        axis.annotate(str(number), place, (4, 1), textcoords="offset points", fontsize=7)
+    worst = (f"{number} {entry.layer}: {entry.db:.1f}" for number, entry in enumerate(entries[:named], 1))
+    axis.text(0.02, 0.02, "\n".join(worst), transform=axis.transAxes, fontsize=7, va="bottom")
     axis.set(
         xscale="log", xlabel="multiply-accumulates, % of all layers", ylabel="dB, this layer alone in INT8"
     )
     axis.invert_yaxis()
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc="upper left")
     rest = np.cumsum([entry.noise for entry in reversed(entries)])[::-1]
     added.plot([-10 * np.log10(max(noise, 1e-20)) for noise in rest], color=COLOURS[0])
     added.set(

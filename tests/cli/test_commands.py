@@ -21,6 +21,7 @@ COMMANDS = [
     "models",
     "pull",
     "calibrate",
+    "ledger",
     "export",
     "inpaint",
     "verify",

@@ -1,0 +1,88 @@
+"""What a precision costs, and the engine's own quantization to compare with."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+
+from moebius_edge.bundle import Bundle, seal
+from moebius_edge.calibration import naive as naive_module
+from moebius_edge.calibration.data import CalibrationOptions
+from moebius_edge.calibration.evaluate import costs, main
+from moebius_edge.calibration.naive import naive
+from moebius_edge.errors import InvalidInput
+from moebius_edge.report import DB_CAP
+
+QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)
+
+
+@pytest.fixture(scope="module")
+def by_engine(fp32: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return naive(fp32.folder, tmp_path_factory.mktemp("naive") / "naive.moebius", QUICK)
+
+
+def test_the_same_bundle_costs_nothing_and_int8_something(
+    fp32: Bundle, by_engine: Bundle, photos: Path
+) -> None:
+    same, int8 = costs(fp32.folder, [fp32.folder, by_engine.folder], photos, masks=2, seed=0)
+    assert (same.picture_db, same.denoiser_db) == (DB_CAP, DB_CAP)
+    assert 5 < int8.denoiser_worst_db <= int8.denoiser_db < 60
+    assert 5 < int8.picture_worst_db <= int8.picture_db < 60
+    files = by_engine.manifest.files
+    assert int8.denoiser_bytes == sum(e.size for name, e in files.items() if name.startswith("denoiser"))
+
+
+def test_the_engines_own_quantization_changes_only_the_denoiser(fp32: Bundle, by_engine: Bundle) -> None:
+    nodes = onnx.load(by_engine.file("denoiser.onnx"), load_external_data=False).graph.node
+    assert sum(node.op_type == "QuantizeLinear" for node in nodes) > 50
+    assert by_engine.manifest.precision == "int8"
+    for name, entry in fp32.manifest.files.items():
+        assert name.startswith("denoiser") or by_engine.manifest.files[name] == entry
+
+
+def test_main_writes_a_table_or_json(
+    fp32: Bundle, by_engine: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(fp32.folder), str(by_engine.folder), "--photos", str(photos), "--masks", "1"]
+    main([*arguments, "--json"])
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["bundle"] == "naive.moebius"
+    main(arguments)
+    assert f"{row['picture_db']:.1f} ({row['picture_worst_db']:.1f})" in capsys.readouterr().out
+
+
+def test_what_cannot_be_compared_is_one_sentence(
+    fp32: Bundle, by_engine: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InvalidInput, match="the first bundle must be fp32"):
+        next(costs(by_engine.folder, [fp32.folder], photos, 1, 0))
+    with pytest.raises(InvalidInput, match="expected an fp32 bundle"):
+        naive(by_engine.folder, tmp_path / "again", QUICK)
+    assert not (tmp_path / "again").exists()
+    with pytest.raises(SystemExit) as stop:
+        main([str(fp32.folder), str(fp32.folder), "--photos", str(tmp_path / "none")])
+    assert stop.value.code == 2
+    assert "cannot read" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        naive_module.main([str(fp32.folder), str(tmp_path / "out"), "--edits", "0"])
+    assert stop.value.code == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_bundles_of_other_weights_are_not_compared(other: Path, fp32: Bundle, photos: Path) -> None:
+    with pytest.raises(InvalidInput, match="other weights"):
+        next(costs(fp32.folder, [other], photos, 1, 0))
+
+
+@pytest.fixture
+def other(fp32: Bundle, tmp_path: Path) -> Path:
+    """The bundle, said to be made from other weights."""
+    folder = tmp_path / "other.moebius"
+    folder.mkdir()
+    for name in fp32.manifest.files:
+        (folder / name).write_bytes(fp32.file(name).read_bytes())
+    model = replace(fp32.manifest.model, weights_sha256="0" * 64)
+    seal(folder, replace(fp32.manifest, model=model, files={}))
+    return folder
