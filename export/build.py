@@ -12,7 +12,7 @@ from moebius_edge import strictjson
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.calibration.calibrate import follow, record
 from moebius_edge.calibration.coverage import coverage
-from moebius_edge.calibration.data import CalibrationOptions
+from moebius_edge.calibration.data import CalibrationOptions, photo_files
 from moebius_edge.calibration.macs import count_macs
 from moebius_edge.calibration.mixed import check_target
 from moebius_edge.calibration.observers import OBSERVERS
@@ -66,6 +66,8 @@ class ExportOptions:
         if self.observer not in OBSERVERS:
             raise ExportError(f"there is no observer {self.observer!r}; observers are {', '.join(OBSERVERS)}")
         check_target(self.target_db)
+        if self.images is not None:
+            photo_files(self.images)  # raises for a folder without photos, before anything takes time
 
 
 def export_bundle(

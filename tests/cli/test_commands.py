@@ -154,6 +154,10 @@ def test_export_writes_a_bundle_once(moebius: Any, checkpoint: Path, exported: P
         (["nano", "--target", "toaster"], "there is no target 'toaster'"),
         (["nano", "--precision", "int3"], "no precision 'int3'"),
         (["nano", "--graph", "fast"], "expected deploy or direct"),
+        (["nano", "--precision", "mixed", "--target-db", "90"], "the target is 90 dB; expected 20 to 60"),
+        (["nano", "--precision", "mixed", "--ledger", "none.json"], "none.json is not a ledger"),
+        (["nano", "--precision", "int8", "--calibration", "none"], "none is not a calibration"),
+        (["nano", "--precision", "int8", "--calibration-images", "none"], "cannot read"),
     ],
 )
 def test_bad_exports_write_nothing(moebius: Any, tmp_path: Path, arguments: list[str], words: str) -> None:
