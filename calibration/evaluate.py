@@ -140,10 +140,11 @@ def main(arguments: list[str] | None = None) -> None:
     except MoebiusError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    if given.json:
-        print(json.dumps(rows))
-    else:
-        Console(width=110).print(table)
+    finally:  # bundles before one that failed took minutes
+        if given.json and rows:
+            print(json.dumps(rows))
+        elif rows:
+            Console(width=110).print(table)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
 from onnxruntime.quantization import quantize_static
@@ -42,19 +43,31 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
         raise InvalidInput(
             f"{source} is {manifest.precision} for {manifest.target}; expected an fp32 bundle for ort"
         )
-    samples = follow({name: onnx.load(bundle.file(file)) for name, file in graphs.items()}, options).samples
+    models = {name: onnx.load(bundle.file(file)) for name, file in graphs.items()}
+    samples = follow(models, options).samples["denoiser"]
+    rename_weights(models["denoiser"])
     with staging(output) as folder:
         for name in manifest.files:
             if not name.startswith("denoiser."):
                 shutil.copyfile(bundle.file(name), folder / name)
-        quantize_static(
-            bundle.file(graphs["denoiser"]),
-            folder / "denoiser.onnx",
-            Samples(samples["denoiser"]),
-            use_external_data_format=True,
-        )
+        with TemporaryDirectory(dir=folder) as scratch:
+            renamed = Path(scratch) / "denoiser.onnx"
+            onnx.save(models.pop("denoiser"), renamed, save_as_external_data=True)
+            made = folder / "denoiser.onnx"
+            quantize_static(renamed, made, Samples(samples), use_external_data_format=True)
         seal(folder, replace(manifest, precision="int8", files={}))
     return Bundle.open(output)
+
+
+def rename_weights(model: onnx.ModelProto) -> None:
+    """Give weights names that no number makes another tensor's: the engine's tool copies a bias that several
+    nodes read by appending a number to its name, and "val_26" with a 6 is the name of an activation."""
+    names = {tensor.name: f"{tensor.name}#" for tensor in model.graph.initializer}
+    for tensor in model.graph.initializer:
+        tensor.name = names[tensor.name]
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = names.get(name, name)
 
 
 def main(arguments: list[str] | None = None) -> None:
