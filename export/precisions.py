@@ -11,13 +11,14 @@ from moebius_edge.calibration.amplitudes import amplitudes
 from moebius_edge.calibration.calibrate import Say
 from moebius_edge.calibration.data import CalibrationOptions, Followed, spread
 from moebius_edge.calibration.fp16 import to_fp16
+from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.mixed import Score, score, search
 from moebius_edge.calibration.observers import Range
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Ledger, measure
 from moebius_edge.calibration.weight_only import quantize_weights
-from moebius_edge.errors import ExportError
+from moebius_edge.errors import CalibrationError, ExportError
 from moebius_edge.export.forms import Forms, Layout
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
@@ -92,6 +93,10 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     ranges, style = conversion.ranges(denoiser), STYLES[conversion.style]
     ledger = conversion.ledger or ledger_of(denoiser, conversion)
     names = [entry.layer for entry in ledger.entries]
+    if sorted(names) != sorted(find_layers(Graph(denoiser))):
+        raise CalibrationError(
+            f"the ledger's {len(names)} layers are not those of this model; run `moebius-edge ledger` for it"
+        )
 
     def mixed(kept: frozenset[str]) -> onnx.ModelProto:
         return quantize(denoiser, ranges, style, names=[name for name in names if name not in kept])

@@ -65,11 +65,14 @@ def test_an_int8_bundle_is_exported(checkpoint: Checkpoint, recording: Recording
     assert report["coverage"]["layers"] == report["coverage"]["wished"] > 60
 
 
+@pytest.fixture(scope="module")
+def ledger(last: Models, seen: Followed, recording: Recording) -> Ledger:
+    return ledger_of(last["denoiser"], Conversion("onnxruntime", "mse", recording=recording, seen=seen))
+
+
 def test_the_ledger_is_what_each_layer_costs_alone(
-    last: Models, seen: Followed, recording: Recording
+    last: Models, seen: Followed, recording: Recording, ledger: Ledger
 ) -> None:
-    conversion = Conversion("onnxruntime", "mse", recording=recording, seen=seen)
-    ledger = ledger_of(last["denoiser"], conversion)
     noises = [entry.noise for entry in ledger.entries]
     assert noises == sorted(noises, reverse=True)
     assert len(noises) > 60
@@ -105,6 +108,16 @@ def test_mixed_precision_reaches_its_target_with_floats_that_int8_does_not(
     bundle = export_bundle(checkpoint, tmp_path / "a", options, recording=recording, ledger=ledger)
     written = json.loads(bundle.file("precision.json").read_text())
     assert written["mix"] == json.loads(json.dumps(report["mix"]))
+
+
+def test_a_ledger_of_other_layers_is_refused(
+    last: Models, seen: Followed, recording: Recording, ledger: Ledger
+) -> None:
+    conversion = Conversion("onnxruntime", "mse", recording=recording, seen=seen)
+    for entries in (ledger.entries[1:], (*ledger.entries, ledger.entries[0])):
+        wrong = replace(ledger, entries=entries)
+        with pytest.raises(CalibrationError, match="not those of this model"):
+            convert(last, "mixed", replace(conversion, ledger=wrong))
 
 
 def test_a_ledger_of_other_weights_leaves_nothing(
