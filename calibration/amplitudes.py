@@ -9,6 +9,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, shape_inference
 
+from moebius_edge.calibration.collect import session_options
 from moebius_edge.errors import ExportError, InvalidInput, NotFinite
 from moebius_edge.tensors import Array
 
@@ -146,11 +147,8 @@ def _session(model: onnx.ModelProto, names: list[str], folder: Path) -> ort.Infe
     model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     path = folder / "group.onnx"
     path.write_bytes(model.SerializeToString())
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    # No fusions: every tensor is wanted. No pattern of one large block: it would hold all of them.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.enable_mem_pattern = False
+    options = session_options()  # its memory has no pattern of one large block, which would hold all of them
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # no fusions
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 

@@ -30,7 +30,7 @@ class GraphRuntime:
     name = "onnxruntime"
 
     def __init__(self, models: Mapping[str, onnx.ModelProto]) -> None:
-        self.models, self.sessions = models, dict[str, Any]()
+        self.models, self.sessions = dict(models), dict[str, Any]()
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate one graph, loading it at first use."""
@@ -43,6 +43,11 @@ class GraphRuntime:
     def release(self, graph: str) -> None:
         """Free the graph's session."""
         self.sessions.pop(graph, None)
+
+    def replace(self, graph: str, model: onnx.ModelProto) -> None:
+        """Run another model as this graph from now on; the others' sessions stay open."""
+        self.release(graph)
+        self.models[graph] = model
 
 
 def follow(

@@ -63,9 +63,19 @@ def _groups(model: onnx.ModelProto, tensors: Iterable[str], limit: int) -> Itera
 
 def session_of(model: onnx.ModelProto) -> Any:
     """An ONNX Runtime session of a graph that is in memory."""
+    return open_session(model, session_options())
+
+
+def session_options() -> Any:
+    """Of all sessions of calibration: silent, and without a second copy of all activations."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_mem_pattern = False
+    return options
+
+
+def open_session(model: onnx.ModelProto, options: Any) -> Any:
+    """A session of a graph that is in memory, on the CPU."""
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

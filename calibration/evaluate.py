@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from moebius_edge.bundle import Bundle
-from moebius_edge.calibration.data import photo_files, squares
+from moebius_edge.calibration.data import AREA, photo_files, squares
 from moebius_edge.capsule import Recorder
 from moebius_edge.errors import InvalidInput, MoebiusError
 from moebius_edge.inpainter import Inpainter
@@ -27,7 +27,6 @@ from moebius_edge.parity import compare
 from moebius_edge.tensors import Array
 from moebius_edge.training.masks import draw_mask
 
-AREA = (0.05, 0.4)  # of a hole, part of the picture
 EVERY = 3  # of the loop's steps one in so many is compared
 
 Case = tuple[NDArray[np.uint8], NDArray[np.bool_]]

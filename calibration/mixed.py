@@ -4,13 +4,12 @@ By the ledger, layers are kept in floats in the order of the noise that each tak
 costs; how many it needs is found by halving, each count tried on whole edits.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
-from moebius_edge.calibration.calibrate import GraphRuntime, sides
+from moebius_edge.calibration.calibrate import GraphRuntime, Say, sides
 from moebius_edge.calibration.data import CalibrationOptions, Edit, paint
 from moebius_edge.calibration.sensitivity import Entry, Ledger
 from moebius_edge.errors import CalibrationError
@@ -23,9 +22,6 @@ WORST_DB = 4.0  # how far below the target one edit may be: the bars of a precis
 # Multiply-accumulates per second and core of floats and of u8 x s8 on a CPU with VNNI (docs/quantization.md),
 # of dense layers and, by True, of depthwise ones, whose floats have to be transposed.
 RATES = {False: (75e9, 280e9), True: (7.5e9, 20e9)}
-
-Denoise = Callable[[frozenset[str]], onnx.ModelProto]  # names of the layers kept in floats -> denoiser
-Say = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -58,14 +54,12 @@ def seconds_saved(entry: Entry) -> float:
     return entry.macs * (1 / floats - 1 / integers)
 
 
-def score(models: Mapping[str, onnx.ModelProto], edits: Sequence[Edit], options: CalibrationOptions) -> Score:
-    """Run the edits with these graphs. Raises CalibrationError when there is none."""
+def score(runtime: GraphRuntime, edits: Sequence[Edit], options: CalibrationOptions) -> Score:
+    """Run the edits with the graphs of `runtime`. Raises CalibrationError when there is none."""
     if not edits:
         raise CalibrationError("there is no edit to compare with FP32; expected one or more")
-    resolution, latent_size = sides(models)
-    inpainter = Inpainter(
-        GraphRuntime(models), resolution=resolution, latent_size=latent_size, low_memory=False
-    )
+    resolution, latent_size = sides(runtime.models)
+    inpainter = Inpainter(runtime, resolution=resolution, latent_size=latent_size, low_memory=False)
     found = [
         compare(
             paint(inpainter, edit.photo, edit.mask, edit.seed, options)[edit.mask],
@@ -93,7 +87,7 @@ def search(ledger: Ledger, trial: Callable[[frozenset[str]], Score], target_db: 
         tried[count] = trial(frozenset(entry.layer for entry in order[:count]))
         return tried[count].reaches(target_db)
 
-    low, high = -1, len(order)  # low does not reach the target, high does
+    low, high = 0, len(order)  # low does not reach the target, high does
     if reached(0):
         high = 0
     elif not reached(high):
@@ -102,7 +96,6 @@ def search(ledger: Ledger, trial: Callable[[frozenset[str]], Score], target_db: 
             f"{target_db:g} dB are not reached even with all layers in floats: {best.mean_db:.1f} dB, worst "
             f"{best.worst_db:.1f}; choose a lower --target-db, or --precision fp16"
         )
-    low = 0
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)

@@ -7,6 +7,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, numpy_helper
 
+from moebius_edge.calibration.collect import open_session, session_options
+
 SMALLEST = 4096  # bytes; smaller weights (shapes among them) stay in the graph
 
 
@@ -42,13 +44,11 @@ class Variants:
     def session(self, model: onnx.ModelProto) -> Any:
         """An ONNX Runtime session of a rewritten graph."""
         missing = [t.name for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
-        options.enable_mem_pattern = False
+        options = session_options()
         # Further optimizations rearrange all weights, which takes longer than the runs that they speed up.
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.add_external_initializers(missing, [self.values[name] for name in missing])
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return open_session(model, options)
 
 
 def _hollow(tensor: onnx.TensorProto) -> onnx.TensorProto:

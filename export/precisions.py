@@ -8,7 +8,7 @@ from typing import Any, Literal
 import onnx
 
 from moebius_edge.calibration.amplitudes import amplitudes
-from moebius_edge.calibration.calibrate import Say
+from moebius_edge.calibration.calibrate import GraphRuntime, Say
 from moebius_edge.calibration.data import CalibrationOptions, Followed, spread
 from moebius_edge.calibration.fp16 import to_fp16
 from moebius_edge.calibration.layers import Graph, find_layers
@@ -98,11 +98,14 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
             f"the ledger's {len(names)} layers are not those of this model; run `moebius-edge ledger` for it"
         )
 
+    runtime = GraphRuntime(models)  # of all trials: only the denoiser changes
+
     def mixed(kept: frozenset[str]) -> onnx.ModelProto:
         return quantize(denoiser, ranges, style, names=[name for name in names if name not in kept])
 
     def trial(kept: frozenset[str]) -> Score:
-        return score({**models, "denoiser": mixed(kept)}, seen.edits, conversion.options)
+        runtime.replace("denoiser", mixed(kept))
+        return score(runtime, seen.edits, conversion.options)
 
     mix = search(ledger, trial, conversion.target_db, conversion.say)
     return {**models, "denoiser": mixed(frozenset(mix.kept))}, {"mix": asdict(mix), "ledger": asdict(ledger)}

@@ -1,6 +1,5 @@
 """Whether a precision pays on this machine: a step against FP32's in one run, and the self-test's bars."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from moebius_edge import capsule
@@ -16,8 +15,6 @@ from moebius_edge.timing import interleave, median_ratio, summary
 PAIRS = 5  # timed runs of each; a step takes seconds at full size
 NOISE = 0.03  # two timings of the same graph differ by as much
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class Worth:
@@ -27,7 +24,6 @@ class Worth:
     step_ms: float
     fp32_ms: float
     ratio: float  # time of FP32 / time of this, median over the pairs
-    hole_db: float | None  # the self-test's finished picture; None: it was not finished
     failures: tuple[str, ...]  # bars of the self-test that were missed
 
     def sentence(self) -> str:
@@ -51,7 +47,7 @@ class Worth:
         return found
 
 
-def examine(checkpoint: Checkpoint, bundle: Bundle, progress: Progress | None = None) -> Worth:
+def examine(checkpoint: Checkpoint, bundle: Bundle, progress: build.Progress | None = None) -> Worth:
     """Time a step of `bundle` against FP32 in the form that is fastest for its target, and verify it.
 
     `checkpoint` is what the bundle was made from.
@@ -76,6 +72,5 @@ def examine(checkpoint: Checkpoint, bundle: Bundle, progress: Progress | None = 
         step_ms=ours.p50_ms,
         fp32_ms=theirs.p50_ms,
         ratio=ratio,
-        hole_db=report.image.hole_db,
         failures=report.failures,
     )

@@ -2,10 +2,9 @@
 
 import io
 from importlib.util import find_spec
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from moebius_edge.atomic import write_atomically
 from moebius_edge.errors import InvalidInput, RuntimeUnavailable
@@ -58,6 +57,8 @@ def draw_ledger(ledger: "Ledger", path: Path, named: int = 8) -> None:
     """Each layer's noise by its share of all multiply-accumulates; the `named` worst by name."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
+    from moebius_edge.calibration.sensitivity import decibels  # noqa: PLC0415
+
     entries = ledger.entries
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     axis, added = figure.subplots(1, 2, width_ratios=(3, 2))
@@ -76,8 +77,8 @@ def draw_ledger(ledger: "Ledger", path: Path, named: int = 8) -> None:
     )
     axis.invert_yaxis()
     axis.legend(frameon=False, fontsize=8, loc="upper left")
-    rest = np.cumsum([entry.noise for entry in reversed(entries)])[::-1]
-    added.plot([-10 * np.log10(max(noise, 1e-20)) for noise in rest], color=COLOURS[0])
+    rest = list(accumulate(entry.noise for entry in reversed(entries)))
+    added.plot([decibels(noise) for noise in reversed(rest)], color=COLOURS[0])
     added.set(
         xscale="symlog", xlabel="worst layers kept in floats", ylabel="dB, all others in INT8 (noises added)"
     )

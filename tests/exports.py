@@ -5,12 +5,15 @@ from collections.abc import Iterator, Sequence
 import onnx
 import pytest
 
+from moebius_edge.calibration.data import CalibrationOptions
 from moebius_edge.checkpoints import Checkpoint, fingerprint
 from moebius_edge.export import build
 from moebius_edge.export.forms import Forms
 from moebius_edge.manifest import GRAPH_NAMES
 
 Key = tuple[str, Forms, str]
+
+QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)  # the least that calibration takes
 
 export_anew = build.fp32_graphs
 _seen: dict[Key, dict[str, onnx.ModelProto]] = {}

@@ -6,19 +6,13 @@ from typing import Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.cli.calibrate import Images, Observer
 from moebius_edge.cli.doctor import print_usability
-from moebius_edge.cli.ledger import Calibration
+from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, Revision
 from moebius_edge.cli.worth import print_conversion, print_worth
 
 
 def export(  # noqa: PLR0913, PLR0917
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            help="A name that `moebius-edge models` lists, or the path of a local file or folder."
-        ),
-    ] = "nano",
+    checkpoint: Checkpoint = "nano",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Folder to write; default: NAME.moebius in the current folder."),
@@ -45,9 +39,7 @@ def export(  # noqa: PLR0913, PLR0917
             "--compare/--no-compare", help="Time a step of another precision against fp32, and verify it."
         ),
     ] = True,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of a published checkpoint; default: main.")
-    ] = None,
+    revision: Revision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Turn a checkpoint into a bundle.

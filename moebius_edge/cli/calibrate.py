@@ -6,28 +6,11 @@ from typing import Annotated
 import typer
 
 from moebius_edge.cli import show
-
-# Options that `export` has too.
-Images = Annotated[
-    Path | None,
-    typer.Option(
-        "--calibration-images",
-        metavar="DIR",
-        help="Photos to calibrate with, like those the bundle will see; default: eight in the package.",
-    ),
-]
-Observer = Annotated[
-    str, typer.Option(help="How ranges are read off what was seen: minmax, percentile, entropy or mse.")
-]
+from moebius_edge.cli.options import Checkpoint, Images, Revision, output_file
 
 
 def calibrate(
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            help="A name that `moebius-edge models` lists, or the path of a local file or folder."
-        ),
-    ] = "nano",
+    checkpoint: Checkpoint = "nano",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -38,9 +21,7 @@ def calibrate(
     edits: Annotated[int, typer.Option(help="Photos with holes whose loop is followed.")] = 12,
     steps_per_edit: Annotated[int, typer.Option(help="Steps of each loop that are looked at.")] = 5,
     seed: Annotated[int, typer.Option(help="Of masks, noise and choice of steps.")] = 0,
-    revision: Annotated[
-        str | None, typer.Option(help="Branch, tag or commit of a published checkpoint; default: main.")
-    ] = None,
+    revision: Revision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Record what a model's layers hold on real edits, once for all targets and precisions.
@@ -50,15 +31,10 @@ def calibrate(
     """
     from moebius_edge.calibration.data import CalibrationOptions  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
-    from moebius_edge.errors import CalibrationError  # noqa: PLC0415
     from moebius_edge.export.build import ExportOptions, record_ranges  # noqa: PLC0415
 
     calibration = CalibrationOptions(edits=edits, steps_per_edit=steps_per_edit, seed=seed)
-    file = output or Path(f"{Path(checkpoint).stem}.calibration")
-    if file.exists() and not overwrite:
-        raise CalibrationError(
-            f"{file} already exists; choose another name, or add --overwrite to replace it"
-        )
+    file = output_file(output, checkpoint, ".calibration", overwrite=overwrite)
     with show.stages(f"{checkpoint} -> {file}") as say:
         say("loading the checkpoint", 0, 1)
         loaded = load_checkpoint(checkpoint, revision)

@@ -7,24 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.cli.calibrate import Images, Observer
+from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, output_file
 
 if TYPE_CHECKING:
     from moebius_edge.calibration.sensitivity import Ledger
 
-Calibration = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Written by `moebius-edge calibrate`; default: calibrate on the way."),
-]
-
 
 def ledger(  # noqa: PLR0913, PLR0917
-    checkpoint: Annotated[
-        str,
-        typer.Argument(
-            help="A name that `moebius-edge models` lists, or the path of a local file or folder."
-        ),
-    ] = "nano",
+    checkpoint: Checkpoint = "nano",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -46,18 +36,12 @@ def ledger(  # noqa: PLR0913, PLR0917
     """
     from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
-    from moebius_edge.errors import CalibrationError  # noqa: PLC0415
     from moebius_edge.export.build import ExportOptions, measure_ledger  # noqa: PLC0415
+    from moebius_edge.plotting import check_plot, draw_ledger  # noqa: PLC0415
 
     with show.only_json(as_json):
-        file = output or Path(f"{Path(checkpoint).stem}.ledger.json")
-        if file.exists() and not overwrite:
-            raise CalibrationError(
-                f"{file} already exists; choose another name, or add --overwrite to replace it"
-            )
+        file = output_file(output, checkpoint, ".ledger.json", overwrite=overwrite)
         if plot is not None:
-            from moebius_edge.plotting import check_plot  # noqa: PLC0415
-
             check_plot(plot)
         options = ExportOptions(observer=observer, images=images)
         recording = Recording.load(calibration) if calibration is not None else None
@@ -66,8 +50,6 @@ def ledger(  # noqa: PLR0913, PLR0917
             made = measure_ledger(load_checkpoint(checkpoint), options, recording, say)
         made.save(file)
         if plot is not None:
-            from moebius_edge.plotting import draw_ledger  # noqa: PLC0415
-
             draw_ledger(made, plot)
     if as_json:
         show.print_json(asdict(made))

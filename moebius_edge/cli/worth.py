@@ -34,6 +34,10 @@ def print_worth(worth: "Worth") -> None:
         console.print(f"WARNING  {warning}", markup=False, style="yellow")
 
 
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:REASONS]) + (", ..." if len(names) > REASONS else "")
+
+
 def _coverage(found: dict[str, Any] | None) -> list[str]:
     if found is None:
         return []
@@ -49,8 +53,7 @@ def _mix(found: dict[str, Any] | None) -> list[str]:
         return []
     score, kept = found["score"], found["kept"]
     return [
-        f"{len(kept)} of {found['layers']} layers stay floats: {', '.join(kept[:REASONS]) or 'none'}"
-        + (", ..." if len(kept) > REASONS else ""),
+        f"{len(kept)} of {found['layers']} layers stay floats: {_first(kept) or 'none'}",
         f"calibration edits: {score['mean_db']:.1f} dB, worst {score['worst_db']:.1f}; target "
         f"{found['target_db']:g} dB",
     ]
@@ -58,10 +61,9 @@ def _mix(found: dict[str, Any] | None) -> list[str]:
 
 def _halves(name: str, graph: dict[str, Any]) -> list[str]:
     kept = graph["kept"]
-    named = ", ".join(f"{entry['node']} ({entry['reason']})" for entry in kept[:REASONS])
-    more = ", ..." if len(kept) > REASONS else ""
+    named = _first([f"{entry['node']} ({entry['reason']})" for entry in kept])
     return [
-        f"{name}: {len(kept)} of {graph['nodes']} nodes stay FP32{': ' if kept else ''}{named}{more}; "
+        f"{name}: {len(kept)} of {graph['nodes']} nodes stay FP32{': ' if kept else ''}{named}; "
         f"{len(graph['rescaled'])} rescaled"
     ]
 

@@ -9,13 +9,11 @@ import pytest
 
 from moebius_edge.bundle import Bundle, seal
 from moebius_edge.calibration import naive as naive_module
-from moebius_edge.calibration.data import CalibrationOptions
 from moebius_edge.calibration.evaluate import costs, main
 from moebius_edge.calibration.naive import naive
 from moebius_edge.errors import InvalidInput
 from moebius_edge.report import DB_CAP
-
-QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)
+from tests.exports import QUICK
 
 
 @pytest.fixture(scope="module")

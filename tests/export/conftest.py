@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from moebius_edge.calibration.calibrate import follow, record
-from moebius_edge.calibration.data import CalibrationOptions, Followed
+from moebius_edge.calibration.data import Followed
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.checkpoints import Checkpoint, fingerprint, load_checkpoint
 from moebius_edge.export.forms import Forms
@@ -17,7 +17,7 @@ from moebius_edge.fill import fill_by_rule
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.model.unet import Moebius
 from tests import exports
-from tests.exports import export_once
+from tests.exports import QUICK, export_once
 
 # Latents of 32, 16 and 8: tiles of 8 columns, and whole rows. No other dimension is 52 or 44.
 CONFIG = MoebiusConfig(
@@ -45,7 +45,6 @@ def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
     return load_checkpoint(str(tiny_checkpoint))
 
 
-QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)
 Models = dict[str, onnx.ModelProto]
 
 

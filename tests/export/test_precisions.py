@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+from moebius_edge.calibration.calibrate import GraphRuntime
 from moebius_edge.calibration.collect import session_of
 from moebius_edge.calibration.coverage import coverage
 from moebius_edge.calibration.data import Followed, spread
@@ -23,7 +24,8 @@ from moebius_edge.export.targets import TARGETS
 from moebius_edge.export.worth import Worth, examine
 from moebius_edge.parity import compare
 from moebius_edge.thresholds import THRESHOLDS
-from tests.export.conftest import QUICK, Models
+from tests.export.conftest import Models
+from tests.exports import QUICK
 
 
 @pytest.mark.parametrize(
@@ -98,11 +100,11 @@ def test_mixed_precision_reaches_its_target_with_floats_that_int8_does_not(
 ) -> None:
     conversion = Conversion("onnxruntime", "mse", options=QUICK, recording=recording, seen=seen)
     int8 = convert(last, "int8", conversion)[0]
-    plain = score(int8, seen.edits, QUICK)
+    plain = score(GraphRuntime(int8), seen.edits, QUICK)
     target = plain.mean_db + 6
     models, report = convert(last, "mixed", replace(conversion, ledger=ledger, target_db=target))
     assert 0 < len(report["mix"]["kept"]) < report["mix"]["layers"]
-    assert score(models, seen.edits, QUICK).reaches(target)
+    assert score(GraphRuntime(models), seen.edits, QUICK).reaches(target)
     options = ExportOptions(precision="mixed", target_db=target, calibration=QUICK)
     # The loop is followed anew, and the same is found.
     bundle = export_bundle(checkpoint, tmp_path / "a", options, recording=recording, ledger=ledger)
@@ -120,9 +122,7 @@ def test_a_ledger_of_other_layers_is_refused(
             convert(last, "mixed", replace(conversion, ledger=wrong))
 
 
-def test_a_ledger_of_other_weights_leaves_nothing(
-    checkpoint: Checkpoint, last: Models, seen: Followed, recording: Recording, tmp_path: Path
-) -> None:
+def test_a_ledger_of_other_weights_leaves_nothing(checkpoint: Checkpoint, tmp_path: Path) -> None:
     other = Ledger("0" * 64, "mse", "onnxruntime", 4, 1.0, (Entry("a", "Conv", False, 1, 1.0),))
     with pytest.raises(CalibrationError, match="weights_sha256"):
         export_bundle(checkpoint, tmp_path / "a", ExportOptions(precision="mixed"), ledger=other)
@@ -142,7 +142,7 @@ def test_a_precision_is_compared_with_fp32_in_one_run(checkpoint: Checkpoint, tm
     ("ratio", "word"), [(0.5, "slower than fp32"), (1.0, "no faster than fp32"), (2.0, None)]
 )
 def test_a_precision_that_does_not_pay_is_warned_of(ratio: float, word: str | None) -> None:
-    warnings = Worth("int8", 1.0, ratio, ratio, 50.0, ()).warnings()
+    warnings = Worth("int8", 1.0, ratio, ratio, ()).warnings()
     assert [word in warning for warning in warnings] == [True] if word else not warnings
 
 

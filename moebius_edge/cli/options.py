@@ -1,0 +1,44 @@
+"""What several commands that start from a checkpoint share: arguments, options, and their output file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Checkpoint = Annotated[
+    str,
+    typer.Argument(help="A name that `moebius-edge models` lists, or the path of a local file or folder."),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a published checkpoint; default: main.")
+]
+Calibration = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Written by `moebius-edge calibrate`; default: calibrate on the way."),
+]
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration-images",
+        metavar="DIR",
+        help="Photos to calibrate with, like those the bundle will see; default: eight in the package.",
+    ),
+]
+Observer = Annotated[
+    str, typer.Option(help="How ranges are read off what was seen: minmax, percentile, entropy or mse.")
+]
+
+
+def output_file(given: Path | None, checkpoint: str, ending: str, *, overwrite: bool) -> Path:
+    """The file to write; by default the checkpoint's name with `ending`, in the current folder.
+
+    Raises CalibrationError when it exists and may not be replaced.
+    """
+    from moebius_edge.errors import CalibrationError  # noqa: PLC0415
+
+    file = given or Path(f"{Path(checkpoint).stem}{ending}")
+    if file.exists() and not overwrite:
+        raise CalibrationError(
+            f"{file} already exists; choose another name, or add --overwrite to replace it"
+        )
+    return file
