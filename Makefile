@@ -13,8 +13,9 @@ demo: $(STAMP)  ## export nano, verify it, remove an object from a photo; the pi
 test: lint quick full  ## everything that CI runs
 
 quick: $(STAMP)  ## the tests without the full-size model
-	@# One thread: small tensors are faster so, and torch sums in the same order every time.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m "not full_size"
+	@# One thread: small tensors are faster so, and torch sums in the same order every time. Two processes, a
+	@# file each at a time: what a file's tests share is made once.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not full_size"
 
 full: $(STAMP)  ## the tests that build the 226 M-parameter model: one process, about 4 GB and 6 minutes
 	$(BIN)/python -m pytest -q -m full_size

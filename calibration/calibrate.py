@@ -8,11 +8,13 @@ from typing import Any
 import onnx
 
 from moebius_edge import __version__
-from moebius_edge.calibration.collect import collect, session_of
+from moebius_edge.calibration.collect import collect, engine_errors, session_of
 from moebius_edge.calibration.data import (
     CalibrationOptions,
     Followed,
+    Pair,
     Sample,
+    edits,
     packaged_photos,
     photo_files,
     trajectories,
@@ -38,7 +40,8 @@ class GraphRuntime:
             self.sessions[graph] = session_of(self.models[graph])
         session = self.sessions[graph]
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+        with engine_errors(f"ONNX Runtime cannot run the {graph}"):
+            return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     def release(self, graph: str) -> None:
         """Free the graph's session."""
@@ -50,24 +53,29 @@ class GraphRuntime:
         self.models[graph] = model
 
 
+def draw_pairs(images: Path | None, side: int, options: CalibrationOptions) -> list[Pair]:
+    """Photos [side,side,3] with holes to calibrate on. `images`: a folder; None: the photos of the package.
+
+    Raises CalibrationError when the photos cannot be used.
+    """
+    return list(edits(photo_files(images or packaged_photos()), side, options))
+
+
 def follow(
     models: Mapping[str, onnx.ModelProto],
+    pairs: Sequence[Pair],
     options: CalibrationOptions,
-    *,
-    images: Path | None = None,
     say: Say | None = None,
 ) -> Followed:
     """Run the FP32 loop over photos with holes: what went into each graph, and what was painted.
 
-    `models`: encoder, denoiser and decoder in FP32. `images`: a folder of photos; None: those in the package.
-    Raises CalibrationError when the photos cannot be used.
+    `models`: encoder, denoiser and decoder in FP32; `pairs`: of `draw_pairs`, of the encoder's side.
     """
     tell = say or (lambda what, done, total: None)
-    files: Sequence[Path] = photo_files(images or packaged_photos())
     return trajectories(
         GraphRuntime(models),
-        files,
-        *sides(models),
+        pairs,
+        sides(models)[1],
         options,
         lambda done, total: tell("calibrating: following the FP32 loop", done, total),
     )

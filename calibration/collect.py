@@ -1,6 +1,7 @@
 """Runs an FP32 graph on calibration inputs and counts what its tensors hold."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from onnx import TensorProto, helper
 
 from moebius_edge.calibration.macs import shapes
 from moebius_edge.calibration.observers import Histogram
-from moebius_edge.errors import CalibrationError
+from moebius_edge.errors import CalibrationError, MoebiusError
 from moebius_edge.tensors import Array
 
 Progress = Callable[[int, int], None]  # (runs done, of how many)
@@ -61,6 +62,18 @@ def _groups(model: onnx.ModelProto, tensors: Iterable[str], limit: int) -> Itera
         yield group
 
 
+@contextmanager
+def engine_errors(what: str) -> Iterator[None]:
+    """Errors of ONNX Runtime and its tools, which share no base class, as a CalibrationError."""
+    try:
+        yield
+    except (MemoryError, OSError, MoebiusError):
+        raise
+    except Exception as error:
+        words = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise CalibrationError(f"{what}: {words}") from error
+
+
 def session_of(model: onnx.ModelProto) -> Any:
     """An ONNX Runtime session of a graph that is in memory."""
     return open_session(model, session_options())
@@ -76,7 +89,8 @@ def session_options() -> Any:
 
 def open_session(model: onnx.ModelProto, options: Any) -> Any:
     """A session of a graph that is in memory, on the CPU."""
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with engine_errors("ONNX Runtime cannot load a graph"):
+        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def _session(model: onnx.ModelProto, outputs: list[str]) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
+from moebius_edge.calibration.collect import engine_errors
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.macs import count_macs
 
@@ -36,7 +37,10 @@ class Coverage:
 
 
 def coverage(fp32: onnx.ModelProto, quantized: Path) -> Coverage:
-    """Compare the engine's form of the file `quantized` with the FP32 graph that it was made from."""
+    """Compare the engine's form of the file `quantized` with the FP32 graph that it was made from.
+
+    Raises CalibrationError when the engine cannot load it, or its folder is full.
+    """
     layers = {layer.weight: layer for layer in find_layers(Graph(fp32)).values()}
     wished = {node.input[0] for node in onnx.load(quantized, load_external_data=False).graph.node}
     fused: Counter[str] = Counter()
@@ -54,7 +58,7 @@ def coverage(fp32: onnx.ModelProto, quantized: Path) -> Coverage:
 
 def _optimized(path: Path) -> onnx.ModelProto:
     """The graph that the engine makes of a file, without its weights."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         file = Path(folder) / "optimized.onnx"
         options = ort.SessionOptions()
         options.log_severity_level = 4
@@ -63,5 +67,6 @@ def _optimized(path: Path) -> onnx.ModelProto:
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_min_size_in_bytes", "256"
         )
-        ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with engine_errors(f"ONNX Runtime cannot optimize {path.name}"):
+            ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         return onnx.load(file, load_external_data=False)

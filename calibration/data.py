@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from moebius_edge.capsule import Recorder
-from moebius_edge.errors import CalibrationError, MoebiusError
+from moebius_edge.errors import CalibrationError, InvalidInput, MoebiusError
 from moebius_edge.imaging import read_photo
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.noise import MAX_SEED
+from moebius_edge.options import InpaintOptions
 from moebius_edge.runtimes import Runtime
 from moebius_edge.tensors import Array
 from moebius_edge.training.masks import draw_mask
@@ -26,6 +28,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 MIN_SAMPLES, MAX_SAMPLES = 16, 1024  # denoiser inputs: fewer say little, more only take time
 
 Sample = dict[str, Array]
+Pair = tuple[NDArray[np.uint8], NDArray[np.bool_]]  # photo [R,R,3] and mask [R,R]
 Progress = Callable[[int, int], None]
 
 
@@ -40,6 +43,12 @@ class CalibrationOptions:
     seed: int = 0  # of masks, noise and choice of steps
 
     def __post_init__(self) -> None:
+        try:
+            InpaintOptions(steps=self.steps, guidance=self.guidance, seed=self.seed)
+        except InvalidInput as error:
+            raise CalibrationError(f"calibration: {error}") from error
+        if self.seed > MAX_SEED - MAX_SAMPLES:  # every edit has the next one
+            raise CalibrationError(f"seed is {self.seed}; expected at most {MAX_SEED - MAX_SAMPLES}")
         if not 1 <= self.steps_per_edit <= self.steps - 1:
             raise CalibrationError(
                 f"{self.steps_per_edit} steps per edit of {self.steps} steps; expected 1 to {self.steps - 1}"
@@ -82,7 +91,11 @@ def packaged_photos() -> Path:
 def photo_files(folder: Path) -> list[Path]:
     """The photos in a folder, by name. Raises CalibrationError when there is none or it cannot be read."""
     try:
-        files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+        files = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # macOS leaves "._NAME"
+        )
     except OSError as error:
         raise CalibrationError(
             f"cannot read the calibration folder {folder}: {error.strerror or error}"
@@ -106,12 +119,13 @@ def squares(files: Sequence[Path], side: int) -> Iterator[NDArray[np.uint8]]:
         yield np.asarray(ImageOps.fit(rgb, (side, side), Image.Resampling.LANCZOS))
 
 
-def edits(
-    files: Sequence[Path], side: int, options: CalibrationOptions
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Pairs of photo [side,side,3] and mask [side,side]; the areas rise evenly through the pairs."""
+def edits(files: Sequence[Path], side: int, options: CalibrationOptions) -> Iterator[Pair]:
+    """Photos with masks; the areas rise evenly through the pairs.
+
+    Raises CalibrationError for a photo that cannot be read.
+    """
     rng = np.random.default_rng(options.seed)
-    order = rng.permutation(options.edits) % len(files)
+    order = rng.permutation(max(options.edits, len(files)))[: options.edits] % len(files)
     ends = np.linspace(*AREA, options.edits + 1)
     photos = dict(enumerate(squares([files[i] for i in sorted(set(order.tolist()))], side)))
     places = {index: place for place, index in enumerate(sorted(set(order.tolist())))}
@@ -122,18 +136,16 @@ def edits(
 
 def trajectories(
     runtime: Runtime,
-    files: Sequence[Path],
-    resolution: int,
+    pairs: Sequence[Pair],
     latent_size: int,
     options: CalibrationOptions,
     progress: Progress | None = None,
 ) -> Followed:
     """Follow the FP32 loop: `edits` pictures, and `edits * steps_per_edit` denoiser inputs.
 
-    `runtime` holds the FP32 graphs. The same options and photos give the same samples. Raises
-    CalibrationError for photos that cannot be used.
+    `runtime` holds the FP32 graphs; `pairs` are of `edits`. The same options and pairs give the same samples.
     """
-    pairs = list(edits(files, resolution, options))
+    resolution = len(pairs[0][0])
     inpainter = Inpainter(runtime, resolution=resolution, latent_size=latent_size, low_memory=False)
     rng = np.random.default_rng(options.seed + 1)
     seen = Followed({"encoder": [], "denoiser": [], "decoder": []}, [])
@@ -166,10 +178,15 @@ def paint(
     return np.asarray(pictures[0])
 
 
-def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """At most `count` of the samples, evenly spread: small and large holes, early and late steps."""
-    places = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    return [samples[place] for place in places.tolist()]
+def spread(samples: Sequence[Sample], count: int, per_edit: int) -> list[Sample]:
+    """At most `count` of the samples of `trajectories`: of small and large holes, of early and late steps.
+
+    Edits and steps are each spread evenly, and paired by chance (the same every time).
+    """
+    count = min(count, len(samples) // per_edit)
+    places = np.linspace(0, len(samples) // per_edit - 1, count).round().astype(int)
+    steps = np.random.default_rng(0).permutation(np.linspace(0, per_edit - 1, count).round().astype(int))
+    return [samples[edit * per_edit + step] for edit, step in zip(places, steps, strict=True)]
 
 
 def strata(steps: int, count: int, rng: np.random.Generator) -> list[int]:

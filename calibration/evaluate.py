@@ -7,7 +7,6 @@ the FP32 bundle's own latents, peak = range of the FP32 noise. dB; mean over all
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,14 +14,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.data import AREA, photo_files, squares
 from moebius_edge.capsule import Recorder
-from moebius_edge.errors import InvalidInput, MoebiusError
+from moebius_edge.errors import InvalidInput
+from moebius_edge.explain import explained
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.manifest import Manifest
+from moebius_edge.noise import check_seed
+from moebius_edge.options import InpaintOptions
 from moebius_edge.parity import compare
 from moebius_edge.tensors import Array
 from moebius_edge.training.masks import draw_mask
@@ -55,15 +59,18 @@ class Truth:
 
 def cases(folder: Path, side: int, masks: int, seed: int) -> Iterator[Case]:
     """Every photo's centred square with `masks` seeded masks each."""
-    rng = np.random.default_rng(seed)
+    if masks < 1:
+        raise InvalidInput(f"masks is {masks}; expected 1 or more")
+    rng = np.random.default_rng(check_seed(seed))
     for photo in squares(photo_files(folder), side):
         for _ in range(masks):
             yield photo, draw_mask(rng, side, AREA)
 
 
 def edit(inpainter: Inpainter, case: Case) -> NDArray[np.uint8]:
-    """The finished picture."""
-    return np.asarray(inpainter(*case, margin=0.0))
+    """The finished picture, with the default options of the program: a bundle's own might differ."""
+    options = asdict(InpaintOptions()) | {"margin": 0.0}
+    return np.asarray(inpainter(*case, **options))
 
 
 def truth(inpainter: Inpainter, case: Case) -> Truth:
@@ -80,21 +87,17 @@ def truth(inpainter: Inpainter, case: Case) -> Truth:
 
 def costs(reference: Path, bundles: Sequence[Path], folder: Path, masks: int, seed: int) -> Iterator[Cost]:
     """One row per bundle. Raises InvalidInput when `reference` is not FP32, or of another model."""
-    base = Bundle.open(reference).manifest
-    if base.precision != "fp32":
-        raise InvalidInput(f"{reference} is {base.precision}; the first bundle must be fp32")
+    manifests = comparable(reference, bundles)
     fp32 = Inpainter.load(reference, low_memory=False)
     pairs = list(cases(folder, fp32.resolution, masks, seed))
     stderr = Console(stderr=True)
     truths = [truth(fp32, case) for case in track(pairs, "fp32", console=stderr, transient=True)]
-    for path in bundles:
-        manifest = Bundle.open(path).manifest
-        if manifest.model.weights_sha256 != base.model.weights_sha256:
-            raise InvalidInput(f"{path} and {reference} were made from other weights; export both again")
+    del fp32  # its sessions: one bundle at a time is resident
+    for path, manifest in zip(bundles, manifests, strict=True):
         inpainter = Inpainter.load(path, low_memory=False)
         pictures, noises = [], []
         both = list(zip(pairs, truths, strict=True))
-        for case, expected in track(both, path.name, console=stderr, transient=True):
+        for case, expected in track(both, escape(path.name), console=stderr, transient=True):
             mask = case[1]
             found = edit(inpainter, case)
             pictures.append(compare(found[mask], expected.picture[mask], peak=255).db)
@@ -113,6 +116,18 @@ def costs(reference: Path, bundles: Sequence[Path], folder: Path, masks: int, se
         )
 
 
+def comparable(reference: Path, bundles: Sequence[Path]) -> list[Manifest]:
+    """The manifests of the bundles, all opened before anything takes minutes."""
+    base = Bundle.open(reference).manifest
+    if base.precision != "fp32":
+        raise InvalidInput(f"{reference} is {base.precision}; the first bundle must be fp32")
+    manifests = [Bundle.open(path).manifest for path in bundles]
+    for path, manifest in zip(bundles, manifests, strict=True):
+        if manifest.model.weights_sha256 != base.model.weights_sha256:
+            raise InvalidInput(f"{path} and {reference} were made from other weights; export both again")
+    return manifests
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit code 2 for what cannot be used."""
     formatter = argparse.RawDescriptionHelpFormatter
@@ -124,26 +139,30 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the masks")
     parser.add_argument("--json", action="store_true", help="one JSON list and nothing else")
     given = parser.parse_args(arguments)
+    rows: list[Cost] = []
+    with explained():
+        try:
+            for row in costs(given.reference, given.bundles, given.photos, given.masks, given.seed):
+                rows.append(row)
+        finally:  # bundles before one that failed took minutes
+            if given.json and rows:
+                print(json.dumps([asdict(row) for row in rows]))
+            elif rows:
+                # Not as markup: names may have brackets.
+                Console(width=110, markup=False).print(_table(rows))
+
+
+def _table(rows: Sequence[Cost]) -> Table:
     table = Table("bundle", "precision", "picture, dB (worst)", "denoiser, dB (worst)", "denoiser file, MB")
-    rows = []
-    try:
-        for row in costs(given.reference, given.bundles, given.photos, given.masks, given.seed):
-            rows.append(asdict(row))
-            table.add_row(
-                row.bundle,
-                row.precision,
-                f"{row.picture_db:.1f} ({row.picture_worst_db:.1f})",
-                f"{row.denoiser_db:.1f} ({row.denoiser_worst_db:.1f})",
-                f"{row.denoiser_bytes / 1e6:.1f}",
-            )
-    except MoebiusError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    finally:  # bundles before one that failed took minutes
-        if given.json and rows:
-            print(json.dumps(rows))
-        elif rows:
-            Console(width=110).print(table)
+    for row in rows:
+        table.add_row(
+            row.bundle,
+            row.precision,
+            f"{row.picture_db:.1f} ({row.picture_worst_db:.1f})",
+            f"{row.denoiser_db:.1f} ({row.denoiser_worst_db:.1f})",
+            f"{row.denoiser_bytes / 1e6:.1f}",
+        )
+    return table
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ project's INT8 is calibrated on. The result is a bundle, for `profile --against`
 
 import argparse
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +16,11 @@ import onnx
 from onnxruntime.quantization import quantize_static
 
 from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.calibration.calibrate import follow
+from moebius_edge.calibration.calibrate import draw_pairs, follow
+from moebius_edge.calibration.collect import engine_errors
 from moebius_edge.calibration.data import CalibrationOptions, Sample
-from moebius_edge.errors import InvalidInput, MoebiusError
+from moebius_edge.errors import InvalidInput
+from moebius_edge.explain import explained
 from moebius_edge.manifest import GRAPH_NAMES
 
 
@@ -43,12 +44,14 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
         raise InvalidInput(
             f"{source} is {manifest.precision} for {manifest.target}; expected an fp32 bundle for ort"
         )
-    models = {name: onnx.load(bundle.file(file)) for name, file in graphs.items()}
-    samples = follow(models, options).samples["denoiser"]
-    rename_weights(models["denoiser"])
-    with staging(output) as folder:
+    pairs = draw_pairs(None, manifest.resolution, options)
+    with staging(output) as folder, engine_errors(f"the engine cannot quantize {source}"):
+        models = {name: onnx.load(bundle.file(file)) for name, file in graphs.items()}
+        samples = follow(models, pairs, options).samples["denoiser"]
+        rename_weights(models["denoiser"])
         for name in manifest.files:
             if not name.startswith("denoiser."):
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(bundle.file(name), folder / name)
         with TemporaryDirectory(dir=folder) as scratch:
             renamed = Path(scratch) / "denoiser.onnx"
@@ -79,12 +82,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--edits", type=int, default=12, help="photos with holes whose loop is followed")
     parser.add_argument("--steps-per-edit", type=int, default=5, help="steps of each that are looked at")
     given = parser.parse_args(arguments)
-    try:
+    with explained():
         options = CalibrationOptions(edits=given.edits, steps_per_edit=given.steps_per_edit)
         naive(given.fp32, given.output, options)
-    except MoebiusError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == "__main__":

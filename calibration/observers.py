@@ -115,7 +115,10 @@ def divergence(histogram: Histogram, ends: Range) -> float:
     inside = (histogram.centres >= ends[0]) & (histogram.centres <= ends[1])
     counts = np.where(inside, histogram.counts, 0).astype(np.float64)
     seen = counts.copy()
-    first, last = np.flatnonzero(inside)[[0, -1]]
+    places = np.flatnonzero(inside)
+    if not places.size:  # narrower than a bin
+        return np.inf
+    first, last = places[[0, -1]]
     seen[first] += histogram.counts[:first].sum()
     seen[last] += histogram.counts[last + 1 :].sum()
     filled = (counts > 0).astype(np.float64)

@@ -174,7 +174,8 @@ class QDQWriter:
                 self._also(node.output[0], (0.0, 255 / 256))
             elif node.op_type == "Mul" and all(self.graph.source(x) in self.only_rounded for x in node.input):
                 x = self.graph.source(node.input[0])
-                is_silu = self.graph.maker[self.graph.source(node.input[1])].op_type == "Sigmoid"
+                gate = self.graph.maker[self.graph.source(node.input[1])]
+                is_silu = gate.op_type == "Sigmoid" and self.graph.source(gate.input[0]) == x
                 self._also(node.output[0], silu_range(self.ranges[x]) if is_silu else None)
 
     def _also(self, name: str, known: Range | None) -> None:

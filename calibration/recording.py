@@ -17,11 +17,14 @@ from moebius_edge import strictjson
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.observers import BINS, OBSERVERS, Histogram, Range
 from moebius_edge.errors import CalibrationError
-from moebius_edge.tensors import Array, TensorFileError, read_tensors, write_tensors
+from moebius_edge.files import write_atomically
+from moebius_edge.tensors import Array, TensorFileError, read_tensors, tensor_bytes
 
 FORMAT = "moebius-edge-calibration-1"
 MAX_BYTES = 256 << 20
 MAX_RECIPE = 1 << 20
+MAX_LIMIT = 1e30  # of a histogram: beyond it float32 arithmetic overflows
+MAX_COUNT = 2**62 // BINS  # so that no sum of a histogram overflows
 
 
 def site_tensors(model: onnx.ModelProto) -> dict[str, str]:
@@ -40,7 +43,7 @@ def site_tensors(model: onnx.ModelProto) -> dict[str, str]:
 class Recording:
     """Histograms by site, and how they were made."""
 
-    recipe: dict[str, Any]  # "weights_sha256", "graph", options of the calibration data, versions
+    recipe: dict[str, Any]  # "weights_sha256", "samples", "options" of the calibration data, "tools"
     histograms: dict[str, Histogram]
 
     def ranges(self, model: onnx.ModelProto, observer: str) -> dict[str, Range]:
@@ -72,12 +75,9 @@ class Recording:
         for site, histogram in self.histograms.items():
             tensors[f"{site}.counts"] = histogram.counts
             tensors[f"{site}.ends"] = np.array([histogram.limit, histogram.low, histogram.high])
-        partial = path.with_name(path.name + ".partial")
         try:
-            write_tensors(partial, tensors)
-            partial.replace(path)
+            write_atomically(path, tensor_bytes(tensors))
         except OSError as error:
-            partial.unlink(missing_ok=True)
             raise CalibrationError(f"cannot write {path}: {error.strerror or error}") from error
 
     @classmethod
@@ -85,11 +85,13 @@ class Recording:
         """Raises CalibrationError for anything but a whole recording of this version."""
         try:
             tensors = read_tensors(path, MAX_BYTES)
+            if "recipe" not in tensors:
+                raise TensorFileError("it has no recipe")
             recipe = strictjson.loads(tensors.pop("recipe").tobytes(), MAX_RECIPE)
             if not isinstance(recipe, dict) or recipe.pop("format", None) != FORMAT:
                 raise TensorFileError("its recipe is not one of this version")
             return cls(recipe, dict(_histograms(tensors)))
-        except (TensorFileError, OSError, KeyError, ValueError) as error:
+        except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise CalibrationError(
                 f"{path} is not a calibration of this program: {why}; make one with `moebius-edge calibrate`"
@@ -97,14 +99,18 @@ class Recording:
 
 
 def _histograms(tensors: Mapping[str, Array]) -> Iterator[tuple[str, Histogram]]:
-    for name, ends in tensors.items():
-        site, _, kind = name.rpartition(".")
-        if kind != "ends":
-            continue
-        counts = tensors[f"{site}.counts"]
-        if ends.shape != (3,) or counts.shape != (BINS,) or counts.dtype != np.int64:
+    sites = sorted({name.rpartition(".")[0] for name in tensors})
+    expected = {f"{site}.{kind}" for site in sites for kind in ("counts", "ends")}
+    if not sites or (odd := expected ^ set(tensors)):
+        raise TensorFileError(f"{min(odd)!r} is missing or alone" if sites else "it has no histograms")
+    for site in sites:
+        ends, counts = tensors[f"{site}.ends"], tensors[f"{site}.counts"]
+        kinds = (ends.dtype.name, ends.shape, counts.dtype.name, counts.shape)
+        if kinds != ("float64", (3,), "int64", (BINS,)):
             raise TensorFileError(f"{site!r} is no histogram of {BINS} bins")
         limit, low, high = (float(value) for value in ends)
-        if limit <= 0 or low > high or counts.min() < 0 or counts.sum() == 0:
-            raise TensorFileError(f"{site!r} is an impossible histogram")
+        if not (0 < limit <= MAX_LIMIT and low <= high and max(-low, high) <= limit):
+            raise TensorFileError(f"{site!r} has impossible ends")
+        if not (counts.min() >= 0 and 0 < counts.max() <= MAX_COUNT):
+            raise TensorFileError(f"{site!r} has impossible counts")
         yield site, Histogram(limit, low, high, counts.copy())

@@ -1,8 +1,8 @@
 """The ledger: what it costs to quantize each layer alone, measured on calibration trajectories.
 
-Cost is noise: the mean squared error of the guided denoiser output, in units of the squared range of the FP32
-output, averaged over the samples; -10 log10 of it are the dB that `verify` and `evaluate` state. Errors of
-different layers are nearly independent, so that noises add; `Ledger.together` shows how far that holds.
+Cost is noise: the mean squared error of the guided denoiser output in units of the squared range of FP32's,
+averaged over the samples; -10 log10 of it is on the scale of `verify`'s dB. Errors of different layers are
+nearly independent, so that noises add; `Ledger.together` shows how far that holds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,13 +14,13 @@ import numpy as np
 import onnx
 
 from moebius_edge import strictjson
-from moebius_edge.atomic import write_atomically
 from moebius_edge.calibration.data import Sample
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.observers import Range
 from moebius_edge.calibration.qdq import QDQStyle, quantize
 from moebius_edge.calibration.variants import Variants
 from moebius_edge.errors import CalibrationError
+from moebius_edge.files import plain_size, write_atomically
 from moebius_edge.tensors import Array
 
 FORMAT = "moebius-edge-ledger-1"
@@ -67,6 +67,13 @@ class Ledger:
         """Noise of all layers together if noises add."""
         return sum(entry.noise for entry in self.entries)
 
+    @property
+    def possible(self) -> bool:
+        """Whether a measurement can give these numbers."""
+        least = min((min(entry.noise, entry.macs) for entry in self.entries), default=-1)
+        different = len({entry.layer for entry in self.entries}) == len(self.entries)
+        return least >= 0 and different and self.samples > 0 and self.together >= 0
+
     def require(self, weights_sha256: str, observer: str, style: str) -> None:
         """Raise CalibrationError unless it was measured for just this."""
         expected = {"weights_sha256": weights_sha256, "observer": observer, "style": style}
@@ -88,6 +95,7 @@ class Ledger:
     def load(cls, path: Path) -> "Ledger":
         """Raises CalibrationError for anything but a whole ledger of this version."""
         try:
+            plain_size(path)  # raises for a pipe, which would never end
             with path.open("rb") as file:
                 content = strictjson.loads(file.read(MAX_BYTES + 1), MAX_BYTES)
             if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
@@ -98,7 +106,7 @@ class Ledger:
             raise CalibrationError(
                 f"{path} is not a ledger of this program: {why}; make one with `moebius-edge ledger`"
             ) from error
-        if not ledger.entries or min(min(e.noise, e.macs) for e in ledger.entries) < 0:
+        if not ledger.possible:
             raise CalibrationError(f"{path} is an impossible ledger; make one with `moebius-edge ledger`")
         return ledger
 
@@ -121,12 +129,12 @@ def measure(
     for done, layer in enumerate(layers.values()):
         held = variants.holding({layer.weight, layer.bias or ""})
         session = variants.session(quantize(held, ranges, style, names={layer.name}))
-        noise = _noise(_outputs(session, samples), exact)
+        noise = _noise(_outputs(session, samples), exact, layer.name)
         entries.append(Entry(layer.name, layer.op, layer.depthwise, layer.macs, noise))
         if progress is not None:
             progress(done + 1, len(layers) + 1)
     everything = variants.session(quantize(variants.holding(set(variants.weights)), ranges, style))
-    together = _noise(_outputs(everything, samples), exact)
+    together = _noise(_outputs(everything, samples), exact, "the denoiser with all layers")
     if progress is not None:
         progress(len(layers) + 1, len(layers) + 1)
     return tuple(sorted(entries, key=lambda entry: -entry.noise)), together
@@ -136,9 +144,15 @@ def _outputs(session: Any, samples: Sequence[Sample]) -> list[Array]:
     return [session.run(["noise"], dict(sample))[0] for sample in samples]
 
 
-def _noise(found: Sequence[Array], exact: Sequence[Array]) -> float:
-    errors = [
-        np.mean((a.astype(np.float64) - b) ** 2) / np.ptp(b.astype(np.float64)) ** 2
-        for a, b in zip(found, exact, strict=True)
-    ]
-    return float(np.mean(errors))
+def _noise(found: Sequence[Array], exact: Sequence[Array], what: str) -> float:
+    """`what` was quantized."""
+    with np.errstate(all="ignore"):  # what is not finite is reported below
+        errors = [
+            np.mean((a.astype(np.float64) - b) ** 2) / (np.ptp(b.astype(np.float64)) or 1.0) ** 2
+            for a, b in zip(found, exact, strict=True)
+        ]
+    if not np.isfinite(noise := float(np.mean(errors))):
+        raise CalibrationError(
+            f"{what} in INT8 gives NaN or Inf; calibrate again, or with another --observer"
+        )
+    return noise

@@ -19,7 +19,8 @@ import numpy as np
 
 from moebius_edge import capsule
 from moebius_edge.bundle import Bundle
-from moebius_edge.errors import MoebiusError, RuntimeUnavailable
+from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.explain import explained
 from moebius_edge.fresh import graph_inputs
 from moebius_edge.manifest import GRAPH_NAMES, tensor_names
 from moebius_edge.parity import compare
@@ -135,15 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, default=3600, help="seconds for one graph")
     asked = parser.parse_args(arguments)
     command = (asked.emulator, "-L", str(asked.root), str(asked.root / asked.python))
-    try:
+    with explained():
         found = check(
             Bundle.open(asked.bundle),
             Emulator(command, asked.packages, asked.timeout),
             asked.graph or GRAPH_NAMES,
         )
-    except MoebiusError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     for row in found:
         fine = row.reference.db >= row.needed
         print(

@@ -1,18 +1,16 @@
 """Checkpoint -> bundle: the three graphs, the manifest and the self-test capsule, whole or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import onnx
-import torch
-from torch import nn
 
 from moebius_edge import strictjson
 from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.calibration.calibrate import follow, record
+from moebius_edge.calibration.calibrate import draw_pairs, follow, record
 from moebius_edge.calibration.coverage import coverage
-from moebius_edge.calibration.data import CalibrationOptions, photo_files
+from moebius_edge.calibration.data import CalibrationOptions, Pair, photo_files
 from moebius_edge.calibration.macs import count_macs
 from moebius_edge.calibration.mixed import check_target
 from moebius_edge.calibration.observers import OBSERVERS
@@ -20,23 +18,18 @@ from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Ledger
 from moebius_edge.checkpoints import Checkpoint, fingerprint
 from moebius_edge.errors import ExportError
-from moebius_edge.export.autoencoder import DeployDecoder, DeployEncoder
-from moebius_edge.export.deploy import DeployDenoiser
+from moebius_edge.export import graphs
 from moebius_edge.export.describe import CAPSULE, describe, graph_specs, record_capsule, resolution_of
 from moebius_edge.export.forms import Forms
-from moebius_edge.export.onnx_graph import ComponentSpec, save, to_onnx
+from moebius_edge.export.graphs import GRAPH_KINDS, STAGES, Progress
+from moebius_edge.export.onnx_graph import save
 from moebius_edge.export.ort_mobile import ship
 from moebius_edge.export.precisions import PRECISIONS, Conversion, convert, ledger_of
 from moebius_edge.export.targets import TARGETS
-from moebius_edge.manifest import GRAPH_NAMES, io_shapes
-from moebius_edge.model.graphs import build_graphs
+from moebius_edge.manifest import GraphSpec
 from moebius_edge.tensors import write_tensors
 
-Progress = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
-
-STAGES = 6  # of the progress
 REPORT = "precision.json"  # what the conversion did; not for FP32
-GRAPH_KINDS = ("deploy", "direct")
 
 
 @dataclass(frozen=True)
@@ -70,6 +63,22 @@ class ExportOptions:
             photo_files(self.images)  # raises for a folder without photos, before anything takes time
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of how a model's layers behave before its graphs are made."""
+
+    recording: Recording | None = None  # of `record_ranges`
+    ledger: Ledger | None = None  # of `measure_ledger`
+    pairs: Sequence[Pair] = ()  # photos with holes whose loop is to be followed
+
+    def require(self, weights_sha256: str, options: ExportOptions) -> None:
+        """Raise CalibrationError unless it was measured on these weights, for what is asked for."""
+        if self.recording is not None:
+            self.recording.require(weights_sha256)
+        if self.ledger is not None:
+            self.ledger.require(weights_sha256, options.observer, TARGETS[options.target].qdq)
+
+
 def export_bundle(
     checkpoint: Checkpoint,
     output: Path,
@@ -83,50 +92,77 @@ def export_bundle(
     """Write the bundle folder `output` and open it again.
 
     `recording`: of `record_ranges`; `ledger`: of `measure_ledger`; None: made now where the precision needs
-    one. Raises ExportError when `output` exists (and not `overwrite`) or cannot be written, and
-    CalibrationError for a recording or ledger of other weights, photos that cannot be used, and a target
-    that is out of reach; then nothing is left.
+    one. Raises ExportError when `output` exists (and not `overwrite`) or cannot be written, or something is
+    given that the precision does not use, and CalibrationError for a recording or ledger of other weights,
+    photos that cannot be used, and a target that is out of reach; then nothing is left.
     """
     say = progress or (lambda what, done, total: None)
-    target, precision = TARGETS[options.target], PRECISIONS[options.precision]
-    if recording is not None:
-        recording.require(fingerprint(checkpoint))
-    if ledger is not None:
-        ledger.require(fingerprint(checkpoint), options.observer, target.qdq)
+    target = TARGETS[options.target]
+    check_used(options, recording=recording is not None, ledger=ledger is not None)
+    # Photos come first: one that cannot be used is found before the graphs take minutes.
+    evidence = Evidence(recording, ledger, _pairs(checkpoint, options, recording))
+    evidence.require(fingerprint(checkpoint), options)
     with staging(output, overwrite=overwrite) as folder:
-        models = fp32_graphs(checkpoint, precision.forms(target.forms), options.graph, say)
-        macs = {name: count_macs(model) for name, model in models.items()}
-        conversion = replace(_conversion(checkpoint, models, options, recording, say), ledger=ledger)
-        say("converting", 3, STAGES)
-        converted, report = convert(models, options.precision, conversion)
-        for name, model in converted.items():
-            save(model, folder / f"{name}.onnx")
-        if precision.calibrated and target.runtime == "onnxruntime":
-            report["coverage"] = asdict(coverage(models["denoiser"], folder / "denoiser.onnx"))
-        if report:
-            (folder / REPORT).write_bytes(strictjson.dumps(report))
-        del models, converted, conversion
-        graphs = graph_specs(checkpoint, macs)
+        specs = _write_graphs(folder, checkpoint, options, evidence, say)
         if target.artifact == "ort":
-            graphs = ship(folder, graphs, options.precision)
+            specs = ship(folder, specs, options.precision)
         say("recording the self-test with the FP32 reference", 4, STAGES)
         write_tensors(folder / CAPSULE, record_capsule(checkpoint))
         say("hashing", 5, STAGES)
-        seal(folder, describe(checkpoint, target, options.precision, options.graph, graphs))
+        seal(folder, describe(checkpoint, target, options.precision, options.graph, specs))
     say("done", STAGES, STAGES)
     return Bundle.open(output)
+
+
+def check_used(options: ExportOptions, *, recording: bool, ledger: bool) -> None:
+    """Raise ExportError when a recording, a ledger or photos are given to a precision that ignores them."""
+    precision, name = PRECISIONS[options.precision], options.precision
+    if recording and not precision.calibrated:
+        raise ExportError(f"{name} uses no calibration; leave it away, or choose int8 or mixed")
+    if ledger and not precision.searched:
+        raise ExportError(f"{name} uses no ledger; leave it away, or choose mixed")
+    if options.images is not None and not precision.follows(recording):
+        why = "with a finished calibration it" if precision.calibrated else name
+        raise ExportError(f"{why} uses no calibration photos; leave one of the two away")
+
+
+def _pairs(checkpoint: Checkpoint, options: ExportOptions, recording: Recording | None) -> Sequence[Pair]:
+    if not PRECISIONS[options.precision].follows(recording is not None):
+        return ()
+    return draw_pairs(options.images, resolution_of(checkpoint), options.calibration)
+
+
+def _write_graphs(
+    folder: Path, checkpoint: Checkpoint, options: ExportOptions, evidence: Evidence, say: Progress
+) -> dict[str, GraphSpec]:
+    """The three .onnx files, and the report of what was converted; the graphs as the manifest has them."""
+    target, precision = TARGETS[options.target], PRECISIONS[options.precision]
+    models = graphs.fp32_graphs(checkpoint, precision.forms(target.forms), options.graph, say)
+    macs = {name: count_macs(model) for name, model in models.items()}
+    conversion = _conversion(checkpoint, models, options, evidence, say)
+    say("converting", 3, STAGES)
+    converted, report = convert(models, options.precision, conversion)
+    for name, model in converted.items():
+        save(model, folder / f"{name}.onnx")
+    if precision.calibrated and target.runtime == "onnxruntime":
+        report["coverage"] = asdict(coverage(models["denoiser"], folder / "denoiser.onnx"))
+    if report:
+        (folder / REPORT).write_bytes(strictjson.dumps(report))
+    return graph_specs(checkpoint, macs)
 
 
 def record_ranges(
     checkpoint: Checkpoint, options: ExportOptions, progress: Progress | None = None
 ) -> Recording:
-    """Calibrate without exporting: the recording fits every target and precision of the same weights."""
+    """Calibrate without exporting: the recording fits every target and precision of the same weights.
+
+    Raises CalibrationError for photos that cannot be used and a model that overflows on them.
+    """
     say = progress or (lambda what, done, total: None)
-    models = fp32_graphs(checkpoint, Forms(layout="channels_last"), "deploy", say)
-    seen = follow(models, options.calibration, images=options.images, say=say)
-    return record(
-        models["denoiser"], seen.samples["denoiser"], fingerprint(checkpoint), options.calibration, say=say
-    )
+    pairs = draw_pairs(options.images, resolution_of(checkpoint), options.calibration)
+    models = graphs.fp32_graphs(checkpoint, Forms(layout="channels_last"), progress=say)
+    samples = follow(models, pairs, options.calibration, say).samples["denoiser"]
+    return record(models["denoiser"], samples, fingerprint(checkpoint), options.calibration, say=say)
 
 
 def measure_ledger(
@@ -140,67 +176,35 @@ def measure_ledger(
     Raises CalibrationError for a recording of other weights and photos that cannot be used.
     """
     say = progress or (lambda what, done, total: None)
-    if recording is not None:
-        recording.require(fingerprint(checkpoint))
-    precision = PRECISIONS["mixed"]
-    models = fp32_graphs(checkpoint, precision.forms(TARGETS[options.target].forms), "deploy", say)
-    conversion = _conversion(checkpoint, models, replace(options, precision="mixed"), recording, say)
-    return ledger_of(models["denoiser"], conversion)
+    options = replace(options, precision="mixed")
+    evidence = Evidence(recording, None, _pairs(checkpoint, options, recording))
+    evidence.require(fingerprint(checkpoint), options)
+    forms = PRECISIONS[options.precision].forms(TARGETS[options.target].forms)
+    models = graphs.fp32_graphs(checkpoint, forms, progress=say)
+    return ledger_of(models["denoiser"], _conversion(checkpoint, models, options, evidence, say))
 
 
 def _conversion(
     checkpoint: Checkpoint,
     models: dict[str, onnx.ModelProto],
     options: ExportOptions,
-    recording: Recording | None,
+    evidence: Evidence,
     say: Progress,
 ) -> Conversion:
     """What the precision needs besides the graphs: the FP32 loop is followed once, for all that need it."""
-    precision, calibration = PRECISIONS[options.precision], options.calibration
-    seen = None
-    if precision.followed or (precision.calibrated and recording is None):
-        seen = follow(models, calibration, images=options.images, say=say)
-    if precision.calibrated and recording is None and seen is not None:
+    calibration, recording = options.calibration, evidence.recording
+    seen = follow(models, evidence.pairs, calibration, say) if evidence.pairs else None
+    if PRECISIONS[options.precision].calibrated and recording is None and seen is not None:
         samples = seen.samples["denoiser"]
         recording = record(models["denoiser"], samples, fingerprint(checkpoint), calibration, say=say)
     return Conversion(
         style=TARGETS[options.target].qdq,
         observer=options.observer,
+        weights=TARGETS[options.target].weights,
         options=calibration,
         recording=recording,
         seen=seen,
+        ledger=evidence.ledger,
         target_db=options.target_db,
         say=say,
     )
-
-
-def fp32_graphs(
-    checkpoint: Checkpoint,
-    forms: Forms,
-    kind: str = "deploy",
-    progress: Progress | None = None,
-    names: Sequence[str] = GRAPH_NAMES,
-) -> dict[str, onnx.ModelProto]:
-    """The three FP32 graphs in memory, or those of `names`."""
-    models = {}
-    for done, name in enumerate(names):
-        module = _module(name, checkpoint, forms, kind)
-        if progress is not None:
-            progress(f"exporting the {name}", done, STAGES)
-        shapes = io_shapes(resolution_of(checkpoint), checkpoint.config.latent_size)[name]
-        generator = torch.Generator().manual_seed(0)
-        inputs = {key: torch.rand(shape, generator=generator) for key, shape in shapes["inputs"].items()}
-        spec = ComponentSpec(name, module, inputs, tuple(shapes["outputs"]))
-        models[name] = to_onnx(spec, simplify=kind == "deploy")
-    return models
-
-
-def _module(name: str, checkpoint: Checkpoint, forms: Forms, kind: str) -> nn.Module:
-    """One of the three graphs as a module."""
-    if kind == "direct":
-        return build_graphs(checkpoint.model, checkpoint.vae)[name]
-    with torch.no_grad():
-        if name == "denoiser":
-            return DeployDenoiser(checkpoint.model, forms).eval()
-        encoder = name == "encoder"
-        return (DeployEncoder(checkpoint.vae) if encoder else DeployDecoder(checkpoint.vae, forms)).eval()

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import onnxruntime as ort
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
+from moebius_edge.calibration.collect import engine_errors
 from moebius_edge.errors import ExportError
 from moebius_edge.export.ort_format import make_deterministic
 from moebius_edge.manifest import GraphSpec
@@ -45,6 +46,7 @@ STYLES: dict[str, Style] = {
     "fp32": FIXED,
     "fp16": RUNTIME,
     "int8": FIXED,
+    "mixed": FIXED,
     "w8": FIXED,
     "w4": FIXED,
 }
@@ -112,7 +114,8 @@ def required_operators(files: list[Path]) -> str:
     the types that each operator needs. Only operators: no versions, no paths."""
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / CONFIG
-        create_config_from_models(files, path, enable_type_reduction=True)
+        with engine_errors("ONNX Runtime cannot list the operators of the .ort files"):
+            create_config_from_models(files, path, enable_type_reduction=True)
         lines = path.read_text().splitlines()
     kept = [line for line in lines if not line.startswith("#")]  # comments: the paths of the files
     return "\n".join(

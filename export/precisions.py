@@ -17,7 +17,8 @@ from moebius_edge.calibration.observers import Range
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Ledger, measure
-from moebius_edge.calibration.weight_only import quantize_weights
+from moebius_edge.calibration.weight_forms import Form
+from moebius_edge.calibration.weight_only import WeightOptions, quantize_weights
 from moebius_edge.errors import CalibrationError, ExportError
 from moebius_edge.export.forms import Forms, Layout
 
@@ -35,6 +36,7 @@ class Conversion:
 
     style: str  # how the engine wants its Q/DQ, a name of `STYLES`
     observer: str  # how ranges are read off histograms
+    weights: Form = "arithmetic"  # how integers become float weights
     options: CalibrationOptions = field(default_factory=CalibrationOptions)  # of `seen`
     recording: Recording | None = None  # what calibration saw
     seen: Followed | None = None  # the FP32 loop: inputs of each graph, and edits
@@ -66,7 +68,12 @@ class Precision:
     convert: Convert = lambda models, conversion: (models, {})
     calibrated: bool = False  # needs a recording
     followed: bool = False  # needs the FP32 loop to be followed
+    searched: bool = False  # needs a ledger
     layout: Layout | None = None  # of the denoiser; None: the target's own
+
+    def follows(self, recorded: bool) -> bool:
+        """Whether the FP32 loop is followed, when there is a recording or not."""
+        return self.followed or (self.calibrated and not recorded)
 
     def forms(self, forms: Forms) -> Forms:
         """A target's forms in the layout that this precision is fast in."""
@@ -80,7 +87,7 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """
     denoiser = models["denoiser"]
     quantized = quantize(denoiser, conversion.ranges(denoiser), STYLES[conversion.style])
-    stored, report = quantize_weights(quantized, 8)
+    stored, report = quantize_weights(quantized, 8, WeightOptions(form=conversion.weights))
     return {**models, "denoiser": stored}, {"float_weights": {"denoiser": report.to_json()}}
 
 
@@ -105,7 +112,7 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
 
     def trial(kept: frozenset[str]) -> Score:
         runtime.replace("denoiser", mixed(kept))
-        return score(runtime, seen.edits, conversion.options)
+        return score(runtime, seen.edits, conversion.options, conversion.target_db)
 
     mix = search(ledger, trial, conversion.target_db, conversion.say)
     return {**models, "denoiser": mixed(frozenset(mix.kept))}, {"mix": asdict(mix), "ledger": asdict(ledger)}
@@ -113,7 +120,8 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
 
 def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
     """The ledger of a denoiser for the engine and the ranges of a conversion."""
-    samples = spread(conversion.followed().samples["denoiser"], LEDGER_SAMPLES)
+    per_edit = conversion.options.steps_per_edit
+    samples = spread(conversion.followed().samples["denoiser"], LEDGER_SAMPLES, per_edit)
     entries, together = measure(
         denoiser,
         conversion.ranges(denoiser),
@@ -141,7 +149,8 @@ def to_half(models: Models, conversion: Conversion) -> tuple[Models, Report]:
 
 def to_small_weights(models: Models, conversion: Conversion, *, bits: Literal[8, 4]) -> tuple[Models, Report]:
     """All three graphs with their large weights as integers, rebuilt as floats when the bundle is loaded."""
-    return _apart({name: quantize_weights(model, bits) for name, model in models.items()})
+    options = WeightOptions(form=conversion.weights)
+    return _apart({name: quantize_weights(model, bits, options) for name, model in models.items()})
 
 
 def _apart(made: Mapping[str, tuple[onnx.ModelProto, Any]]) -> tuple[Models, Report]:
@@ -165,6 +174,7 @@ PRECISIONS: dict[str, Precision] = {
         to_mixed,
         calibrated=True,
         followed=True,
+        searched=True,
         layout="channels_last",
     ),
 }

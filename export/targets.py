@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, Literal
 
 from moebius_edge.bundle import Bundle
+from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.errors import ExportError
 from moebius_edge.export.forms import Forms
 
@@ -20,6 +21,7 @@ class Target:
     description: str
     forms: Forms = field(default_factory=Forms)  # of the deploy graphs
     qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `calibration.qdq.STYLES`
+    weights: Form = "arithmetic"  # how integers become float weights: see `calibration.weight_forms`
     artifact: Literal["onnx", "ort"] = "onnx"  # what the bundle ships
     tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
     # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
@@ -38,8 +40,9 @@ TARGETS: dict[str, Target] = {
         Target(
             "ort-mobile",
             "onnxruntime",
-            ("fp32",),
+            ("fp32", "fp16", "int8", "mixed", "w8", "w4"),
             "ONNX Runtime Mobile: .ort files for Android and iOS",
+            weights="dequantize",  # arithmetic would be done when the .ort file is made, which then is FP32
             artifact="ort",
             tools=("onnxruntime",),
             doctor="moebius_edge.export.usability:examine",

@@ -6,7 +6,7 @@ from moebius_edge import capsule
 from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.collect import session_of
 from moebius_edge.checkpoints import Checkpoint
-from moebius_edge.export import build
+from moebius_edge.export import graphs
 from moebius_edge.export.targets import TARGETS
 from moebius_edge.parity import verify
 from moebius_edge.runtimes import open_runtime
@@ -47,7 +47,7 @@ class Worth:
         return found
 
 
-def examine(checkpoint: Checkpoint, bundle: Bundle, progress: build.Progress | None = None) -> Worth:
+def examine(checkpoint: Checkpoint, bundle: Bundle, progress: graphs.Progress | None = None) -> Worth:
     """Time a step of `bundle` against FP32 in the form that is fastest for its target, and verify it.
 
     `checkpoint` is what the bundle was made from.
@@ -56,7 +56,7 @@ def examine(checkpoint: Checkpoint, bundle: Bundle, progress: build.Progress | N
     manifest = bundle.manifest
     say("comparing with fp32: exporting", 0, 3)
     forms = TARGETS[manifest.target].forms
-    fp32 = session_of(build.fp32_graphs(checkpoint, forms, names=("denoiser",))["denoiser"])
+    fp32 = session_of(graphs.fp32_graphs(checkpoint, forms, names=("denoiser",))["denoiser"])
     runtime = open_runtime(bundle)
     feed = capsule.step_inputs(bundle.capsule(), 0)
     say("comparing with fp32: timing", 1, 3)

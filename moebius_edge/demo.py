@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from moebius_edge.atomic import write_atomically
 from moebius_edge.bundle import Bundle
 from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.files import write_atomically
 from moebius_edge.fresh import measure_fresh
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.manifest import GRAPH_NAMES, Manifest

@@ -6,8 +6,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moebius_edge.atomic import write_atomically
 from moebius_edge.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.files import write_atomically
 from moebius_edge.profiling import Profile
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise JSONError(f"the key {twice!r} appears twice in one object")
+        raise JSONError(f"the key {twice[:80]!r} appears twice in one object")
     return result
 
 

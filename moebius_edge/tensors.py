@@ -15,6 +15,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from moebius_edge import strictjson
+from moebius_edge.files import plain_size
 
 Array = NDArray[Any]
 
@@ -45,9 +46,8 @@ def read_header(path: Path, max_header: int = MAX_HEADER_BYTES) -> dict[str, Ten
 
     Raises TensorFileError for anything but a complete file whose tensors tile the data exactly.
     """
+    total = plain_size(path)
     with path.open("rb") as file:
-        total = file.seek(0, 2)
-        file.seek(0)
         length = _header_length(file, total, max_header)
         try:
             header = strictjson.loads(file.read(length), max_header)
@@ -107,7 +107,7 @@ def read_tensors(path: Path, max_bytes: int) -> dict[str, Array]:
 
     Raises TensorFileError, also when the file is larger than `max_bytes`.
     """
-    if (size := path.stat().st_size) > max_bytes:
+    if (size := plain_size(path)) > max_bytes:
         raise TensorFileError(f"it has {size:,} bytes; at most {max_bytes:,} are allowed")
     entries = read_header(path)
     data = path.read_bytes()
@@ -122,11 +122,17 @@ def read_tensors(path: Path, max_bytes: int) -> dict[str, Array]:
     return result
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
-    """Write arrays as safetensors: the same arrays give the same bytes. Refuses NaN and Inf (ValueError)."""
+def tensor_bytes(tensors: Mapping[str, Array]) -> bytes:
+    """Arrays as a safetensors file: the same arrays give the same bytes. Refuses NaN and Inf (ValueError)."""
     for name, array in tensors.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{name!r} contains NaN or Inf and cannot be stored")
     contiguous = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
+    data: bytes = safetensors.numpy.save(contiguous)
+    return data
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
+    """Write arrays as safetensors; raises as `tensor_bytes` does, and OSError."""
     # Through Python's own write, so that a full disk is an OSError like everywhere else.
-    path.write_bytes(safetensors.numpy.save(contiguous))
+    path.write_bytes(tensor_bytes(tensors))

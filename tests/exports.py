@@ -7,7 +7,7 @@ import pytest
 
 from moebius_edge.calibration.data import CalibrationOptions
 from moebius_edge.checkpoints import Checkpoint, fingerprint
-from moebius_edge.export import build
+from moebius_edge.export import graphs
 from moebius_edge.export.forms import Forms
 from moebius_edge.manifest import GRAPH_NAMES
 
@@ -15,7 +15,7 @@ Key = tuple[str, Forms, str]
 
 QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)  # the least that calibration takes
 
-export_anew = build.fp32_graphs
+export_anew = graphs.fp32_graphs
 _seen: dict[Key, dict[str, onnx.ModelProto]] = {}
 
 
@@ -23,7 +23,7 @@ def export_once(
     checkpoint: Checkpoint,
     forms: Forms,
     kind: str = "deploy",
-    progress: build.Progress | None = None,
+    progress: graphs.Progress | None = None,
     names: Sequence[str] = GRAPH_NAMES,
 ) -> dict[str, onnx.ModelProto]:
     """`fp32_graphs`, from memory where these weights were exported in these forms before; copies."""
@@ -33,7 +33,7 @@ def export_once(
     copies = {}
     for done, name in enumerate(names):
         if progress is not None:
-            progress(f"exporting the {name}", done, build.STAGES)
+            progress(f"exporting the {name}", done, graphs.STAGES)
         copies[name] = onnx.ModelProto()
         copies[name].CopyFrom(_seen[key][name])
     return copies
@@ -42,5 +42,5 @@ def export_once(
 def remembered() -> Iterator[None]:
     """The body of a session fixture: exports in this process take graphs from memory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "fp32_graphs", export_once)
+        patch.setattr(graphs, "fp32_graphs", export_once)
         yield

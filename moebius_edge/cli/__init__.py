@@ -1,26 +1,14 @@
 """The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong use or bad input, 130 Ctrl-C."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, ledger, models, profile, show
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """What is the user's or the machine's fault becomes one sentence and an exit code."""
-    try:
-        yield
-    except (KeyboardInterrupt, Exception) as error:
-        code = show.explain(error)
-        if code is None:
-            raise
-        raise SystemExit(code) from None
+from moebius_edge.explain import explained
 
 
 class Commands(TyperGroup):
@@ -32,12 +20,12 @@ class Commands(TyperGroup):
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Read the arguments; typer by itself would end without a word when Ctrl-C comes here."""
-        with _explained():
+        with explained():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
-        with _explained():
+        with explained():
             return super().invoke(ctx)
 
 

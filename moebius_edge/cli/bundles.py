@@ -52,18 +52,18 @@ def export(  # noqa: PLR0913, PLR0917
     from moebius_edge.calibration.sensitivity import Ledger  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
     from moebius_edge.errors import ExportError  # noqa: PLC0415
-    from moebius_edge.export.build import ExportOptions, export_bundle  # noqa: PLC0415
+    from moebius_edge.export.build import ExportOptions, check_used, export_bundle  # noqa: PLC0415
     from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
-    from moebius_edge.export.worth import examine  # noqa: PLC0415
 
     options = ExportOptions(target, precision, graph, observer, images=images, target_db=target_db)
+    check_used(options, recording=calibration is not None, ledger=ledger is not None)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
     if folder.exists() and not overwrite:
         raise ExportError(f"{folder} already exists; choose another folder, or add --overwrite to replace it")
     recording = Recording.load(calibration) if calibration is not None else None
     costs = Ledger.load(ledger) if ledger is not None else None
     with show.stages(f"{checkpoint} -> {folder}") as say:
-        say("loading the checkpoint", 0, 6)
+        say("loading the checkpoint", 0, 1)
         loaded = load_checkpoint(checkpoint, revision)
         bundle = export_bundle(
             loaded,
@@ -72,15 +72,14 @@ def export(  # noqa: PLR0913, PLR0917
             overwrite=overwrite,
             recording=recording,
             ledger=costs,
-            progress=lambda what, done, total: say(what, done + 1, total + 1),
+            progress=say,
         )
-        worth = examine(loaded, bundle, say) if compare and precision != "fp32" else None
     total = bundle.manifest.total_bytes
     console = show.out()
     console.print(f"wrote {folder} ({show.size(total)}, {target}, {precision}, {graph})", markup=False)
     print_conversion(bundle)
-    if worth is not None:
-        print_worth(worth)
+    if compare and precision != "fp32":
+        print_worth(loaded, bundle)
     if TARGETS[target].doctor is not None:
         print_usability(find_doctor(target)(bundle))
-    console.print(f"next: {show.called()} verify {folder}", markup=False)
+    show.suggest("verify", folder)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, output_file
+from moebius_edge.cli.options import (
+    Calibration,
+    Checkpoint,
+    Images,
+    Observer,
+    Revision,
+    output_file,
+    pinned,
+)
 
 if TYPE_CHECKING:
     from moebius_edge.calibration.sensitivity import Ledger
@@ -26,6 +34,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     observer: Observer = "mse",
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Also draw it.")] = None,
     worst: Annotated[int, typer.Option(min=1, help="Rows of the table.")] = 20,
+    revision: Revision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -36,6 +45,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     """
     from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.errors import CalibrationError  # noqa: PLC0415
     from moebius_edge.export.build import ExportOptions, measure_ledger  # noqa: PLC0415
     from moebius_edge.plotting import check_plot, draw_ledger  # noqa: PLC0415
 
@@ -43,11 +53,13 @@ def ledger(  # noqa: PLR0913, PLR0917
         file = output_file(output, checkpoint, ".ledger.json", overwrite=overwrite)
         if plot is not None:
             check_plot(plot)
+            if plot.resolve() == file.resolve():
+                raise CalibrationError(f"--output and --plot are the same file, {file}; name two")
         options = ExportOptions(observer=observer, images=images)
         recording = Recording.load(calibration) if calibration is not None else None
         with show.stages(f"{checkpoint} -> {file}") as say:
             say("loading the checkpoint", 0, 1)
-            made = measure_ledger(load_checkpoint(checkpoint), options, recording, say)
+            made = measure_ledger(load_checkpoint(checkpoint, revision), options, recording, say)
         made.save(file)
         if plot is not None:
             draw_ledger(made, plot)
@@ -57,8 +69,10 @@ def ledger(  # noqa: PLR0913, PLR0917
     _print_ledger(made, worst)
     console = show.out()
     console.print(f"wrote {file}" + (f" and {plot}" if plot is not None else ""), markup=False)
-    following = f"next: {show.called()} export {checkpoint} --precision mixed --target-db 40 --ledger {file}"
-    console.print(following, markup=False)
+    again = [*pinned(revision), *(("--observer", observer) if observer != "mse" else ())]
+    for option, value in (("--calibration", calibration), ("--calibration-images", images)):
+        again += [option, str(value)] if value is not None else []
+    show.suggest("export", checkpoint, "--precision", "mixed", "--target-db", 40, "--ledger", file, *again)
 
 
 def _print_ledger(made: "Ledger", worst: int) -> None:

@@ -1,5 +1,6 @@
 """What several commands that start from a checkpoint share: arguments, options, and their output file."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,13 +33,25 @@ Observer = Annotated[
 def output_file(given: Path | None, checkpoint: str, ending: str, *, overwrite: bool) -> Path:
     """The file to write; by default the checkpoint's name with `ending`, in the current folder.
 
-    Raises CalibrationError when it exists and may not be replaced.
+    Raises CalibrationError when it cannot be written, or exists and may not be replaced: the work that it is
+    to hold takes minutes.
     """
     from moebius_edge.errors import CalibrationError  # noqa: PLC0415
 
     file = given or Path(f"{Path(checkpoint).stem}{ending}")
+    if file.exists() and not file.is_file():
+        raise CalibrationError(f"{file} is not a file and is not replaced; choose another name")
     if file.exists() and not overwrite:
         raise CalibrationError(
             f"{file} already exists; choose another name, or add --overwrite to replace it"
         )
+    if not file.parent.is_dir():
+        raise CalibrationError(f"cannot write {file}: the folder {file.parent} does not exist")
+    if not os.access(file.parent, os.W_OK):
+        raise CalibrationError(f"cannot write {file}: the folder {file.parent} may not be written to")
     return file
+
+
+def pinned(revision: str | None) -> tuple[str, ...]:
+    """The option of a suggested command that takes the same revision."""
+    return () if revision is None else ("--revision", revision)

@@ -6,8 +6,8 @@ from typing import Any
 
 from PIL import Image
 
-from moebius_edge.atomic import write_atomically
 from moebius_edge.errors import InvalidInput
+from moebius_edge.files import write_atomically
 from moebius_edge.imaging import Photo, read_photo
 
 # Suffix -> (Pillow's format, its options). Lossless wherever the format can be.

@@ -1,9 +1,8 @@
-"""What the commands share: where text goes, progress bars, JSON, errors as sentences."""
+"""What the commands share: where text goes, progress bars, JSON."""
 
 import contextlib
 import io
 import json
-import os
 import shlex
 import shutil
 import sys
@@ -18,18 +17,7 @@ Tick = Callable[[int, int], None]  # (done, total)
 
 NAME = "moebius-edge"
 WIDE = 200  # columns of output that is no terminal
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130  # exit codes; 130 is 128 + SIGINT, as shells have it
-
-# What may be missing, and the extra that brings it.
-EXTRAS = {
-    "torch": "export",
-    "diffusers": "export",
-    "huggingface_hub": "export",
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxsim": "export",
-    "matplotlib": "plot",
-}
+FAILED = 1  # exit code of a check; those of errors are in moebius_edge/explain.py
 
 
 def tolerate_any_name() -> None:
@@ -46,6 +34,11 @@ def called() -> str:
     found = shutil.which(NAME)
     same = found is not None and script.exists() and script.samefile(found)
     return NAME if same or script.stem != NAME or not script.exists() else shlex.quote(sys.argv[0])
+
+
+def suggest(*words: object) -> None:
+    """What to type next, after this command."""
+    out().print(f"next: {called()} {shlex.join(map(str, words))}", markup=False)
 
 
 def out() -> "Console":
@@ -127,39 +120,3 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.2f} GB"
-
-
-def explain(error: BaseException) -> int | None:
-    """Say on standard error what went wrong and return the exit code; None for an error in this program."""
-    if isinstance(error, BrokenPipeError):  # the reader of our output went away, like `head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    if isinstance(error, KeyboardInterrupt):
-        print("stopped; nothing was left half-written", file=sys.stderr)
-        return INTERRUPTED
-    sentence = _sentence(error)
-    if sentence is None:
-        return None
-    print(f"error: {printable(sentence)}", file=sys.stderr)
-    return MISUSED
-
-
-def printable(text: str) -> str:
-    """One line without control characters: what a file or a library says must not reach the terminal raw."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def _sentence(error: BaseException) -> str | None:
-    from moebius_edge.errors import MoebiusError  # noqa: PLC0415
-
-    if isinstance(error, MoebiusError):
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "not enough memory; close other programs, or use a smaller model"
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
-    if isinstance(error, ModuleNotFoundError):
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        install = f'pip install "moebius-edge[{extra}]"'
-        return f"this needs {error.name}, which is not installed; {install}" if extra else None
-    return None

@@ -4,10 +4,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from moebius_edge.cli import show
+from moebius_edge.explain import printable
 
 if TYPE_CHECKING:
     from moebius_edge.bundle import Bundle
-    from moebius_edge.export.worth import Worth
+    from moebius_edge.checkpoints import Checkpoint
 
 REASONS = 4  # nodes that are named per graph; all are in the file
 
@@ -26,11 +27,21 @@ def print_conversion(bundle: "Bundle") -> None:
         show.out().print(line, markup=False)
 
 
-def print_worth(worth: "Worth") -> None:
-    """The gain, and warnings."""
+def print_worth(checkpoint: "Checkpoint", bundle: "Bundle") -> None:
+    """The gain, and warnings. The bundle is in its place: what fails here is one more warning."""
+    from moebius_edge.errors import MoebiusError  # noqa: PLC0415
+    from moebius_edge.export.worth import examine  # noqa: PLC0415
+
     console = show.out()
-    console.print(worth.sentence(), markup=False)
-    for warning in worth.warnings():
+    try:
+        with show.stages(str(bundle.folder)) as say:
+            worth = examine(checkpoint, bundle, say)
+    except (MoebiusError, MemoryError, OSError) as error:
+        warnings = [f"it could not be compared with fp32: {printable(str(error) or type(error).__name__)}"]
+    else:
+        console.print(worth.sentence(), markup=False)
+        warnings = worth.warnings()
+    for warning in warnings:
         console.print(f"WARNING  {warning}", markup=False, style="yellow")
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from skimage.metrics import structural_similarity
 from skimage.restoration import inpaint_biharmonic
 
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
-from moebius_edge.errors import InvalidInput, MoebiusError
+from moebius_edge.errors import InvalidInput
+from moebius_edge.explain import explained
 from moebius_edge.scheduler import DDIM
 from moebius_edge.training.latents import encode, latent_mask
 from moebius_edge.training.masks import evaluation_masks
@@ -175,10 +175,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file for the same numbers")
     parser.add_argument("--sheet", type=Path, help="picture to write: photo, hole, fill")
     parser.add_argument("--show", nargs="+", help="names of the photos on it, once each; default: every case")
-    try:
-        evaluate(parser.parse_args(arguments))
-    except MoebiusError as error:
-        sys.exit(f"error: {error}")
+    given = parser.parse_args(arguments)
+    with explained():
+        evaluate(given)
 
 
 if __name__ == "__main__":

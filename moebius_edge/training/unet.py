@@ -1,6 +1,5 @@
 """Trains the U-Net on latents: `python -m moebius_edge.training.unet --photos DIR --vae FILE --run DIR`."""
 
-import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from moebius_edge.checkpoints import load_checkpoint
-from moebius_edge.errors import MoebiusError
+from moebius_edge.explain import explained
 from moebius_edge.model.config import CONFIGS, MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.training.arguments import chosen, training_parser
@@ -200,11 +199,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--vae", type=Path, default=NANO, help="folder with vae.safetensors and config.json")
     given = parser.parse_args(arguments)
     options, budget = chosen(given, UNetTraining)
-    try:
+    with explained():
         start = load_checkpoint(given.init).model if given.init else None
         run(options, CONFIGS["nano"], read_vae(given.vae), budget, start)
-    except MoebiusError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

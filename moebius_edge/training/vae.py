@@ -1,7 +1,6 @@
 """Trains the autoencoder: `python -m moebius_edge.training.vae --photos DIR --run DIR`."""
 
 import json
-import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from moebius_edge.errors import MoebiusError
+from moebius_edge.explain import explained
 from moebius_edge.model.config import VAE_CONFIGS, VAEConfig
 from moebius_edge.model.graphs import LOG_VARIANCE_RANGE
 from moebius_edge.model.vae import build_vae
@@ -233,11 +232,9 @@ def run(
 def main(arguments: list[str] | None = None) -> None:
     given = training_parser(__doc__, VAETraining, Budget()).parse_args(arguments)
     options, budget = chosen(given, VAETraining)
-    try:
+    with explained():
         start, config = read_vae(NANO) if given.init else (None, VAE_CONFIGS["nano"])
         run(options, config, budget, start=start)
-    except MoebiusError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from moebius_edge.atomic import write_atomically
 from moebius_edge.errors import CheckpointError
+from moebius_edge.files import write_atomically
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.vae import build_vae
 from moebius_edge.pinned import SHA256, check_pinned, sha256_of

@@ -1,6 +1,7 @@
 """Photos and masks to calibrate with."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from moebius_edge.calibration.data import CalibrationOptions, edits, packaged_photos, photo_files, strata
+from moebius_edge.calibration.data import (
+    CalibrationOptions,
+    edits,
+    packaged_photos,
+    photo_files,
+    spread,
+    strata,
+)
 from moebius_edge.errors import CalibrationError
 
 
@@ -46,6 +54,38 @@ def test_what_cannot_be_calibrated_with_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no photo")
     with pytest.raises(CalibrationError, match=r"broken\.jpg"):
         list(edits(photo_files(tmp_path), 32, CalibrationOptions()))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"seed": -1}, {"seed": 2**64 - 1}, {"guidance": float("nan")}, {"guidance": float("inf")}, {"steps": 0}],
+)
+def test_what_the_loop_cannot_run_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CalibrationError, match="expected"):
+        CalibrationOptions(**wrong)
+
+
+def test_of_many_photos_all_are_candidates_and_none_is_used_twice(tmp_path: Path) -> None:
+    for number in range(30):
+        Image.new("RGB", (40, 40), (number * 8, 0, 0)).save(tmp_path / f"{number:02}.png")
+    (tmp_path / "._00.png").write_bytes(b"what macOS leaves")
+    files = photo_files(tmp_path)
+    assert len(files) == 30
+    used = [int(photo[0, 0, 0]) // 8 for photo, _ in edits(files, 32, CalibrationOptions())]
+    assert len(set(used)) == len(used) == 12
+    assert max(used) > 12
+
+
+@given(st.integers(1, 12), st.integers(1, 8), st.integers(1, 20))
+def test_a_few_samples_are_of_all_hole_sizes_and_all_parts_of_the_loop(
+    of: int, per_edit: int, count: int
+) -> None:
+    samples = [{"at": np.array(divmod(place, per_edit))} for place in range(of * per_edit)]
+    chosen = [tuple(sample["at"].tolist()) for sample in spread(samples, count, per_edit)]
+    edits_, steps = zip(*chosen, strict=True)
+    assert len(set(edits_)) == min(count, of)
+    assert (edits_[0], edits_[-1]) == ((0, of - 1) if len(chosen) > 1 else (0, 0))
+    assert len(set(steps)) == min(len(chosen), per_edit)
 
 
 @pytest.mark.parametrize(("given_edits", "steps"), [(1, 5), (1000, 5), (12, 20), (12, 0)])

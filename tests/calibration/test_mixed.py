@@ -1,12 +1,25 @@
 """The search for the layers that stay floats, on ledgers whose noises add."""
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from moebius_edge.calibration.mixed import WORST_DB, Score, search, seconds_saved
+from moebius_edge.calibration import mixed
+from moebius_edge.calibration.calibrate import GraphRuntime
+from moebius_edge.calibration.data import CalibrationOptions, Edit
+from moebius_edge.calibration.mixed import (
+    CAP_DB,
+    TARGETS_DB,
+    WORST_DB,
+    Score,
+    score,
+    search,
+    seconds_saved,
+)
 from moebius_edge.calibration.sensitivity import Entry, Ledger, decibels
 from moebius_edge.errors import CalibrationError
 
@@ -33,7 +46,7 @@ def quiet(what: str, done: int, total: int) -> None:
     assert done <= total, what
 
 
-@given(st.lists(st.floats(1e-9, 1e-2), min_size=1, max_size=40), st.floats(20, 60))
+@given(st.lists(st.floats(1e-9, 1e-2), min_size=1, max_size=40), st.floats(*TARGETS_DB))
 def test_the_target_is_reached_and_one_layer_less_would_not_do(noises: list[float], target: float) -> None:
     costs = ledger(*noises)
     try_ = trial(costs)
@@ -66,7 +79,31 @@ def test_one_bad_edit_is_not_averaged_away() -> None:
         search(costs, trial(costs, spread_db=31 + WORST_DB), 40, quiet)
 
 
-@pytest.mark.parametrize("target", [-3.0, 0.0, 19.0, 61.0, float("nan"), float("inf")])
+def test_an_identical_edit_does_not_lift_the_mean_and_a_bad_one_ends_the_trial(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = np.zeros((8, 8, 3), np.uint8)
+    edits = [Edit(picture, np.ones((8, 8), bool), seed, picture) for seed in range(3)]
+    painted: list[int] = []
+
+    def paint(_inpainter: object, photo: Any, _mask: object, seed: int, _options: object) -> Any:
+        painted.append(seed)
+        return photo + np.uint8([0, 16, 0][seed])  # identical, 24 dB, identical
+
+    monkeypatch.setattr(mixed, "paint", paint)
+    monkeypatch.setattr(mixed, "sides", lambda _: (8, 4))
+    bad = 20 * np.log10(255 / 16)
+    whole = score(GraphRuntime({}), edits, CalibrationOptions())
+    assert whole.mean_db == pytest.approx((2 * CAP_DB + bad) / 3)
+    assert whole.worst_db == pytest.approx(bad)
+    painted.clear()
+    assert not score(GraphRuntime({}), edits, CalibrationOptions(), 40.0).reaches(40.0)
+    assert painted == [0, 1]
+    with pytest.raises(CalibrationError, match="expected one or more"):
+        score(GraphRuntime({}), [], CalibrationOptions())
+
+
+@pytest.mark.parametrize("target", [-3.0, 0.0, 39.0, 61.0, float("nan"), float("inf")])
 def test_a_target_that_makes_no_sense_is_refused(target: float) -> None:
-    with pytest.raises(CalibrationError, match="expected 20 to 60"):
+    with pytest.raises(CalibrationError, match="expected 40 to 60"):
         search(ledger(1e-3), trial(ledger(1e-3)), target, quiet)

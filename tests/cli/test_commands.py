@@ -14,6 +14,7 @@ from moebius_edge import __version__
 from moebius_edge.checkpoints import MODELS
 from moebius_edge.cli import PANELS, Commands, show
 from moebius_edge.errors import BundleError
+from moebius_edge.explain import INTERRUPTED, explain
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -71,7 +72,7 @@ def test_ctrl_c_while_modules_are_imported_is_no_traceback(module: str) -> None:
         "runpy.run_module('moebius_edge', run_name='__main__')"
     )
     done = run_python(code)
-    stopped = (show.INTERRUPTED, "", "stopped; nothing was left half-written\n")
+    stopped = (INTERRUPTED, "", "stopped; nothing was left half-written\n")
     assert (done.returncode, done.stdout, done.stderr) == stopped
 
 
@@ -81,7 +82,7 @@ def test_ctrl_c_while_arguments_are_read(moebius: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Commands, "parse_args", interrupt)
     answer = moebius("models")
-    assert (answer.code, answer.out) == (show.INTERRUPTED, "")
+    assert (answer.code, answer.out) == (INTERRUPTED, "")
     assert answer.err == "stopped; nothing was left half-written\n"
 
 
@@ -154,10 +155,12 @@ def test_export_writes_a_bundle_once(moebius: Any, checkpoint: Path, exported: P
         (["nano", "--target", "toaster"], "there is no target 'toaster'"),
         (["nano", "--precision", "int3"], "no precision 'int3'"),
         (["nano", "--graph", "fast"], "expected deploy or direct"),
-        (["nano", "--precision", "mixed", "--target-db", "90"], "the target is 90 dB; expected 20 to 60"),
+        (["nano", "--precision", "mixed", "--target-db", "90"], "the target is 90 dB; expected 40 to 60"),
         (["nano", "--precision", "mixed", "--ledger", "none.json"], "none.json is not a ledger"),
         (["nano", "--precision", "int8", "--calibration", "none"], "none is not a calibration"),
         (["nano", "--precision", "int8", "--calibration-images", "none"], "cannot read"),
+        (["nano", "--precision", "w8", "--calibration", "none"], "w8 uses no calibration"),
+        (["nano", "--precision", "int8", "--ledger", "none.json"], "int8 uses no ledger"),
     ],
 )
 def test_bad_exports_write_nothing(moebius: Any, tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -174,19 +177,19 @@ def test_pull_of_what_is_not_downloaded(moebius: Any) -> None:
 def test_faults_of_the_machine_are_sentences_and_bugs_are_not_hidden(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert show.explain(MemoryError()) == 2
-    assert show.explain(PermissionError(13, "Permission denied", "x.png")) == 2
-    assert show.explain(ModuleNotFoundError("no", name="torch._C")) == 2
+    assert explain(MemoryError()) == 2
+    assert explain(PermissionError(13, "Permission denied", "x.png")) == 2
+    assert explain(ModuleNotFoundError("no", name="torch._C")) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: not enough memory")
     assert lines[1] == "error: x.png: Permission denied"
     assert 'pip install "moebius-edge[export]"' in lines[2]
-    assert show.explain(ValueError("a bug")) is None
-    assert show.explain(ModuleNotFoundError("no", name="moebius_edge.typo")) is None
+    assert explain(ValueError("a bug")) is None
+    assert explain(ModuleNotFoundError("no", name="moebius_edge.typo")) is None
 
 
 def test_control_characters_of_a_file_never_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    assert show.explain(BundleError("node \x1b]0;owned\x07\nsecond line \udcff é")) == 2
+    assert explain(BundleError("node \x1b]0;owned\x07\nsecond line \udcff é")) == 2
     assert capsys.readouterr().err == "error: node \\x1b]0;owned\\x07\\nsecond line \\udcff é\n"
 
 

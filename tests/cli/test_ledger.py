@@ -1,14 +1,22 @@
 """`ledger`, and what `export` says of a precision."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from moebius_edge.calibration.data import packaged_photos
+from moebius_edge.calibration.observers import Histogram
+from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Entry, Ledger
-from moebius_edge.export import build
+from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.export import build, worth
+from moebius_edge.export.build import ExportOptions
 
 MADE = Ledger(
     weights_sha256="a" * 64,
@@ -21,9 +29,19 @@ MADE = Ledger(
 
 
 @pytest.fixture(autouse=True)
-def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measuring takes minutes, and tests/export does it."""
-    monkeypatch.setattr(build, "measure_ledger", lambda *_: MADE)
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ExportOptions, Recording | None]]:
+    """What the command asks for; measuring takes minutes, and tests/export does it."""
+    seen = []
+
+    def measure(
+        _checkpoint: Checkpoint, options: ExportOptions, recording: Recording | None, say: Any
+    ) -> Ledger:
+        say("measuring", 0, 1)
+        seen.append((options, recording))
+        return MADE
+
+    monkeypatch.setattr(build, "measure_ledger", measure)
+    return seen
 
 
 def test_the_ledger_is_a_table_a_file_and_a_picture(moebius: Any, checkpoint: Path, tmp_path: Path) -> None:
@@ -46,6 +64,66 @@ def test_json_is_the_ledger_and_nothing_else(moebius: Any, checkpoint: Path, tmp
     answer = moebius("ledger", checkpoint, "--output", tmp_path / "a.json", "--json")
     assert answer.json()["entries"][0]["layer"] == "up.0.conv"
     assert answer.json()["samples"] == 4
+
+
+def test_the_next_command_is_for_what_was_measured(
+    moebius: Any,
+    checkpoint: Path,
+    tmp_path: Path,
+    asked: list[tuple[ExportOptions, Recording | None]],
+) -> None:
+    histogram = Histogram()
+    histogram.add(np.ones(3, np.float32))
+    recording = Recording({"weights_sha256": "a" * 64}, {"a.in": histogram})
+    file, calibration, photos = tmp_path / "a b.json", tmp_path / "a.calibration", packaged_photos()
+    recording.save(calibration)
+    given = ["--observer", "minmax", "--calibration", calibration, "--calibration-images", photos]
+    answer = moebius("ledger", checkpoint, "--output", file, *given)
+    assert answer.code == 0
+    expected = (
+        f"--ledger '{file}' --observer minmax --calibration {calibration} --calibration-images {photos}"
+    )
+    assert expected in answer.out
+    ((options, used),) = asked
+    assert (options.observer, options.images) == ("minmax", photos)
+    assert used is not None and used.recipe == recording.recipe
+
+
+@pytest.mark.parametrize("command", ["ledger", "calibrate"])
+def test_a_file_that_cannot_be_written_is_found_first(
+    moebius: Any, checkpoint: Path, tmp_path: Path, command: str, asked: list[object]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for output, words in (
+        ("folder", "is not a file"),
+        ("pipe", "is not a file"),
+        ("no/file", "does not exist"),
+    ):
+        answer = moebius(command, checkpoint, "--output", tmp_path / output, "--overwrite")
+        assert answer.code == 2 and words in answer.err, output
+    assert asked == []
+
+
+def test_the_table_and_its_picture_are_two_files(
+    moebius: Any, checkpoint: Path, tmp_path: Path, asked: list[object]
+) -> None:
+    answer = moebius("ledger", checkpoint, "--output", tmp_path / "a.png", "--plot", tmp_path / "a.png")
+    assert answer.code == 2 and "the same file" in answer.err
+    assert asked == []
+
+
+def test_a_comparison_that_fails_is_a_warning_about_a_bundle_that_is_there(
+    moebius: Any, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeUnavailable("no such engine")
+
+    monkeypatch.setattr(worth, "examine", fail)
+    answer = moebius("export", checkpoint, "--precision", "w8", "--output", tmp_path / "w8.moebius")
+    assert answer.code == 0
+    assert answer.out.startswith(f"wrote {tmp_path / 'w8.moebius'}")
+    assert "WARNING  it could not be compared with fp32: no such engine" in answer.out
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_first(

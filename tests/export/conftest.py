@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moebius_edge.calibration.calibrate import follow, record
+from moebius_edge.calibration.calibrate import draw_pairs, follow, record
 from moebius_edge.calibration.data import Followed
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.checkpoints import Checkpoint, fingerprint, load_checkpoint
@@ -60,7 +60,7 @@ def first(checkpoint: Checkpoint) -> Models:
 
 @pytest.fixture(scope="session")
 def seen(last: Models) -> Followed:
-    return follow(last, QUICK)
+    return follow(last, draw_pairs(None, 8, QUICK), QUICK)
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,9 @@ def test_what_goes_wrong_is_a_sentence(bundle: Bundle, tmp_path: Path, body: str
 def test_a_missing_emulator_names_the_documentation(
     bundle: Bundle, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(bundle.folder), *options, "--emulator", "/nowhere/qemu-aarch64"]) == 2
+    with pytest.raises(SystemExit) as stop:
+        main([str(bundle.folder), *options, "--emulator", "/nowhere/qemu-aarch64"])
+    assert stop.value.code == 2
     assert capsys.readouterr().err == (
         "error: cannot run /nowhere/qemu-aarch64: No such file or directory; "
         "docs/mobile.md says how to get it\n"

@@ -7,7 +7,7 @@ import pytest
 from moebius_edge.bundle import Bundle
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
-from moebius_edge.export import build
+from moebius_edge.export import build, graphs
 from moebius_edge.export.build import ExportOptions, export_bundle
 from moebius_edge.inpainter import Inpainter, InpaintOptions
 from moebius_edge.runtimes import open_runtime
@@ -39,7 +39,7 @@ def test_the_same_checkpoint_gives_the_same_bytes(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export_bundle(checkpoint, tmp_path / "a")
-    monkeypatch.setattr(build, "fp32_graphs", export_anew)
+    monkeypatch.setattr(graphs, "fp32_graphs", export_anew)
     export_bundle(checkpoint, tmp_path / "b")
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 

@@ -36,7 +36,11 @@ def test_arguments_reach_the_run(
 
 
 @pytest.mark.parametrize("script", [unet, vae], ids=["unet", "vae"])
-def test_a_folder_without_photos_is_one_sentence(script: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"^error: ") as stop:
+def test_a_folder_without_photos_is_one_sentence(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
         script.main(["--photos", str(tmp_path), "--run", str(tmp_path / "run")])
-    assert "\n" not in str(stop.value.code)
+    assert stop.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1

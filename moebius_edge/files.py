@@ -1,7 +1,17 @@
-"""Small files that are written whole or not at all."""
+"""Small files: written whole or not at all, and read only when they are files."""
 
+import errno
 import secrets
+import stat
 from pathlib import Path
+
+
+def plain_size(path: Path) -> int:
+    """Size in bytes. Raises OSError for what is no plain file: opening a pipe would wait for ever."""
+    info = path.stat()
+    if not stat.S_ISREG(info.st_mode):
+        raise OSError(errno.EINVAL, "it is not a plain file", str(path))
+    return info.st_size
 
 
 def write_atomically(path: Path, data: bytes) -> None:

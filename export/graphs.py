@@ -1,0 +1,53 @@
+"""Checkpoint -> the three FP32 graphs in memory."""
+
+from collections.abc import Callable, Sequence
+
+import onnx
+import torch
+from torch import nn
+
+from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.export.autoencoder import DeployDecoder, DeployEncoder
+from moebius_edge.export.deploy import DeployDenoiser
+from moebius_edge.export.describe import resolution_of
+from moebius_edge.export.forms import Forms
+from moebius_edge.export.onnx_graph import ComponentSpec, to_onnx
+from moebius_edge.manifest import GRAPH_NAMES, io_shapes
+from moebius_edge.model.graphs import build_graphs
+
+Progress = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
+
+STAGES = 6  # of an export's progress; the graphs are the first three
+GRAPH_KINDS = ("deploy", "direct")  # with the exact rewrites; the plain export, for comparison
+
+
+def fp32_graphs(
+    checkpoint: Checkpoint,
+    forms: Forms,
+    kind: str = "deploy",
+    progress: Progress | None = None,
+    names: Sequence[str] = GRAPH_NAMES,
+) -> dict[str, onnx.ModelProto]:
+    """The three FP32 graphs in memory, or those of `names`."""
+    models = {}
+    for done, name in enumerate(names):
+        module = _module(name, checkpoint, forms, kind)
+        if progress is not None:
+            progress(f"exporting the {name}", done, STAGES)
+        shapes = io_shapes(resolution_of(checkpoint), checkpoint.config.latent_size)[name]
+        generator = torch.Generator().manual_seed(0)
+        inputs = {key: torch.rand(shape, generator=generator) for key, shape in shapes["inputs"].items()}
+        spec = ComponentSpec(name, module, inputs, tuple(shapes["outputs"]))
+        models[name] = to_onnx(spec, simplify=kind == "deploy")
+    return models
+
+
+def _module(name: str, checkpoint: Checkpoint, forms: Forms, kind: str) -> nn.Module:
+    """One of the three graphs as a module."""
+    if kind == "direct":
+        return build_graphs(checkpoint.model, checkpoint.vae)[name]
+    with torch.no_grad():
+        if name == "denoiser":
+            return DeployDenoiser(checkpoint.model, forms).eval()
+        encoder = name == "encoder"
+        return (DeployEncoder(checkpoint.vae) if encoder else DeployDecoder(checkpoint.vae, forms)).eval()

@@ -1,0 +1,67 @@
+"""Errors as sentences and exit codes: where every command and every script of the project ends."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from moebius_edge.errors import MoebiusError
+
+MISUSED, INTERRUPTED = 2, 130  # exit codes; 130 is 128 + SIGINT, as shells have it
+
+# What may be missing, and the extra that brings it.
+EXTRAS = {
+    "torch": "export",
+    "diffusers": "export",
+    "huggingface_hub": "export",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnxsim": "export",
+    "matplotlib": "plot",
+}
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What is the user's or the machine's fault becomes one sentence and SystemExit with its code."""
+    try:
+        yield
+    except (KeyboardInterrupt, Exception) as error:
+        code = explain(error)
+        if code is None:
+            raise
+        raise SystemExit(code) from None
+
+
+def explain(error: BaseException) -> int | None:
+    """Say on standard error what went wrong and return the exit code; None for an error in this program."""
+    if isinstance(error, BrokenPipeError):  # the reader of our output went away, like `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if isinstance(error, KeyboardInterrupt):
+        print("stopped; nothing was left half-written", file=sys.stderr)
+        return INTERRUPTED
+    sentence = _sentence(error)
+    if sentence is None:
+        return None
+    print(f"error: {printable(sentence)}", file=sys.stderr)
+    return MISUSED
+
+
+def printable(text: str) -> str:
+    """One line without control characters: what a file or a library says must not reach the terminal raw."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def _sentence(error: BaseException) -> str | None:
+    if isinstance(error, MoebiusError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory; close other programs, or use a smaller model"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    if isinstance(error, ModuleNotFoundError):
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        install = f'pip install "moebius-edge[{extra}]"'
+        return f"this needs {error.name}, which is not installed; {install}" if extra else None
+    return None
