@@ -1,10 +1,10 @@
 """Mixed precision: INT8 everywhere but in the layers that cost most, as few of them as the target allows.
 
-By the ledger, layers are kept in floats in the order of the noise that each takes away per second that it
-costs; how many it needs is found by halving, each count tried on whole edits.
+INT8 alone is tried first. Then, by the ledger, layers are kept in floats in the order of the noise that each
+takes away per second that it costs; how many it needs is found by halving, each count tried on whole edits.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,31 +75,41 @@ def score(
     return Score(float(np.mean(found)), min(found))
 
 
-def search(ledger: Ledger, trial: Callable[[frozenset[str]], Score], target_db: float, say: Say) -> Mix:
+def search(
+    layers: Collection[str],
+    costs: Callable[[], Ledger],
+    trial: Callable[[frozenset[str]], Score],
+    target_db: float,
+    say: Say,
+) -> Mix:
     """The fewest layers in floats with which `trial` reaches the target.
 
-    They are taken in the order of the noise that goes with them per second that INT8 had saved. Raises
-    CalibrationError when the target is out of `TARGETS_DB` or is not reached with every layer in floats.
+    They are taken in the order of the noise that goes with them per second that INT8 had saved. `costs`: the
+    ledger, which takes minutes and is asked for only when INT8 alone does not reach the target. Raises
+    CalibrationError when the target is out of `TARGETS_DB` or is not reached with every layer in floats, and
+    for a ledger of other layers.
     """
     check_target(target_db)
-    order = sorted(ledger.entries, key=lambda entry: -entry.noise / max(seconds_saved(entry), 1e-12))
     tried: dict[int, Score] = {}
-    most = max(len(order).bit_length(), 1) + 2  # trials, at most
+    order: list[Entry] = []
+    most = max(len(layers).bit_length(), 1) + 2  # trials, at most
 
     def reached(count: int) -> bool:
-        say(f"mixed precision: trying {count} of {len(order)} layers in floats", len(tried), most)
+        say(f"mixed precision: trying {count} of {len(layers)} layers in floats", len(tried), most)
         tried[count] = trial(frozenset(entry.layer for entry in order[:count]))
         return tried[count].reaches(target_db)
 
-    low, high = 0, len(order)  # low does not reach the target, high does
+    low, high = 0, len(layers)  # low does not reach the target, high does
     if reached(0):
         high = 0
-    elif not reached(high):
-        best = tried[high]
-        raise CalibrationError(
-            f"{target_db:g} dB are not reached even with all layers in floats: {best.mean_db:.1f} dB, worst "
-            f"{best.worst_db:.1f}; choose a lower --target-db, or --precision fp16"
-        )
+    else:
+        order = _by_gain(costs(), layers)
+        if not reached(high):
+            best = tried[high]
+            raise CalibrationError(
+                f"{target_db:g} dB are not reached even with all layers in floats: {best.mean_db:.1f} dB, "
+                f"worst {best.worst_db:.1f}; choose a lower --target-db, or --precision fp16"
+            )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
@@ -108,10 +118,20 @@ def search(ledger: Ledger, trial: Callable[[frozenset[str]], Score], target_db: 
         target_db=target_db,
         score=tried[high],
         kept=tuple(entry.layer for entry in order[:high]),
-        layers=len(order),
-        saved=sum(map(seconds_saved, order[high:])) / everything if everything else 0.0,
+        layers=len(layers),
+        saved=sum(map(seconds_saved, order[high:])) / everything if everything else 1.0,
         tried=tuple((count, tried[count].mean_db, tried[count].worst_db) for count in sorted(tried)),
     )
+
+
+def _by_gain(ledger: Ledger, layers: Collection[str]) -> list[Entry]:
+    """The ledger's entries, those first whose noise is largest per second that INT8 saves."""
+    if sorted(entry.layer for entry in ledger.entries) != sorted(layers):
+        raise CalibrationError(
+            f"the ledger's {len(ledger.entries)} layers are not the {len(layers)} of this model; run "
+            "`moebius-edge ledger` for it"
+        )
+    return sorted(ledger.entries, key=lambda entry: -entry.noise / max(seconds_saved(entry), 1e-12))
 
 
 def check_target(target_db: float) -> None:

@@ -48,7 +48,6 @@ STYLES: dict[str, Style] = {
     "int8": FIXED,
     "mixed": FIXED,
     "w8": FIXED,
-    "w4": FIXED,
 }
 
 
@@ -91,6 +90,8 @@ def convert(source: Path, output: Path, minimal: str | None = None) -> None:
     options.optimized_model_filepath = str(output)
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.add_session_config_entry("session.qdqisint8allowed", "1")
+    # Products with integer weights compute in float32; 4, the default, would round what they read to 8 bits.
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if minimal is not None:
         options.add_session_config_entry("optimization.minimal_build_optimizations", minimal)
     try:

@@ -1,6 +1,6 @@
 """FP32 graphs -> the graphs of a precision, as a table: what each does to which graph."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from moebius_edge.calibration.amplitudes import amplitudes
 from moebius_edge.calibration.calibrate import GraphRuntime, Say
 from moebius_edge.calibration.data import CalibrationOptions, Followed, spread
 from moebius_edge.calibration.fp16 import to_fp16
+from moebius_edge.calibration.half_weights import store_halves
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.mixed import Score, score, search
 from moebius_edge.calibration.observers import Range
@@ -19,7 +20,7 @@ from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Ledger, measure
 from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.calibration.weight_only import WeightOptions, quantize_weights
-from moebius_edge.errors import CalibrationError, ExportError
+from moebius_edge.errors import ExportError
 from moebius_edge.export.forms import Forms, Layout
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
@@ -94,28 +95,39 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
 def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """As INT8, but the layers that cost most per millisecond stay floats, until whole edits reach the target.
 
-    Nothing else is rounded: float weights stay float32.
+    Float weights are stored in 8 bits like INT8's when the target allows it, else in 16.
     """
     denoiser, seen = models["denoiser"], conversion.followed()
     ranges, style = conversion.ranges(denoiser), STYLES[conversion.style]
-    ledger = conversion.ledger or ledger_of(denoiser, conversion)
-    names = [entry.layer for entry in ledger.entries]
-    if sorted(names) != sorted(find_layers(Graph(denoiser))):
-        raise CalibrationError(
-            f"the ledger's {len(names)} layers are not those of this model; run `moebius-edge ledger` for it"
-        )
-
+    layers = find_layers(Graph(denoiser))
     runtime = GraphRuntime(models)  # of all trials: only the denoiser changes
+    used = list[Ledger]()
 
-    def mixed(kept: frozenset[str]) -> onnx.ModelProto:
-        return quantize(denoiser, ranges, style, names=[name for name in names if name not in kept])
+    def costs() -> Ledger:
+        used.append(conversion.ledger or ledger_of(denoiser, conversion))
+        return used[0]
 
-    def trial(kept: frozenset[str]) -> Score:
-        runtime.replace("denoiser", mixed(kept))
+    def mixed(kept: Collection[str], bits: int = 16) -> onnx.ModelProto:
+        model = quantize(denoiser, ranges, style, names=layers.keys() - set(kept))
+        if bits == 8:
+            exact = tuple(layers[name].weight for name in kept)
+            options = WeightOptions(form=conversion.weights, keep=exact)
+            model = quantize_weights(model, 8, options)[0]
+        # Casts would be done when an .ort file is made, which then is FP32.
+        return store_halves(model) if conversion.weights == "arithmetic" else model
+
+    def trial(kept: Collection[str], bits: int = 16) -> Score:
+        runtime.replace("denoiser", mixed(kept, bits))
         return score(runtime, seen.edits, conversion.options, conversion.target_db)
 
-    mix = search(ledger, trial, conversion.target_db, conversion.say)
-    return {**models, "denoiser": mixed(frozenset(mix.kept))}, {"mix": asdict(mix), "ledger": asdict(ledger)}
+    mix = search(layers, costs, trial, conversion.target_db, conversion.say)
+    conversion.say("mixed precision: trying float weights in 8 bits", 0, 1)
+    smaller = trial(mix.kept, 8)
+    bits = 8 if smaller.reaches(conversion.target_db) else 16
+    if bits == 8:
+        mix = replace(mix, score=smaller)
+    report = {"mix": {**asdict(mix), "float_weight_bits": bits}, "ledger": asdict(used[0]) if used else None}
+    return {**models, "denoiser": mixed(mix.kept, bits)}, report
 
 
 def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:

@@ -64,7 +64,8 @@ def _mix(found: dict[str, Any] | None) -> list[str]:
         return []
     score, kept = found["score"], found["kept"]
     return [
-        f"{len(kept)} of {found['layers']} layers stay floats: {_first(kept) or 'none'}",
+        f"{len(kept)} of {found['layers']} layers stay floats: {_first(kept) or 'none'}; float weights are "
+        f"stored in {found['float_weight_bits']} bits",
         f"calibration edits: {score['mean_db']:.1f} dB, worst {score['worst_db']:.1f}; target "
         f"{found['target_db']:g} dB",
     ]

@@ -42,6 +42,14 @@ def trial(of: Ledger, spread_db: float = 0.0) -> Callable[[frozenset[str]], Scor
     return run
 
 
+def names(of: Ledger) -> list[str]:
+    return [entry.layer for entry in of.entries]
+
+
+def never() -> Ledger:
+    raise AssertionError("the ledger takes minutes and is not needed")
+
+
 def quiet(what: str, done: int, total: int) -> None:
     assert done <= total, what
 
@@ -51,7 +59,7 @@ def test_the_target_is_reached_and_one_layer_less_would_not_do(noises: list[floa
     costs = ledger(*noises)
     try_ = trial(costs)
     assume(try_(frozenset(entry.layer for entry in costs.entries)).reaches(target))
-    mix = search(costs, try_, target, quiet)
+    mix = search(names(costs), lambda: costs, try_, target, quiet)
     assert try_(frozenset(mix.kept)).reaches(target)
     assert not mix.kept or not try_(frozenset(mix.kept[:-1])).reaches(target)
     assert 0 <= mix.saved <= 1
@@ -59,7 +67,7 @@ def test_the_target_is_reached_and_one_layer_less_would_not_do(noises: list[floa
 
 def test_the_worst_per_second_come_first() -> None:
     costs = ledger(1e-3, 1e-3, 1e-3, 1e-8)
-    mix = search(costs, trial(costs), 50, quiet)
+    mix = search(names(costs), lambda: costs, trial(costs), 50, quiet)
     gains = {entry.layer: entry.noise / seconds_saved(entry) for entry in costs.entries}
     assert list(mix.kept) == sorted(mix.kept, key=lambda name: -gains[name])
     assert set(mix.kept) == {"layer.0", "layer.1", "layer.2"}
@@ -67,16 +75,23 @@ def test_the_worst_per_second_come_first() -> None:
 
 def test_int8_alone_is_taken_when_it_is_enough() -> None:
     costs = ledger(1e-6, 1e-7)
-    mix = search(costs, trial(costs), 50, quiet)
+    mix = search(names(costs), never, trial(costs), 50, quiet)
     assert mix.kept == ()
     assert mix.saved == 1
     assert len(mix.tried) == 1
 
 
+def test_a_ledger_of_other_layers_is_refused() -> None:
+    costs = ledger(1e-3, 1e-3)
+    for layers in (["layer.0"], ["layer.0", "layer.2"], ["layer.0", "layer.1", "layer.2"]):
+        with pytest.raises(CalibrationError, match=r"layers are not the \d of this model"):
+            search(layers, lambda: costs, trial(costs), 50, quiet)
+
+
 def test_one_bad_edit_is_not_averaged_away() -> None:
     costs = ledger(1e-3)
     with pytest.raises(CalibrationError, match="not reached even with all layers"):
-        search(costs, trial(costs, spread_db=31 + WORST_DB), 40, quiet)
+        search(names(costs), lambda: costs, trial(costs, spread_db=31 + WORST_DB), 40, quiet)
 
 
 def test_an_identical_edit_does_not_lift_the_mean_and_a_bad_one_ends_the_trial(
@@ -106,4 +121,4 @@ def test_an_identical_edit_does_not_lift_the_mean_and_a_bad_one_ends_the_trial(
 @pytest.mark.parametrize("target", [-3.0, 0.0, 39.0, 61.0, float("nan"), float("inf")])
 def test_a_target_that_makes_no_sense_is_refused(target: float) -> None:
     with pytest.raises(CalibrationError, match="expected 40 to 60"):
-        search(ledger(1e-3), trial(ledger(1e-3)), target, quiet)
+        search(["layer.0"], never, trial(ledger(1e-3)), target, quiet)

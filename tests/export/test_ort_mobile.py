@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.macs import count_macs
+from moebius_edge.calibration.recording import Recording
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.build import ExportOptions, export_bundle
 from moebius_edge.export.ort_format import make_deterministic, structure
 from moebius_edge.export.ort_mobile import CONFIG, FIXED, RUNTIME, STYLES, convert, required_operators, ship
+from moebius_edge.export.precisions import PRECISIONS
 from moebius_edge.manifest import GRAPH_NAMES, GraphSpec
+from moebius_edge.parity import compare
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.tensors import Array
 from tests.export.conftest import operators
+from tests.exports import QUICK
 
 PICTURE = np.random.default_rng(0).standard_normal((1, 4, 16, 16)).astype(np.float32)
 
@@ -233,6 +239,39 @@ def test_quantized_graphs_keep_signed_integers_and_run_in_them(tmp_path: Path) -
     assert np.abs(found - expected).max() <= 0.03 * 1.0001  # one step: ties are rounded either way
     assert np.mean(found != expected) < 0.01
     assert '"int8_t"' in required_operators([tmp_path / "g.ort"])
+
+
+@pytest.mark.parametrize(
+    # Close: a convolution of floats is fused with another activation here and there.
+    ("precision", "stored", "closeness"),
+    [
+        ("fp16", TensorProto.FLOAT16, 50.0),
+        ("int8", TensorProto.INT8, 30.0),
+        ("w8", TensorProto.INT8, 30.0),
+    ],
+)
+def test_small_weights_stay_small_and_give_the_same_numbers(
+    checkpoint: Checkpoint,
+    recording: Recording,
+    tmp_path: Path,
+    precision: str,
+    stored: int,
+    closeness: float,
+) -> None:
+    options = ExportOptions(precision=precision, calibration=QUICK)
+    given = recording if PRECISIONS[precision].calibrated else None
+    made = {
+        target: export_bundle(checkpoint, tmp_path / target, replace(options, target=target), recording=given)
+        for target in ("ort", "ort-mobile")
+    }
+    model = structure(made["ort-mobile"].file("denoiser.ort"))
+    sizes = Counter[int]()
+    for tensor in model.graph.initializer:
+        sizes[tensor.data_type] += int(np.prod(tensor.dims)) if len(tensor.dims) > 1 else 0
+    assert sizes[stored] > 2 * sizes[TensorProto.FLOAT]
+    inputs = graph_inputs(made["ort"], "denoiser")
+    found, expected = (open_runtime(made[t]).run("denoiser", inputs)["noise"] for t in ("ort-mobile", "ort"))
+    assert compare(found, expected).db > closeness
 
 
 def test_what_cannot_be_converted_is_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
