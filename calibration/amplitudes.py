@@ -1,38 +1,33 @@
 """How large the tensors of a graph get: the ranges that decide what can be float16."""
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-from onnx import TensorProto, helper, shape_inference
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from moebius_edge.calibration.collect import session_options
+from moebius_edge.calibration.variants import Variants
 from moebius_edge.errors import ExportError, InvalidInput, NotFinite
 from moebius_edge.tensors import Array
 
 Progress = Callable[[int, int], None]  # graph runs done, of how many
 Shape = tuple[int, ...]
 
-MEMORY = 1 << 30  # bytes of tensors that are looked at in one run
-FLOAT_BYTES = 4
+ZERO = "amplitudes.zero"
 SMALL_BYTES = 1024  # weights up to this size may say a shape, an axis or a range
 
 
 def amplitudes(
     model: onnx.ModelProto,
     inputs: Iterable[Mapping[str, Array]],
-    *,
-    memory: int = MEMORY,
     progress: Progress | None = None,
 ) -> dict[str, float]:
     """Largest absolute value of every float32 input and intermediate tensor of `model` over the samples.
 
     `model` has its weights inside. `inputs`: one mapping of graph input -> array per sample. The graph runs
-    once per sample and per group of tensors of at most `memory` bytes together (a larger tensor is a group of
-    its own). Raises InvalidInput without samples, NotFinite, naming the first tensor, for NaN or Inf.
+    once per sample and finds the values itself. Raises InvalidInput without samples, NotFinite, naming the
+    first tensor, for NaN or Inf.
     """
     samples = list(inputs)
     if not samples:
@@ -43,20 +38,48 @@ def amplitudes(
     for sample in samples:
         if set(sample) != expected:
             raise InvalidInput(f"a sample has the inputs {sorted(sample)}; expected {sorted(expected)}")
-    fed = [name for name in expected if name in shapes]
-    found = {name: max(_amplitude(name, sample[name], i) for i, sample in enumerate(samples)) for name in fed}
-    groups = list(_groups({name: shape for name, shape in shapes.items() if name not in found}, memory))
-    with tempfile.TemporaryDirectory() as folder:
-        skeleton = _externalised(model, Path(folder))
-        for done, group in enumerate(groups):
-            session = _session(skeleton, group, Path(folder))
-            for i, sample in enumerate(samples):
-                for name, value in zip(group, session.run(group, dict(sample)), strict=True):
-                    found[name] = max(found.get(name, 0.0), _amplitude(name, value, i))
-                if progress is not None:
-                    progress(done * len(samples) + i + 1, len(groups) * len(samples))
-            del session
+    names = [name for name, shape in shapes.items() if np.prod(shape) > 0]
+    session = _watching(model, names)
+    found = dict.fromkeys(shapes, 0.0)
+    for done, sample in enumerate(samples, 1):
+        for name, value in zip(names, session.run(None, dict(sample)), strict=True):
+            if not np.isfinite(value):
+                raise NotFinite(
+                    f"the tensor {name!r} of the FP32 graph has NaN or Inf for sample {done - 1}; expected "
+                    "finite numbers: check the sample and the checkpoint's weights"
+                )
+            found[name] = max(found[name], float(value))
+        if progress is not None:
+            progress(done, len(samples))
     return found
+
+
+def _watching(model: onnx.ModelProto, names: Sequence[str]) -> Any:
+    """A session whose outputs are the largest magnitude in each tensor of `names`, or NaN."""
+    variants = Variants(model)
+    graph, watched = variants.empty.graph, frozenset(names)
+    graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), ZERO))
+    # Each tensor is looked at as soon as there is one: together, those of a full-size step are 20 GB.
+    nodes = [each for value in graph.input if value.name in watched for each in _largest(value.name)]
+    for node in graph.node:
+        nodes += [node, *(each for name in node.output if name in watched for each in _largest(name))]
+    del graph.node[:], graph.output[:]
+    graph.node.extend(nodes)
+    for name in names:
+        graph.output.append(helper.make_tensor_value_info(f"{name}.largest", TensorProto.FLOAT, []))
+    return variants.session(variants.empty, in_order=True)
+
+
+def _largest(name: str) -> list[onnx.NodeProto]:
+    """Nodes for the largest magnitude in a tensor. A maximum may pass NaN over; a sum of zeros does not."""
+    node = helper.make_node
+    return [
+        node("Abs", [name], [f"{name}.abs"]),
+        node("ReduceMax", [f"{name}.abs"], [f"{name}.maximum"], keepdims=0),
+        node("Mul", [name, ZERO], [f"{name}.zeros"]),
+        node("ReduceSum", [f"{name}.zeros"], [f"{name}.zero"], keepdims=0),
+        node("Add", [f"{name}.maximum", f"{name}.zero"], [f"{name}.largest"]),
+    ]
 
 
 def float_tensors(model: onnx.ModelProto) -> dict[str, Shape]:
@@ -114,51 +137,3 @@ def tensor_bytes(tensor: onnx.TensorProto) -> int:
     if tensor.data_type in (TensorProto.INT4, TensorProto.UINT4):
         return (int(np.prod(tensor.dims)) + 1) // 2
     return int(np.prod(tensor.dims)) * np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize
-
-
-def _groups(shapes: Mapping[str, Shape], memory: int) -> Iterator[list[str]]:
-    """Neighbouring tensors of at most `memory` bytes together."""
-    group: list[str] = []
-    size = 0
-    for name, shape in shapes.items():
-        more = int(np.prod(shape)) * FLOAT_BYTES
-        if group and size + more > memory:
-            yield group
-            group, size = [], 0
-        group.append(name)
-        size += more
-    if group:
-        yield group
-
-
-def _externalised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
-    """A copy whose large weights are in a file of `folder`: written once, mapped by every session."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    onnx.save_model(
-        copy, folder / "all.onnx", save_as_external_data=True, location="weights", size_threshold=SMALL_BYTES
-    )
-    return copy
-
-
-def _session(model: onnx.ModelProto, names: list[str], folder: Path) -> ort.InferenceSession:
-    """A session whose outputs are the tensors `names`; `model` is changed."""
-    del model.graph.output[:]
-    model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
-    path = folder / "group.onnx"
-    path.write_bytes(model.SerializeToString())
-    options = session_options()  # its memory has no pattern of one large block, which would hold all of them
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC  # no fusions
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-
-def _amplitude(name: str, value: Array, sample: int) -> float:
-    # Minimum and maximum carry NaN and Inf along and need no copy of the tensor.
-    largest = float(max(-value.min(), value.max())) if value.size else 0.0
-    if not np.isfinite(largest):
-        raise NotFinite(
-            f"the tensor {name!r} of the FP32 graph has NaN or Inf for sample {sample}; expected finite "
-            "numbers: check the sample and the checkpoint's weights"
-        )
-    return largest

@@ -21,6 +21,7 @@ from moebius_edge.calibration.data import (
 )
 from moebius_edge.calibration.recording import Recording, site_tensors
 from moebius_edge.errors import CalibrationError
+from moebius_edge.runtimes.onnxruntime import trim_memory
 from moebius_edge.tensors import Array
 
 Say = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
@@ -72,13 +73,16 @@ def follow(
     `models`: encoder, denoiser and decoder in FP32; `pairs`: of `draw_pairs`, of the encoder's side.
     """
     tell = say or (lambda what, done, total: None)
-    return trajectories(
+    trim_memory()  # what making the graphs has left
+    seen = trajectories(
         GraphRuntime(models),
         pairs,
         sides(models)[1],
         options,
         lambda done, total: tell("calibrating: following the FP32 loop", done, total),
     )
+    trim_memory()  # the three sessions
+    return seen
 
 
 def record(

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from moebius_edge.calibration.macs import shapes
 from moebius_edge.calibration.observers import Histogram
 from moebius_edge.errors import CalibrationError, MoebiusError
+from moebius_edge.runtimes.onnxruntime import trim_memory
 from moebius_edge.tensors import Array
 
 Progress = Callable[[int, int], None]  # (runs done, of how many)
@@ -35,18 +36,30 @@ def collect(
     groups = list(_groups(model, tensors, chunk_bytes))
     histograms: dict[str, Histogram] = {}
     for number, group in enumerate(groups):
-        session = _session(model, group)
-        for done, feed in enumerate(inputs):
-            for name, values in zip(group, session.run(group, dict(feed)), strict=True):
-                if not np.isfinite(values).all():
-                    raise CalibrationError(
-                        f"{name} holds NaN or Inf for calibration input {done + 1} of {len(inputs)}: the "
-                        "model itself overflows there; check it with `moebius-edge verify`"
-                    )
-                histograms.setdefault(name, Histogram()).add(values)
+        for done in _count(model, group, inputs, histograms):
             if progress is not None:
-                progress(number * len(inputs) + done + 1, len(groups) * len(inputs))
+                progress(number * len(inputs) + done, len(groups) * len(inputs))
+        trim_memory()  # a session of the full-size model is 2 GB
     return histograms
+
+
+def _count(
+    model: onnx.ModelProto,
+    group: list[str],
+    inputs: Sequence[Mapping[str, Array]],
+    histograms: dict[str, Histogram],
+) -> Iterator[int]:
+    """One group of tensors over all inputs, in a session of its own; yields how many inputs are done."""
+    session = _session(model, group)
+    for done, feed in enumerate(inputs, 1):
+        for name, values in zip(group, session.run(group, dict(feed)), strict=True):
+            if not np.isfinite(values).all():
+                raise CalibrationError(
+                    f"{name} holds NaN or Inf for calibration input {done} of {len(inputs)}: the model "
+                    "itself overflows there; check it with `moebius-edge verify`"
+                )
+            histograms.setdefault(name, Histogram()).add(values)
+        yield done
 
 
 def _groups(model: onnx.ModelProto, tensors: Iterable[str], limit: int) -> Iterator[list[str]]:

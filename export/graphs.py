@@ -14,6 +14,7 @@ from moebius_edge.export.forms import Forms
 from moebius_edge.export.onnx_graph import ComponentSpec, to_onnx
 from moebius_edge.manifest import GRAPH_NAMES, io_shapes
 from moebius_edge.model.graphs import build_graphs
+from moebius_edge.runtimes.onnxruntime import trim_memory
 
 Progress = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
 
@@ -31,15 +32,20 @@ def fp32_graphs(
     """The three FP32 graphs in memory, or those of `names`."""
     models = {}
     for done, name in enumerate(names):
-        module = _module(name, checkpoint, forms, kind)
         if progress is not None:
             progress(f"exporting the {name}", done, STAGES)
-        shapes = io_shapes(resolution_of(checkpoint), checkpoint.config.latent_size)[name]
-        generator = torch.Generator().manual_seed(0)
-        inputs = {key: torch.rand(shape, generator=generator) for key, shape in shapes["inputs"].items()}
-        spec = ComponentSpec(name, module, inputs, tuple(shapes["outputs"]))
-        models[name] = to_onnx(spec, simplify=kind == "deploy")
+        models[name] = _graph(name, checkpoint, forms, kind)
+        trim_memory()  # making the full-size denoiser leaves 4 GB behind
     return models
+
+
+def _graph(name: str, checkpoint: Checkpoint, forms: Forms, kind: str) -> onnx.ModelProto:
+    shapes = io_shapes(resolution_of(checkpoint), checkpoint.config.latent_size)[name]
+    generator = torch.Generator().manual_seed(0)
+    inputs = {key: torch.rand(shape, generator=generator) for key, shape in shapes["inputs"].items()}
+    module = _module(name, checkpoint, forms, kind)
+    spec = ComponentSpec(name, module, inputs, tuple(shapes["outputs"]))
+    return to_onnx(spec, simplify=kind == "deploy")
 
 
 def _module(name: str, checkpoint: Checkpoint, forms: Forms, kind: str) -> nn.Module:
