@@ -26,6 +26,11 @@ from moebius_edge.tensors import Array
 ORT_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)"}
 LOG_FATAL = 4
 
+# Graphs of the autoencoder run once or twice an edit, with activations of 268 MB: memory counts for more than
+# the time of asking the system for it. In the order of the file, the decoder keeps the least of them.
+# Full size, a decoder's peak: 1.71 GB with an arena, 1.42 without, 1.27 in this order; 5 % slower.
+ONCE = frozenset({"encoder", "decoder"})
+
 
 @dataclass(frozen=True)
 class OrtOptions:
@@ -101,6 +106,9 @@ class OnnxRuntime:
     def _load(self, graph: str, spec: GraphSpec) -> Any:
         path = self.bundle.file(spec.file)
         options = session_options(self.options, self.threads)
+        if graph in ONCE:
+            options.enable_cpu_mem_arena = False
+            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
         if path.suffix == ".ort":  # its weights are inside; the engine itself checks the whole file's form
             options.add_session_config_entry("session.load_model_format", "ORT")
             options.add_session_config_entry("session.enable_saved_runtime_optimizations", "1")
