@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from moebius_edge.calibration.collect import run
 from moebius_edge.calibration.variants import Variants
 from moebius_edge.errors import ExportError, InvalidInput, NotFinite
 from moebius_edge.tensors import Array
@@ -42,7 +43,7 @@ def amplitudes(
     session = _watching(model, names)
     found = dict.fromkeys(shapes, 0.0)
     for done, sample in enumerate(samples, 1):
-        for name, value in zip(names, session.run(None, dict(sample)), strict=True):
+        for name, value in zip(names, run(session, None, sample), strict=True):
             if not np.isfinite(value):
                 raise NotFinite(
                     f"the tensor {name!r} of the FP32 graph has NaN or Inf for sample {done - 1}; expected "
@@ -85,7 +86,8 @@ def _largest(name: str) -> list[onnx.NodeProto]:
 def float_tensors(model: onnx.ModelProto) -> dict[str, Shape]:
     """Shapes of the float32 inputs and intermediate tensors, in the order in which they are computed.
 
-    Raises ExportError for a graph with control flow or functions, whose tensors are not all in one list.
+    Raises ExportError for a graph with control flow or functions, whose tensors are not all in one list, and
+    for a shape that is not fixed.
     """
     if model.functions or any(
         attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
@@ -106,21 +108,21 @@ def float_tensors(model: onnx.ModelProto) -> dict[str, Shape]:
             f"the type of {missing[0]!r} and {len(missing) - 1} other tensors cannot be inferred; "
             "expected standard ONNX operators only"
         )
-    return {
-        name: tuple(dim.dim_value for dim in known[name].shape.dim)
-        for name in names
-        if known[name].elem_type == TensorProto.FLOAT
-    }
+    floats = [name for name in names if known[name].elem_type == TensorProto.FLOAT]
+    for name in floats:
+        if not all(dim.HasField("dim_value") for dim in known[name].shape.dim):
+            raise ExportError(f"the shape of {name!r} is not fixed; expected a graph with static shapes")
+    return {name: tuple(dim.dim_value for dim in known[name].shape.dim) for name in floats}
 
 
 def _inferred(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """Every typed value, from a copy in which large weights are inputs: inference copies what it is given."""
     graph = model.graph
-    small = [tensor for tensor in graph.initializer if tensor_bytes(tensor) <= SMALL_BYTES]
+    small = [tensor for tensor in graph.initializer if weight_bytes(tensor) <= SMALL_BYTES]
     large = [
         helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
         for tensor in graph.initializer
-        if tensor_bytes(tensor) > SMALL_BYTES
+        if weight_bytes(tensor) > SMALL_BYTES
     ]
     weights = {tensor.name for tensor in graph.initializer}
     plain = [value for value in graph.input if value.name not in weights]
@@ -132,7 +134,7 @@ def _inferred(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     return [*inferred.input, *inferred.value_info, *inferred.output]
 
 
-def tensor_bytes(tensor: onnx.TensorProto) -> int:
+def weight_bytes(tensor: onnx.TensorProto) -> int:
     """Size of the data of a weight; 4-bit numbers lie two to a byte."""
     if tensor.data_type in (TensorProto.INT4, TensorProto.UINT4):
         return (int(np.prod(tensor.dims)) + 1) // 2

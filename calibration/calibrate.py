@@ -1,6 +1,7 @@
 """FP32 graphs -> a recording of what their layers hold on real trajectories."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from moebius_edge.calibration.data import (
 )
 from moebius_edge.calibration.recording import Recording, site_tensors
 from moebius_edge.errors import CalibrationError
-from moebius_edge.runtimes.onnxruntime import trim_memory
+from moebius_edge.memory import trim_memory
 from moebius_edge.tensors import Array
 
 Say = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
@@ -110,7 +111,7 @@ def record(
     recipe = {
         "weights_sha256": weights_sha256,
         "samples": len(samples),
-        "options": options.recipe(),
+        "options": asdict(options),
         "tools": {"moebius-edge": __version__, **{t: metadata.version(t) for t in ("onnx", "onnxruntime")}},
     }
     return Recording(recipe, {site: histograms[tensor] for site, tensor in sites.items()})

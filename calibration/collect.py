@@ -12,11 +12,13 @@ from onnx import TensorProto, helper
 from moebius_edge.calibration.macs import shapes
 from moebius_edge.calibration.observers import Histogram
 from moebius_edge.errors import CalibrationError, MoebiusError
-from moebius_edge.runtimes.onnxruntime import trim_memory
+from moebius_edge.memory import trim_memory
+from moebius_edge.runtimes.onnxruntime import first_line
 from moebius_edge.tensors import Array
 
 Progress = Callable[[int, int], None]  # (runs done, of how many)
 
+BLOCKED = "NchwcTransformer"  # the optimizer that rewrites convolutions to blocks of channels
 CHUNK_BYTES = 512 << 20  # tensors are read out in groups that hold no more than this
 
 
@@ -52,7 +54,7 @@ def _count(
     """One group of tensors over all inputs, in a session of its own; yields how many inputs are done."""
     session = _session(model, group)
     for done, feed in enumerate(inputs, 1):
-        for name, values in zip(group, session.run(group, dict(feed)), strict=True):
+        for name, values in zip(group, run(session, group, feed), strict=True):
             if not np.isfinite(values).all():
                 raise CalibrationError(
                     f"{name} holds NaN or Inf for calibration input {done} of {len(inputs)}: the model "
@@ -76,15 +78,14 @@ def _groups(model: onnx.ModelProto, tensors: Iterable[str], limit: int) -> Itera
 
 
 @contextmanager
-def engine_errors(what: str) -> Iterator[None]:
-    """Errors of ONNX Runtime and its tools, which share no base class, as a CalibrationError."""
+def engine_errors(what: str, kind: type[MoebiusError] = CalibrationError) -> Iterator[None]:
+    """Errors of ONNX Runtime and its tools, which share no base class, as a `kind`."""
     try:
         yield
     except (MemoryError, OSError, MoebiusError):
         raise
     except Exception as error:
-        words = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise CalibrationError(f"{what}: {words}") from error
+        raise kind(f"{what}: {first_line(error)}") from error
 
 
 def session_of(model: onnx.ModelProto) -> Any:
@@ -97,13 +98,27 @@ def session_options() -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_mem_pattern = False
+    # Products with integer weights compute in float32, as in an .ort file (`export.ort_mobile`).
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return options
 
 
-def open_session(model: onnx.ModelProto, options: Any) -> Any:
-    """A session of a graph that is in memory, on the CPU."""
+def run(session: Any, names: Sequence[str] | None, feed: Mapping[str, Array]) -> list[Array]:
+    """The named outputs of a session; None: all. Raises CalibrationError when the engine fails."""
+    with engine_errors("ONNX Runtime failed in a graph"):
+        return list(session.run(names, dict(feed)))
+
+
+def open_session(model: onnx.ModelProto, options: Any, *, blocked: bool = True) -> Any:
+    """A session of a graph that is in memory, on the CPU. `blocked`: convolutions may run on blocks of
+    channels, the engine's layout for x86-64."""
     with engine_errors("ONNX Runtime cannot load a graph"):
-        return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=None if blocked else [BLOCKED],
+        )
 
 
 def _session(model: onnx.ModelProto, outputs: list[str]) -> Any:

@@ -14,11 +14,7 @@ import onnxruntime as ort
 
 from moebius_edge.calibration.collect import engine_errors
 from moebius_edge.calibration.layers import Graph, find_layers
-from moebius_edge.calibration.macs import count_macs
-
-FUSED = frozenset(
-    {"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "MatMulInteger", "ConvInteger"}
-)
+from moebius_edge.calibration.macs import INTEGER, count_macs
 
 
 @dataclass(frozen=True)
@@ -30,11 +26,6 @@ class Coverage:
     quantized_macs: int  # of one run, in the fused layers
     macs: int  # of one run, in all
 
-    @property
-    def share(self) -> float:
-        """Quantized part of all multiply-accumulates."""
-        return self.quantized_macs / self.macs if self.macs else 0.0
-
 
 def coverage(fp32: onnx.ModelProto, quantized: Path) -> Coverage:
     """Compare the engine's form of the file `quantized` with the FP32 graph that it was made from.
@@ -45,7 +36,7 @@ def coverage(fp32: onnx.ModelProto, quantized: Path) -> Coverage:
     wished = {node.input[0] for node in onnx.load(quantized, load_external_data=False).graph.node}
     fused: Counter[str] = Counter()
     for node in _optimized(quantized).graph.node:
-        if node.op_type in FUSED:
+        if node.op_type in INTEGER:
             fused.update(name.removesuffix(".q") for name in node.input if name.endswith(".q"))
     found = [layer for weight, layer in layers.items() if weight in fused]
     return Coverage(

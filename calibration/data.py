@@ -5,7 +5,7 @@ stratified: hole areas are spread evenly over `AREA`, and the kept steps evenly 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -17,11 +17,11 @@ from moebius_edge.capsule import Recorder
 from moebius_edge.errors import CalibrationError, InvalidInput, MoebiusError
 from moebius_edge.imaging import read_photo
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.masks import draw_mask
 from moebius_edge.noise import MAX_SEED
 from moebius_edge.options import InpaintOptions
 from moebius_edge.runtimes import Runtime
 from moebius_edge.tensors import Array
-from moebius_edge.training.masks import draw_mask
 
 AREA = (0.05, 0.4)  # of a hole, part of the picture
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -59,10 +59,6 @@ class CalibrationOptions:
                 f"{self.edits} edits with {self.steps_per_edit} steps each are {samples} samples; expected "
                 f"{MIN_SAMPLES} to {MAX_SAMPLES}"
             )
-
-    def recipe(self) -> dict[str, object]:
-        """For the recording."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.manifest import Manifest
+from moebius_edge.masks import draw_mask
 from moebius_edge.noise import check_seed
 from moebius_edge.options import InpaintOptions
 from moebius_edge.parity import compare
 from moebius_edge.tensors import Array
-from moebius_edge.training.masks import draw_mask
 
 EVERY = 3  # of the loop's steps one in so many is compared
 

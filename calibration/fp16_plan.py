@@ -143,7 +143,7 @@ class Planner:
         if schema is None:
             return [False] * len(node.input)
         formals = schema.inputs
-        return [_takes_half(schema, formals[min(i, len(formals) - 1)]) for i in range(len(node.input))]
+        return [_takes_half(formals[min(i, len(formals) - 1)]) for i in range(len(node.input))]
 
     def _schema(self, node: onnx.NodeProto) -> defs.OpSchema | None:
         version = self.opset.get(node.domain or "", 0)
@@ -158,7 +158,7 @@ class Planner:
             return False
         formals = schema.outputs
         return all(
-            _takes_half(schema, formals[min(i, len(formals) - 1)])
+            _takes_half(formals[min(i, len(formals) - 1)])
             for i, name in enumerate(node.output)
             if name in self.floats
         )
@@ -288,7 +288,7 @@ def _rounding(amplitude: float) -> float:
     return float(2.0 ** (np.floor(np.log2(amplitude)) - DIGITS)) if amplitude else 0.0
 
 
-def _takes_half(schema: defs.OpSchema, formal: defs.OpSchema.FormalParameter) -> bool:
+def _takes_half(formal: defs.OpSchema.FormalParameter) -> bool:
     return "tensor(float16)" in formal.types
 
 

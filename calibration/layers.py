@@ -8,20 +8,29 @@ sensitive it is) holds for every target.
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import onnx
 
 from moebius_edge.calibration.macs import Shapes, node_macs, shapes
+from moebius_edge.errors import CalibrationError
 
 # Operators that only move values: a range of what they read is one of what they give.
 MOVES = frozenset({"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Expand"})
-WEIGHT = re.compile(r"[._](?:conv\.)?(weight|table|key|value)$")
+WEIGHT = re.compile(r"[._](?:conv\.)?weight$")
 # A layer with fewer positions (the time embedding has one) or channels (the first and the last convolution
 # have 9 and 4 on one side) is little work, and much depends on it. So with the depthwise half of the last
 # convolution: alone it cost nano's INT8 denoiser more than all other layers but one (the ledger).
 MIN_POSITIONS, MIN_CHANNELS = 16, 16
 NEVER = frozenset({"conv_out.depthwise"})
+
+Reason = Literal[
+    "batched",  # tables of Interactive-λ and of the position scores: one small product per position
+    "few positions",
+    "few channels",
+    "sensitive",  # one of NEVER
+]
 
 
 @dataclass(frozen=True)
@@ -75,18 +84,38 @@ class Graph:
 
 
 def find_layers(graph: Graph) -> dict[str, Layer]:
-    """The layers by name, in the order of the graph."""
-    found = {}
-    for index, node in enumerate(graph.nodes):
-        layer = _layer(graph, index, node)
-        if layer is not None:
-            found[layer.name] = layer
+    """The layers by name, in the order of the graph. Raises CalibrationError when two have the same name."""
+    found: dict[str, Layer] = {}
+    for index in _products(graph):
+        layer = _layer(graph, index)
+        if _reason(graph, layer) is not None:
+            continue
+        if layer.name in found:
+            raise CalibrationError(
+                f"the layers with the weights {found[layer.name].weight} and {layer.weight} would both be "
+                f"called {layer.name}; expected a deploy graph, in which each weight is used once"
+            )
+        found[layer.name] = layer
     return found
 
 
-def _layer(graph: Graph, index: int, node: onnx.NodeProto) -> Layer | None:
-    if node.op_type not in ("Conv", "Gemm", "MatMul") or node.input[1] not in graph.weights:
-        return None
+def left_floats(graph: Graph) -> dict[str, Reason]:
+    """Why the other products with a constant weight stay floats, by weight."""
+    layers = [_layer(graph, index) for index in _products(graph)]
+    return {layer.weight: reason for layer in layers if (reason := _reason(graph, layer)) is not None}
+
+
+def _products(graph: Graph) -> list[int]:
+    """Places of the convolutions and matrix products with a constant weight."""
+    return [
+        index
+        for index, node in enumerate(graph.nodes)
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in graph.weights
+    ]
+
+
+def _layer(graph: Graph, index: int) -> Layer:
+    node = graph.nodes[index]
     weight = graph.weights[node.input[1]]
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type == "Conv":
@@ -95,17 +124,8 @@ def _layer(graph: Graph, index: int, node: onnx.NodeProto) -> Layer | None:
         axis = 0 if attributes.get("transB") else 1
     else:
         axis = len(weight.dims) - 1
-    if node.op_type == "MatMul" and len(weight.dims) != 2:
-        return None  # tables of Interactive-λ and of the position scores: one small product per position
-    macs, depthwise = node_macs(node, graph.shapes), node.op_type == "Conv" and weight.dims[1] == 1
-    channels = weight.dims[0] if depthwise else min(weight.dims[0], weight.dims[1])
-    if macs < MIN_POSITIONS * int(np.prod(weight.dims)) or channels < MIN_CHANNELS:
-        return None
-    name = WEIGHT.sub("", weight.name)
-    if name in NEVER:
-        return None
     return Layer(
-        name=name,
+        name=WEIGHT.sub("", weight.name),
         op=node.op_type,
         node=index,
         weight=weight.name,
@@ -113,6 +133,18 @@ def _layer(graph: Graph, index: int, node: onnx.NodeProto) -> Layer | None:
         axis=axis,
         source=graph.source(node.input[0]),
         output=graph.after_relu(node.output[0]),
-        depthwise=depthwise,
-        macs=macs,
+        depthwise=node.op_type == "Conv" and weight.dims[1] == 1,
+        macs=node_macs(node, graph.shapes),
     )
+
+
+def _reason(graph: Graph, layer: Layer) -> Reason | None:
+    """Why a product is not worth quantizing; None: it is."""
+    sizes = graph.weights[layer.weight].dims
+    if layer.op == "MatMul" and len(sizes) != 2:
+        return "batched"
+    if layer.macs < MIN_POSITIONS * int(np.prod(sizes)):
+        return "few positions"
+    if (sizes[0] if layer.depthwise else min(sizes[0], sizes[1])) < MIN_CHANNELS:
+        return "few channels"
+    return "sensitive" if layer.name in NEVER else None

@@ -6,15 +6,16 @@ from onnx import shape_inference
 
 Shapes = dict[str, tuple[int, ...]]
 
-# ONNX Runtime's operators that multiply like one of ONNX's.
-FUSED = {
-    "FusedConv": "Conv",
+# Operators that multiply like Conv, MatMul or Gemm: on integers, and all.
+INTEGER = {
     "QLinearConv": "Conv",
-    "FusedMatMul": "MatMul",
+    "ConvInteger": "Conv",
     "QLinearMatMul": "MatMul",
     "MatMulInteger": "MatMul",
-    "FusedGemm": "Gemm",
+    "MatMulIntegerToFloat": "MatMul",
+    "QGemm": "Gemm",
 }
+KINDS = INTEGER | {"FusedConv": "Conv", "FusedMatMul": "MatMul", "FusedGemm": "Gemm", "MatMulNBits": "MatMul"}
 
 
 def count_macs(model: onnx.ModelProto) -> int:
@@ -29,7 +30,7 @@ def count_macs(model: onnx.ModelProto) -> int:
 def node_macs(node: onnx.NodeProto, known: Shapes) -> int:
     """Of one node, ONNX's or one that ONNX Runtime made of it; 0 for operators that do not multiply and
     accumulate. `known`: of `shapes`."""
-    kind = FUSED.get(node.op_type, node.op_type)
+    kind = KINDS.get(node.op_type, node.op_type)
     if kind not in ("Conv", "MatMul", "Gemm", "Einsum"):
         return 0
     out = int(np.prod(known[node.output[0]]))

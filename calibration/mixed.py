@@ -29,8 +29,9 @@ RATES = {False: (75e9, 280e9), True: (7.5e9, 20e9)}
 class Score:
     """How close edits are to FP32's, inside their holes, peak 255; one counts for `CAP_DB` at most."""
 
-    mean_db: float
+    mean_db: float  # of the edits that were run
     worst_db: float
+    edits: int  # how many were run: all, but that one far below the target ends a trial
 
     def reaches(self, target_db: float) -> bool:
         """Whether the mean does, and no edit is far below."""
@@ -46,7 +47,7 @@ class Mix:
     kept: tuple[str, ...]  # layers in floats
     layers: int  # of how many
     saved: float  # part of the time that INT8 saves in all layers, by RATES
-    tried: tuple[tuple[int, float, float], ...]  # layers kept, mean and worst dB
+    tried: tuple[tuple[int, Score], ...]  # layers kept, and what came of it
 
 
 def seconds_saved(entry: Entry) -> float:
@@ -72,7 +73,7 @@ def score(
         found.append(min(compare(picture[edit.mask], edit.picture[edit.mask], peak=255).db, CAP_DB))
         if found[-1] < target_db - WORST_DB:
             break
-    return Score(float(np.mean(found)), min(found))
+    return Score(float(np.mean(found)), min(found), len(found))
 
 
 def search(
@@ -105,11 +106,7 @@ def search(
     else:
         order = _by_gain(costs(), layers)
         if not reached(high):
-            best = tried[high]
-            raise CalibrationError(
-                f"{target_db:g} dB are not reached even with all layers in floats: {best.mean_db:.1f} dB, "
-                f"worst {best.worst_db:.1f}; choose a lower --target-db, or --precision fp16"
-            )
+            raise _out_of_reach(target_db, tried[high])
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
@@ -120,7 +117,14 @@ def search(
         kept=tuple(entry.layer for entry in order[:high]),
         layers=len(layers),
         saved=sum(map(seconds_saved, order[high:])) / everything if everything else 1.0,
-        tried=tuple((count, tried[count].mean_db, tried[count].worst_db) for count in sorted(tried)),
+        tried=tuple(sorted(tried.items())),
+    )
+
+
+def _out_of_reach(target_db: float, best: Score) -> CalibrationError:
+    return CalibrationError(
+        f"{target_db:g} dB are not reached even with all layers in floats: {best.mean_db:.1f} dB over "
+        f"{best.edits} edits, worst {best.worst_db:.1f}; choose a lower --target-db, or --precision fp16"
     )
 
 

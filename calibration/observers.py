@@ -65,11 +65,11 @@ def minmax(histogram: Histogram) -> Range:
     return histogram.ends
 
 
-def percentile(histogram: Histogram, keep: float = PERCENTILE) -> Range:
-    """What is left when (100 - keep) / 2 per cent are cut off at each end."""
+def percentile(histogram: Histogram) -> Range:
+    """What is left when (100 - PERCENTILE) / 2 per cent are cut off at each end."""
     low, high = histogram.ends
     share = np.cumsum(histogram.counts) / histogram.counts.sum()
-    cut = (100 - keep) / 200
+    cut = (100 - PERCENTILE) / 200
     centres = histogram.centres
     return (
         max(low, min(float(centres[np.searchsorted(share, cut)]), 0.0)),

@@ -60,14 +60,10 @@ class Scale:
         return cls(scale, int(np.clip(round(-low / float(scale)), 0, 255)))
 
 
-def quantize_weight(weight: Floats, axis: int, clip: Floats | None = None) -> tuple[NDArray[np.int8], Floats]:
-    """Symmetric int8 per channel of `axis`: the integers, and a scale per channel.
-
-    `clip`: largest value that is represented, per channel; None: the largest there is.
-    """
+def quantize_weight(weight: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
+    """Symmetric int8 per channel of `axis`: the integers, and a scale per channel."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    largest = np.abs(weight).max(axis=others) if clip is None else clip
-    scale = np.maximum(largest, 1e-12).astype(np.float32) / np.float32(S8_LIMIT)
+    scale = np.maximum(np.abs(weight).max(axis=others), 1e-12).astype(np.float32) / np.float32(S8_LIMIT)
     shape = [1] * weight.ndim
     shape[axis] = -1
     integers = np.clip(np.rint(weight / scale.reshape(shape)), -S8_LIMIT, S8_LIMIT)
@@ -109,12 +105,15 @@ class QDQWriter:
             self.only_rounded.append(layer.output)
 
     def _read_once(self, layer: Layer) -> bool:
-        """Whether one node computes with the layer's output.
+        """Whether one node computes with the sums of the layer, which is then worth a Q/DQ pair.
 
         ONNX Runtime repeats a DequantizeLinear for every reader, on one thread; two cost more than a
         convolution saves.
         """
-        readers = self.graph.final_readers(self.graph.nodes[layer.node].output[0])
+        given = self.graph.nodes[layer.node].output[0]
+        if given != layer.output:  # a ReLU follows: ranges are known behind it only
+            return False
+        readers = self.graph.final_readers(given)
         silu = [node for node in readers if node.op_type == "Sigmoid"]
         return len(readers) - len(silu) == 1
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 
 from moebius_edge import strictjson
+from moebius_edge.calibration.collect import run
 from moebius_edge.calibration.data import Sample
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.observers import Range
@@ -53,7 +54,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Every layer's cost, the worst first."""
+    """Every layer's cost, the worst first. It holds for other ranges of the same weights by and large: that
+    they are the same is not checked."""
 
     weights_sha256: str
     observer: str
@@ -141,7 +143,7 @@ def measure(
 
 
 def _outputs(session: Any, samples: Sequence[Sample]) -> list[Array]:
-    return [session.run(["noise"], dict(sample))[0] for sample in samples]
+    return [run(session, ["noise"], sample)[0] for sample in samples]
 
 
 def _noise(found: Sequence[Array], exact: Sequence[Array], what: str) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from moebius_edge.calibration.amplitudes import tensor_bytes
+from moebius_edge.calibration.amplitudes import weight_bytes
 from moebius_edge.calibration.weight_forms import Integers, dequantized, opset
 from moebius_edge.calibration.weight_roles import KeptWeight, Use, WeightOptions, select
 from moebius_edge.calibration.weight_scales import RANGES, Bits, block_of, blockwise, per_channel
@@ -81,11 +81,16 @@ def quantize_weights(
         options=options,
         quantized=tuple(quantized),
         kept=kept,
-        fp32_bytes=sum(tensor_bytes(tensor) for tensor in model.graph.initializer),
-        bytes=sum(tensor_bytes(tensor) for tensor in result.graph.initializer),
-        bytes_kept=sum(tensor_bytes(tensor) for name, tensor in weights.items() if name not in uses),
+        fp32_bytes=total_bytes(model),
+        bytes=total_bytes(result),
+        bytes_kept=sum(weight_bytes(tensor) for name, tensor in weights.items() if name not in uses),
     )
     return result, report
+
+
+def total_bytes(model: onnx.ModelProto) -> int:
+    """Size of all weights of a graph."""
+    return sum(weight_bytes(tensor) for tensor in model.graph.initializer)
 
 
 def _quantize(

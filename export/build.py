@@ -115,8 +115,12 @@ def export_bundle(
 
 
 def check_used(options: ExportOptions, *, recording: bool, ledger: bool) -> None:
-    """Raise ExportError when a recording, a ledger or photos are given to a precision that ignores them."""
-    precision, name = PRECISIONS[options.precision], options.precision
+    """Raise ExportError when something is given to a precision that ignores it."""
+    precision, name, usual = PRECISIONS[options.precision], options.precision, ExportOptions()
+    if options.observer != usual.observer and not precision.calibrated:
+        raise ExportError(f"{name} reads no ranges with an observer; leave it away, or choose int8 or mixed")
+    if options.target_db != usual.target_db and not precision.searched:
+        raise ExportError(f"{name} has no target in dB; leave it away, or choose mixed")
     if recording and not precision.calibrated:
         raise ExportError(f"{name} uses no calibration; leave it away, or choose int8 or mixed")
     if ledger and not precision.searched:

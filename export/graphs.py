@@ -13,8 +13,8 @@ from moebius_edge.export.describe import resolution_of
 from moebius_edge.export.forms import Forms
 from moebius_edge.export.onnx_graph import ComponentSpec, to_onnx
 from moebius_edge.manifest import GRAPH_NAMES, io_shapes
+from moebius_edge.memory import trim_memory
 from moebius_edge.model.graphs import build_graphs
-from moebius_edge.runtimes.onnxruntime import trim_memory
 
 Progress = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import onnxruntime as ort
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
-from moebius_edge.calibration.collect import engine_errors
+from moebius_edge.calibration.collect import BLOCKED, engine_errors
 from moebius_edge.errors import ExportError
 from moebius_edge.export.ort_format import make_deterministic
 from moebius_edge.manifest import GraphSpec
@@ -55,7 +55,7 @@ def ship(folder: Path, graphs: dict[str, GraphSpec], precision: str) -> dict[str
     """Replace the .onnx files of `graphs` in `folder` by .ort files and add the list of required operators.
 
     Returns the graphs with the new file names. Raises ExportError for a precision without a style and when
-    the engine cannot convert a graph.
+    the engine cannot convert a graph or list its operators.
     """
     if precision not in STYLES:
         raise ExportError(f"there is no .ort style for {precision!r}; known are {', '.join(STYLES)}")
@@ -94,19 +94,15 @@ def convert(source: Path, output: Path, minimal: str | None = None) -> None:
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if minimal is not None:
         options.add_session_config_entry("optimization.minimal_build_optimizations", minimal)
-    try:
+    failed = f"ONNX Runtime {ort.__version__} cannot write {source.name} as an .ort file"
+    with engine_errors(failed, ExportError):
         ort.InferenceSession(
             str(source),
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=["NchwcTransformer"],  # blocks of channels that ARM kernels do not know
+            disabled_optimizers=[BLOCKED],  # ARM kernels do not know blocks of channels
             enable_fallback=0,  # which would print, and try the same again
         )
-    except Exception as error:  # the engine's errors share no base class but RuntimeError's
-        words = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise ExportError(
-            f"ONNX Runtime {ort.__version__} cannot write {source.name} as an .ort file: {words}"
-        ) from error
     make_deterministic(output)
 
 
@@ -115,7 +111,7 @@ def required_operators(files: list[Path]) -> str:
     the types that each operator needs. Only operators: no versions, no paths."""
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / CONFIG
-        with engine_errors("ONNX Runtime cannot list the operators of the .ort files"):
+        with engine_errors("ONNX Runtime cannot list the operators of the .ort files", ExportError):
             create_config_from_models(files, path, enable_type_reduction=True)
         lines = path.read_text().splitlines()
     kept = [line for line in lines if not line.startswith("#")]  # comments: the paths of the files

@@ -12,22 +12,20 @@ from moebius_edge.calibration.calibrate import GraphRuntime, Say
 from moebius_edge.calibration.data import CalibrationOptions, Followed, spread
 from moebius_edge.calibration.fp16 import to_fp16
 from moebius_edge.calibration.half_weights import store_halves
-from moebius_edge.calibration.layers import Graph, find_layers
+from moebius_edge.calibration.layers import Graph, find_layers, left_floats
 from moebius_edge.calibration.mixed import Score, score, search
 from moebius_edge.calibration.observers import Range
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Ledger, measure
 from moebius_edge.calibration.weight_forms import Form
-from moebius_edge.calibration.weight_only import WeightOptions, quantize_weights
+from moebius_edge.calibration.weight_only import WeightOptions, quantize_weights, total_bytes
 from moebius_edge.errors import ExportError
 from moebius_edge.export.forms import Forms, Layout
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
 
 Models = dict[str, onnx.ModelProto]  # encoder, denoiser, decoder
-
-
 Report = dict[str, Any]  # what was converted, what was kept and why: plain values for JSON
 
 
@@ -65,7 +63,6 @@ Convert = Callable[[Models, Conversion], tuple[Models, Report]]
 class Precision:
     """One row of the table of precisions."""
 
-    description: str
     convert: Convert = lambda models, conversion: (models, {})
     calibrated: bool = False  # needs a recording
     followed: bool = False  # needs the FP32 loop to be followed
@@ -89,7 +86,24 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     denoiser = models["denoiser"]
     quantized = quantize(denoiser, conversion.ranges(denoiser), STYLES[conversion.style])
     stored, report = quantize_weights(quantized, 8, WeightOptions(form=conversion.weights))
-    return {**models, "denoiser": stored}, {"float_weights": {"denoiser": report.to_json()}}
+    report = replace(report, fp32_bytes=total_bytes(denoiser))
+    return {**models, "denoiser": stored}, {
+        "int8": _int8(denoiser, conversion, ()),
+        "float_weights": {"denoiser": report.to_json()},
+    }
+
+
+def _int8(denoiser: onnx.ModelProto, conversion: Conversion, kept: Collection[str]) -> Report:
+    """For the report: what is quantized, what is not and why, and by which calibration."""
+    graph = Graph(denoiser)
+    assert conversion.recording is not None
+    return {
+        "style": conversion.style,
+        "observer": conversion.observer,
+        "calibration": conversion.recording.recipe,
+        "quantized": [name for name in find_layers(graph) if name not in kept],
+        "left_floats": [{"weight": name, "reason": why} for name, why in left_floats(graph).items()],
+    }
 
 
 def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
@@ -126,8 +140,15 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     bits = 8 if smaller.reaches(conversion.target_db) else 16
     if bits == 8:
         mix = replace(mix, score=smaller)
-    report = {"mix": {**asdict(mix), "float_weight_bits": bits}, "ledger": asdict(used[0]) if used else None}
-    return {**models, "denoiser": mixed(mix.kept, bits)}, report
+    made = mixed(mix.kept, bits)
+    stored = bits if bits == 8 or conversion.weights == "arithmetic" else 32
+    report = {
+        "mix": {**asdict(mix), "float_weight_bits": stored},
+        "int8": _int8(denoiser, conversion, mix.kept),
+        "bytes": {"fp32": total_bytes(denoiser), "now": total_bytes(made)},
+        "ledger": asdict(used[0]) if used else None,
+    }
+    return {**models, "denoiser": made}, report
 
 
 def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
@@ -155,8 +176,14 @@ def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
 def to_half(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """All three graphs in FP16, but for what float16 cannot hold on the inputs that were seen."""
     seen = conversion.followed()
-    made = {name: to_fp16(model, amplitudes(model, seen.samples[name])) for name, model in models.items()}
-    return _apart(made)
+
+    def ranges(name: str) -> dict[str, float]:
+        what = f"finding how large the tensors of the {name} get"
+        return amplitudes(
+            models[name], seen.samples[name], lambda done, total: conversion.say(what, done, total)
+        )
+
+    return _apart({name: to_fp16(model, ranges(name)) for name, model in models.items()})
 
 
 def to_small_weights(models: Models, conversion: Conversion, *, bits: Literal[8, 4]) -> tuple[Models, Report]:
@@ -171,18 +198,16 @@ def _apart(made: Mapping[str, tuple[onnx.ModelProto, Any]]) -> tuple[Models, Rep
 
 
 PRECISIONS: dict[str, Precision] = {
-    "fp32": Precision("every number a float of 32 bits"),
-    "fp16": Precision("weights and activations in 16 bits", to_half, followed=True),
-    "w8": Precision("large weights stored in 8 bits, arithmetic in 32", partial(to_small_weights, bits=8)),
-    "w4": Precision("large weights stored in 4 bits, arithmetic in 32", partial(to_small_weights, bits=4)),
+    "fp32": Precision(),
+    "fp16": Precision(to_half, followed=True),
+    "w8": Precision(partial(to_small_weights, bits=8)),
+    "w4": Precision(partial(to_small_weights, bits=4)),
     "int8": Precision(
-        "the denoiser's convolutions and products in 8 bits, calibrated; the autoencoder in 32",
         to_int8,
         calibrated=True,
         layout="channels_last",
     ),
     "mixed": Precision(
-        "int8, but for the layers that cost most: as many floats as --target-db needs",
         to_mixed,
         calibrated=True,
         followed=True,

@@ -18,12 +18,11 @@ class Target:
     name: str  # as typed: `--target ort`
     runtime: str  # the runtime that opens the bundle
     precisions: tuple[str, ...]
-    description: str
     forms: Forms = field(default_factory=Forms)  # of the deploy graphs
     qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `calibration.qdq.STYLES`
     weights: Form = "arithmetic"  # how integers become float weights: see `calibration.weight_forms`
     artifact: Literal["onnx", "ort"] = "onnx"  # what the bundle ships
-    tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
+    tools: tuple[str, ...] = ()  # packages that make or shape the artifact, besides those of every export
     # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
     doctor: str | None = None
 
@@ -31,18 +30,17 @@ class Target:
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        Target(
+        Target(  # desktop and server CPUs
             "ort",
             "onnxruntime",
             ("fp32", "fp16", "int8", "mixed", "w8", "w4"),
-            "ONNX Runtime on desktop and server CPUs",
+            tools=("onnxruntime",),
         ),
-        Target(
+        Target(  # Android and iOS
             "ort-mobile",
             "onnxruntime",
             # No w4: the engine's list of types for reduced builds does not know 4-bit integers.
             ("fp32", "fp16", "int8", "mixed", "w8"),
-            "ONNX Runtime Mobile: .ort files for Android and iOS",
             weights="dequantize",  # arithmetic would be done when the .ort file is made, which then is FP32
             artifact="ort",
             tools=("onnxruntime",),

@@ -17,9 +17,9 @@ from skimage.restoration import inpaint_biharmonic
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
+from moebius_edge.masks import evaluation_masks
 from moebius_edge.scheduler import DDIM
 from moebius_edge.training.latents import encode, latent_mask
-from moebius_edge.training.masks import evaluation_masks
 from moebius_edge.training.metrics import evaluation_squares, masks_tensor, psnr, reconstruct, vae_table
 from moebius_edge.training.photos import to_images, to_tensor
 from moebius_edge.training.sampling import Sampling, fill, guided_noise

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from moebius_edge.masks import draw_mask
 from moebius_edge.model.config import VAEConfig
-from moebius_edge.training.masks import draw_mask
 from moebius_edge.training.photos import PhotoCrops
 
 

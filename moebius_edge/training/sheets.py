@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from moebius_edge.training.masks import evaluation_masks
+from moebius_edge.masks import evaluation_masks
 from moebius_edge.training.metrics import evaluation_squares, masks_tensor, reconstruct
 from moebius_edge.training.photos import to_images, to_tensor
 from moebius_edge.training.sampling import Sampling, fill

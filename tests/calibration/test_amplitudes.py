@@ -67,3 +67,11 @@ def test_control_flow_is_refused() -> None:
     model.graph.node[1].CopyFrom(helper.make_node("If", ["a"], ["b"], then_branch=branch, else_branch=branch))
     with pytest.raises(ExportError, match="control flow"):
         amplitudes(model, SAMPLES)
+
+
+def test_shapes_must_be_fixed() -> None:
+    model = chain()
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    with pytest.raises(ExportError, match="the shape of 'x' is not fixed"):
+        amplitudes(model, SAMPLES)

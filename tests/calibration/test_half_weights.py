@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from moebius_edge.calibration.amplitudes import tensor_bytes
+from moebius_edge.calibration.amplitudes import weight_bytes
 from moebius_edge.calibration.collect import session_of
 from moebius_edge.calibration.half_weights import store_halves
 
@@ -23,7 +23,7 @@ def product(weight: np.ndarray) -> onnx.ModelProto:
 
 
 def size(model: onnx.ModelProto) -> int:
-    return sum(tensor_bytes(tensor) for tensor in model.graph.initializer)
+    return sum(weight_bytes(tensor) for tensor in model.graph.initializer)
 
 
 @given(st.integers(0, 2**31), st.floats(1e-2, 1e3))

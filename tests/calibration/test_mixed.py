@@ -37,7 +37,7 @@ def ledger(*noises: float) -> Ledger:
 def trial(of: Ledger, spread_db: float = 0.0) -> Callable[[frozenset[str]], Score]:
     def run(kept: frozenset[str]) -> Score:
         db = decibels(REST + sum(entry.noise for entry in of.entries if entry.layer not in kept))
-        return Score(db, db - spread_db)
+        return Score(db, db - spread_db, 1)
 
     return run
 

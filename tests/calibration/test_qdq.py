@@ -183,3 +183,15 @@ def test_few_positions_and_narrow_layers_are_left() -> None:
         out=(ROWS, 4),
     )
     assert not find_layers(Graph(narrow))
+
+
+@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+def test_a_product_with_a_relu_behind_it_is_quantized(style: QDQStyle) -> None:
+    """Its range is known behind the ReLU only."""
+    weights = {"a.weight": values(WIDTH, OUT, seed=1), "a.bias": values(OUT, seed=2)}
+    nodes = [helper.make_node("Gemm", ["x", *weights], ["p"]), helper.make_node("Relu", ["p"], ["y"])]
+    exact = model(*nodes, weights=weights, out=(ROWS, OUT))
+    quantized = quantize(exact, {"x": (-4.0, 4.0), "y": (0.0, 20.0)}, style)
+    x = values(ROWS, WIDTH).clip(-4, 4)
+    found, expected = run(quantized, x), run(exact, x)
+    assert 0 < np.abs(found - expected).max() < 0.03 * np.ptp(expected)

@@ -269,6 +269,7 @@ def test_small_weights_stay_small_and_give_the_same_numbers(
     for tensor in model.graph.initializer:
         sizes[tensor.data_type] += int(np.prod(tensor.dims)) if len(tensor.dims) > 1 else 0
     assert sizes[stored] > 2 * sizes[TensorProto.FLOAT]
+    assert count_macs(model) == made["ort-mobile"].manifest.graphs["denoiser"].macs
     inputs = graph_inputs(made["ort"], "denoiser")
     found, expected = (open_runtime(made[t]).run("denoiser", inputs)["noise"] for t in ("ort-mobile", "ort"))
     assert compare(found, expected).db > closeness

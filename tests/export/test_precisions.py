@@ -16,21 +16,25 @@ from moebius_edge.calibration.calibrate import GraphRuntime
 from moebius_edge.calibration.collect import collect, session_of
 from moebius_edge.calibration.coverage import coverage
 from moebius_edge.calibration.data import Followed, packaged_photos, spread
+from moebius_edge.calibration.macs import count_macs
 from moebius_edge.calibration.mixed import score
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Entry, Ledger
 from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.cli.worth import print_conversion
 from moebius_edge.errors import CalibrationError, ExportError
-from moebius_edge.export import graphs
+from moebius_edge.export import graphs, ort_mobile
 from moebius_edge.export import worth as worth_module
 from moebius_edge.export.build import ExportOptions, check_used, export_bundle, record_ranges
+from moebius_edge.export.ort_format import structure
 from moebius_edge.export.precisions import PRECISIONS, Conversion, convert, ledger_of
 from moebius_edge.export.targets import TARGETS
 from moebius_edge.export.worth import Worth, examine
 from moebius_edge.parity import compare
+from moebius_edge.runtimes import open_runtime
 from moebius_edge.thresholds import THRESHOLDS
-from tests.export.conftest import Models
+from tests.export.conftest import Models, operators
 from tests.exports import QUICK
 
 
@@ -55,7 +59,9 @@ def test_onnx_runtime_runs_every_layer_quantized(last: Models, recording: Record
     onnx.save(graph, tmp_path / "denoiser.onnx")
     found = coverage(last["denoiser"], tmp_path / "denoiser.onnx")
     assert found.layers == found.wished > 60
-    assert found.share > 0.2  # in a tiny model position lambdas and tables weigh more than in a large one
+    assert (
+        found.quantized_macs > 0.2 * found.macs
+    )  # in a tiny model position lambdas and tables weigh more than in a large one
 
 
 def test_a_recording_fits_both_layouts(
@@ -72,7 +78,9 @@ def test_a_recording_fits_both_layouts(
         assert high == pytest.approx(own[tensor].ends[1], abs=1e-4 * width), tensor
 
 
-def test_an_int8_bundle_is_exported(checkpoint: Checkpoint, recording: Recording, tmp_path: Path) -> None:
+def test_an_int8_bundle_is_exported(
+    checkpoint: Checkpoint, recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ExportOptions(precision="int8")
     bundle = export_bundle(checkpoint, tmp_path / "a.moebius", options, recording=recording)
     assert bundle.manifest.precision == "int8"
@@ -80,6 +88,16 @@ def test_an_int8_bundle_is_exported(checkpoint: Checkpoint, recording: Recording
     assert sum(node.op_type == "QuantizeLinear" for node in nodes) > 50
     report = json.loads(bundle.file("precision.json").read_text())
     assert report["coverage"]["layers"] == report["coverage"]["wished"] > 60
+    assert len(report["int8"]["quantized"]) == report["coverage"]["layers"]
+    assert {entry["reason"] for entry in report["int8"]["left_floats"]} >= {"batched", "few positions"}
+    assert report["int8"]["calibration"] == recording.recipe
+    stored = report["float_weights"]["denoiser"]
+    size = bundle.file("denoiser.onnx").stat().st_size + bundle.file("denoiser.onnx.data").stat().st_size
+    assert stored["bytes"] < size < stored["fp32_bytes"]
+    assert "onnxruntime" in bundle.manifest.tools
+    print_conversion(bundle)
+    layers = report["coverage"]["layers"]
+    assert f"runs {layers} of {layers} quantized layers in INT8" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +137,7 @@ def test_mixed_precision_reaches_its_target_with_floats_that_int8_does_not(
     ledger: Ledger,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(mixed, "TARGETS_DB", (0.0, 60.0))  # what random weights at 4x4 latents can reach
     conversion = Conversion("onnxruntime", "mse", options=QUICK, recording=recording, seen=seen)
@@ -135,6 +154,32 @@ def test_mixed_precision_reaches_its_target_with_floats_that_int8_does_not(
     bundle = export_bundle(checkpoint, tmp_path / "a", options, recording=recording, ledger=ledger)
     written = json.loads(bundle.file("precision.json").read_text())
     assert written["mix"] == json.loads(json.dumps(report["mix"]))
+    assert set(written["int8"]["quantized"]).isdisjoint(kept := written["mix"]["kept"])
+    assert written["bytes"]["now"] < written["bytes"]["fp32"]
+    mobile = export_bundle(
+        checkpoint, tmp_path / "b", replace(options, target="ort-mobile"), recording=recording, ledger=ledger
+    )
+    there = json.loads(mobile.file("precision.json").read_text())["mix"]
+    assert (written["mix"]["float_weight_bits"], there["float_weight_bits"]) in ((16, 32), (8, 8))
+    assert 0 < len(there["kept"]) < there["layers"]
+    graph = structure(mobile.file("denoiser.ort"))
+    assert count_macs(graph) == mobile.manifest.graphs["denoiser"].macs
+    assert "QLinearConv" in operators(graph)
+    feed = seen.samples["denoiser"][0]
+    exact = session_of(last["denoiser"]).run(None, feed)[0]
+    assert compare(open_runtime(mobile).run("denoiser", feed)["noise"], exact).db > 16
+    print_conversion(bundle)
+    printed = capsys.readouterr().out
+    assert f"{len(kept)} of {written['mix']['layers']} layers stay floats: {kept[0]}" in printed
+    assert f"target {target:g} dB" in printed
+
+
+def test_every_precision_of_a_target_is_known() -> None:
+    for target in TARGETS.values():
+        assert set(target.precisions) <= set(PRECISIONS)
+        assert set(target.precisions) <= set(THRESHOLDS)
+        if target.artifact == "ort":
+            assert set(target.precisions) == set(ort_mobile.STYLES)
 
 
 def test_a_ledger_of_other_layers_is_refused(
@@ -208,6 +253,24 @@ def test_a_recording_of_another_architecture_is_refused(last: Models, recording:
 def test_what_a_precision_ignores_is_refused(precision: str, given: dict[str, bool], words: str) -> None:
     with pytest.raises(ExportError, match=words):
         check_used(ExportOptions(precision=precision), **{"recording": False, "ledger": False, **given})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (ExportOptions(observer="minmax"), "fp32 reads no ranges with an observer"),
+        (ExportOptions(precision="w8", observer="entropy"), "w8 reads no ranges with an observer"),
+        (ExportOptions(precision="int8", target_db=45.0), "int8 has no target in dB"),
+        (ExportOptions(precision="mixed", observer="minmax", target_db=45.0), None),
+        (ExportOptions(precision="int8", observer="minmax"), None),
+    ],
+)
+def test_options_that_change_nothing_are_refused(options: ExportOptions, words: str | None) -> None:
+    if words is None:
+        check_used(options, recording=False, ledger=False)
+    else:
+        with pytest.raises(ExportError, match=words):
+            check_used(options, recording=False, ledger=False)
 
 
 @pytest.mark.parametrize(

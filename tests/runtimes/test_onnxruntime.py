@@ -208,7 +208,8 @@ MEMORY = """
     from pathlib import Path
     import numpy as np
     from moebius_edge.bundle import Bundle
-    from moebius_edge.runtimes.onnxruntime import OnnxRuntime, trim_memory
+    from moebius_edge.memory import trim_memory
+    from moebius_edge.runtimes.onnxruntime import OnnxRuntime
 
     def resident():
         for line in Path("/proc/self/status").read_text().splitlines():

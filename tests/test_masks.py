@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from moebius_edge.training.masks import KINDS, draw_mask, evaluation_masks
+from moebius_edge.masks import KINDS, draw_mask, evaluation_masks
 
 
 @pytest.mark.parametrize("kind", KINDS)
