@@ -1,6 +1,7 @@
 """Pictures by matplotlib (extra `plot`): of a profile, every run a dot and its median a line; of a ledger."""
 
 import io
+from collections import Counter
 from importlib.util import find_spec
 from itertools import accumulate
 from pathlib import Path
@@ -60,18 +61,22 @@ def draw_ledger(ledger: "Ledger", path: Path, named: int = 8) -> None:
     from moebius_edge.calibration.sensitivity import decibels  # noqa: PLC0415
 
     entries = ledger.entries
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    axis, added = figure.subplots(1, 2, width_ratios=(3, 2))
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    axis, names, added = figure.subplots(1, 3, width_ratios=(6, 3, 4))
     everything = sum(entry.macs for entry in entries)
     for depthwise, colour, label in ((False, COLOURS[0], "dense"), (True, COLOURS[1], "depthwise")):
         chosen = [entry for entry in entries if entry.depthwise == depthwise]
         shares = [100 * entry.macs / everything for entry in chosen]
         axis.scatter(shares, [entry.db for entry in chosen], s=14, color=colour, alpha=0.7, label=label)
+    sides: Counter[int] = Counter()  # points of the same share lie above each other: numbers to both sides
     for number, entry in enumerate(entries[:named], 1):
         place = (100 * entry.macs / everything, entry.db)
-        axis.annotate(str(number), place, (4, 1), textcoords="offset points", fontsize=7)
-    worst = (f"{number} {entry.layer}: {entry.db:.1f}" for number, entry in enumerate(entries[:named], 1))
-    axis.text(0.02, 0.02, "\n".join(worst), transform=axis.transAxes, fontsize=7, va="bottom")
+        right, align = ((4, "left"), (-4, "right"))[sides[entry.macs] % 2]
+        sides[entry.macs] += 1
+        axis.annotate(str(number), place, (right, 1), textcoords="offset points", fontsize=7, ha=align)
+    worst = (f"{number}  {entry.layer}: {entry.db:.1f}" for number, entry in enumerate(entries[:named], 1))
+    names.axis("off")
+    names.text(0, 1, "the worst, dB\n\n" + "\n".join(worst), fontsize=7, va="top", linespacing=1.5)
     axis.set(
         xscale="log", xlabel="multiply-accumulates, % of all layers", ylabel="dB, this layer alone in INT8"
     )
