@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from moebius_edge.calibration.collect import run
+from moebius_edge.calibration.sessions import run
 from moebius_edge.calibration.variants import Variants
 from moebius_edge.errors import ExportError, InvalidInput, NotFinite
 from moebius_edge.tensors import Array

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from moebius_edge import __version__
-from moebius_edge.calibration.collect import collect, engine_errors, session_of
+from moebius_edge.calibration.collect import collect
 from moebius_edge.calibration.data import (
     CalibrationOptions,
     Followed,
@@ -21,6 +21,7 @@ from moebius_edge.calibration.data import (
     trajectories,
 )
 from moebius_edge.calibration.recording import Recording, site_tensors
+from moebius_edge.calibration.sessions import engine_errors, session_of
 from moebius_edge.errors import CalibrationError
 from moebius_edge.memory import trim_memory
 from moebius_edge.tensors import Array

@@ -12,9 +12,9 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
-from moebius_edge.calibration.collect import engine_errors
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.macs import INTEGER, count_macs
+from moebius_edge.calibration.sessions import engine_errors
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from onnxruntime.quantization import quantize_static
 
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.calibration.calibrate import draw_pairs, follow
-from moebius_edge.calibration.collect import engine_errors
 from moebius_edge.calibration.data import CalibrationOptions, Sample
+from moebius_edge.calibration.sessions import engine_errors
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.manifest import GRAPH_NAMES

@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 
 from moebius_edge import strictjson
-from moebius_edge.calibration.collect import run
 from moebius_edge.calibration.data import Sample
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.observers import Range
 from moebius_edge.calibration.qdq import QDQStyle, quantize
+from moebius_edge.calibration.sessions import run
 from moebius_edge.calibration.variants import Variants
 from moebius_edge.errors import CalibrationError
 from moebius_edge.files import plain_size, write_atomically

@@ -1,13 +1,13 @@
 """Sessions of many variants of one graph that share its large weights, so that each opens in no time."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from moebius_edge.calibration.collect import open_session, session_options
+from moebius_edge.calibration.sessions import open_session, session_options
 
 SMALLEST = 4096  # bytes; smaller weights (shapes among them) stay in the graph
 
@@ -24,8 +24,8 @@ class Variants:
             for name, tensor in self.weights.items()
         }
         graph = model.graph
-        self.empty = onnx.helper.make_model(
-            onnx.helper.make_graph(
+        self.empty = helper.make_model(
+            helper.make_graph(
                 graph.node, graph.name, graph.input, graph.output, [_hollow(t) for t in graph.initializer]
             ),
             opset_imports=model.opset_import,
@@ -39,6 +39,16 @@ class Variants:
         for tensor in model.graph.initializer:
             if tensor.name in names and tensor.name in self.weights:
                 tensor.CopyFrom(self.weights[tensor.name])
+        return model
+
+    def giving(self, names: Sequence[str]) -> onnx.ModelProto:
+        """The graph with these float tensors as its outputs."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.empty)
+        del model.graph.output[:]
+        model.graph.output.extend(
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
+        )
         return model
 
     def session(self, model: onnx.ModelProto, *, in_order: bool = False) -> Any:

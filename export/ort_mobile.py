@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import onnxruntime as ort
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
-from moebius_edge.calibration.collect import BLOCKED, engine_errors
+from moebius_edge.calibration.sessions import BLOCKED, engine_errors
 from moebius_edge.errors import ExportError
 from moebius_edge.export.ort_format import make_deterministic
 from moebius_edge.manifest import GraphSpec

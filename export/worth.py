@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from moebius_edge import capsule
 from moebius_edge.bundle import Bundle
-from moebius_edge.calibration.collect import open_session, run, session_options
+from moebius_edge.calibration.sessions import open_session, run, session_options
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.export import graphs
 from moebius_edge.export.targets import TARGETS

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from moebius_edge.calibration.amplitudes import weight_bytes
-from moebius_edge.calibration.collect import session_of
 from moebius_edge.calibration.half_weights import store_halves
+from moebius_edge.calibration.sessions import session_of
 
 
 def product(weight: np.ndarray) -> onnx.ModelProto:

@@ -13,7 +13,7 @@ from onnx import TensorProto
 
 from moebius_edge.calibration import mixed
 from moebius_edge.calibration.calibrate import GraphRuntime
-from moebius_edge.calibration.collect import collect, session_of
+from moebius_edge.calibration.collect import collect
 from moebius_edge.calibration.coverage import coverage
 from moebius_edge.calibration.data import Followed, packaged_photos, spread
 from moebius_edge.calibration.macs import count_macs
@@ -21,6 +21,7 @@ from moebius_edge.calibration.mixed import score
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Entry, Ledger
+from moebius_edge.calibration.sessions import session_of
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.cli.worth import print_conversion
 from moebius_edge.errors import CalibrationError, ExportError

@@ -1,0 +1,58 @@
+"""Sessions of ONNX Runtime for graphs in memory, and its errors in one sentence."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+
+from moebius_edge.errors import CalibrationError, MoebiusError
+from moebius_edge.runtimes.onnxruntime import first_line
+from moebius_edge.tensors import Array
+
+BLOCKED = "NchwcTransformer"  # the optimizer that rewrites convolutions to blocks of channels
+
+
+@contextmanager
+def engine_errors(what: str, kind: type[MoebiusError] = CalibrationError) -> Iterator[None]:
+    """Errors of ONNX Runtime and its tools, which share no base class, as a `kind`."""
+    try:
+        yield
+    except (MemoryError, OSError, MoebiusError):
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {first_line(error)}") from error
+
+
+def session_of(model: onnx.ModelProto) -> Any:
+    """An ONNX Runtime session of a graph that is in memory."""
+    return open_session(model, session_options())
+
+
+def session_options() -> Any:
+    """Of all sessions of calibration: silent, and without a second copy of all activations."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.enable_mem_pattern = False
+    # Products with integer weights compute in float32, as in an .ort file (`export.ort_mobile`).
+    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    return options
+
+
+def run(session: Any, names: Sequence[str] | None, feed: Mapping[str, Array]) -> list[Array]:
+    """The named outputs of a session; None: all. Raises CalibrationError when the engine fails."""
+    with engine_errors("ONNX Runtime failed in a graph"):
+        return list(session.run(names, dict(feed)))
+
+
+def open_session(model: onnx.ModelProto, options: Any, *, blocked: bool = True) -> Any:
+    """A session of a graph that is in memory, on the CPU. `blocked`: convolutions may run on blocks of
+    channels, the engine's layout for x86-64."""
+    with engine_errors("ONNX Runtime cannot load a graph"):
+        return ort.InferenceSession(
+            model.SerializeToString(),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=None if blocked else [BLOCKED],
+        )
