@@ -1,5 +1,6 @@
 """`ledger`, and what `export` says of a precision."""
 
+import inspect
 import json
 import os
 from pathlib import Path
@@ -9,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moebius_edge.calibration.data import packaged_photos
+from moebius_edge.calibration.data import CalibrationOptions, packaged_photos
 from moebius_edge.calibration.observers import Histogram
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Entry, Ledger
 from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.cli import bundles, calibrate, ledger
 from moebius_edge.errors import RuntimeUnavailable
 from moebius_edge.export import build, worth
 from moebius_edge.export.build import ExportOptions
@@ -149,3 +151,17 @@ def test_export_says_what_a_precision_gains_and_costs(moebius: Any, checkpoint: 
     )
     assert quiet.code == 0
     assert "times as fast" not in quiet.out
+
+
+def test_the_defaults_of_commands_are_those_of_the_library() -> None:
+    """They are written twice, so that `--help` need not import the library."""
+    usual, data = ExportOptions(), CalibrationOptions()
+    expected = {"observer": usual.observer, "target_db": usual.target_db, "edits": data.edits}
+    expected |= {"steps_per_edit": data.steps_per_edit, "seed": data.seed}
+    seen = set()
+    for command in (bundles.export, calibrate.calibrate, ledger.ledger):
+        for name, parameter in inspect.signature(command).parameters.items():
+            if name in expected:
+                assert parameter.default == expected[name], (command.__name__, name)
+                seen.add(name)
+    assert seen == set(expected)
