@@ -56,7 +56,9 @@ def to_onnx(spec: ComponentSpec, *, simplify: bool = True) -> onnx.ModelProto:
     strip(model)
     share_initializers(model)
     onnx.checker.check_model(model)
-    return model
+    copy = onnx.ModelProto()  # a message keeps the memory of what was taken out of it; its copy does not
+    copy.CopyFrom(model)
+    return copy
 
 
 def strip(model: onnx.ModelProto) -> None:

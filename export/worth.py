@@ -30,7 +30,7 @@ class Worth:
         """The gain in words."""
         return (
             f"a step takes {self.step_ms:,.1f} ms here, {self.fp32_ms:,.1f} ms in fp32: "
-            f"{self.ratio:.2f} times as fast"
+            f"{self.ratio:.2f} times as fast (median of {PAIRS} runs in turns)"
         )
 
     def warnings(self) -> list[str]:

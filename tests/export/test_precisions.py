@@ -216,7 +216,7 @@ def test_a_precision_is_compared_with_fp32_in_one_run(
     assert ran == ["True"]
     assert (worth.step_ms, worth.fp32_ms) == pytest.approx((10, 25))
     assert worth.ratio == pytest.approx(2.5)
-    assert worth.sentence().endswith("2.50 times as fast")
+    assert worth.sentence().endswith("2.50 times as fast (median of 5 runs in turns)")
     # Random weights in 4 bits are no model at all: the self-test must say so.
     assert any("came out worse" in warning for warning in worth.warnings())
 
