@@ -21,9 +21,10 @@ from moebius_edge.calibration.data import (
     trajectories,
 )
 from moebius_edge.calibration.recording import Recording, site_tensors
-from moebius_edge.calibration.sessions import engine_errors, session_of
+from moebius_edge.calibration.sessions import engine_errors, open_session, session_options
 from moebius_edge.errors import CalibrationError
 from moebius_edge.memory import trim_memory
+from moebius_edge.runtimes.onnxruntime import spare_memory
 from moebius_edge.tensors import Array
 
 Say = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
@@ -40,7 +41,9 @@ class GraphRuntime:
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate one graph, loading it at first use."""
         if graph not in self.sessions:
-            self.sessions[graph] = session_of(self.models[graph])
+            options = session_options()
+            spare_memory(graph, options)
+            self.sessions[graph] = open_session(self.models[graph], options)
         session = self.sessions[graph]
         names = [output.name for output in session.get_outputs()]
         with engine_errors(f"ONNX Runtime cannot run the {graph}"):

@@ -25,11 +25,6 @@ def engine_errors(what: str, kind: type[MoebiusError] = CalibrationError) -> Ite
         raise kind(f"{what}: {first_line(error)}") from error
 
 
-def session_of(model: onnx.ModelProto) -> Any:
-    """An ONNX Runtime session of a graph that is in memory."""
-    return open_session(model, session_options())
-
-
 def session_options() -> Any:
     """Of all sessions of calibration: silent, and without a second copy of all activations."""
     options = ort.SessionOptions()
@@ -46,13 +41,16 @@ def run(session: Any, names: Sequence[str] | None, feed: Mapping[str, Array]) ->
         return list(session.run(names, dict(feed)))
 
 
-def open_session(model: onnx.ModelProto, options: Any, *, blocked: bool = True) -> Any:
-    """A session of a graph that is in memory, on the CPU. `blocked`: convolutions may run on blocks of
-    channels, the engine's layout for x86-64."""
+def open_session(model: onnx.ModelProto, options: Any = None, *, blocked: bool = True) -> Any:
+    """A session of a graph that is in memory, on the CPU.
+
+    `options`: by default `session_options()`; `blocked`: convolutions may run on blocks of channels, the
+    engine's layout for x86-64.
+    """
     with engine_errors("ONNX Runtime cannot load a graph"):
         return ort.InferenceSession(
             model.SerializeToString(),
-            options,
+            options or session_options(),
             providers=["CPUExecutionProvider"],
             disabled_optimizers=None if blocked else [BLOCKED],
         )

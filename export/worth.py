@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from moebius_edge import capsule
 from moebius_edge.bundle import Bundle
-from moebius_edge.calibration.sessions import open_session, run, session_options
+from moebius_edge.calibration.sessions import open_session, run
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.export import graphs
 from moebius_edge.export.targets import TARGETS
@@ -77,7 +77,7 @@ def _steps(
     say("comparing with fp32: exporting", 0, 3)
     target = TARGETS[bundle.manifest.target]
     models = graphs.fp32_graphs(checkpoint, target.forms, names=("denoiser",))
-    fp32 = open_session(models.pop("denoiser"), session_options(), blocked=target.artifact != "ort")
+    fp32 = open_session(models.pop("denoiser"), blocked=target.artifact != "ort")
     feed = capsule.step_inputs(bundle.capsule(), 0)
     say("comparing with fp32: timing", 1, 3)
     works = [lambda: runtime.run("denoiser", feed), lambda: run(fp32, None, feed)]

@@ -104,9 +104,7 @@ class OnnxRuntime:
     def _load(self, graph: str, spec: GraphSpec) -> Any:
         path = self.bundle.file(spec.file)
         options = session_options(self.options, self.threads)
-        if graph in ONCE:
-            options.enable_cpu_mem_arena = False
-            options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
+        spare_memory(graph, options)
         if path.suffix == ".ort":  # its weights are inside; the engine itself checks the whole file's form
             options.add_session_config_entry("session.load_model_format", "ORT")
             options.add_session_config_entry("session.enable_saved_runtime_optimizations", "1")
@@ -162,6 +160,13 @@ def session_options(options: OrtOptions, threads: int | None) -> Any:
     made.enable_mem_pattern = False
     made.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
     return made
+
+
+def spare_memory(graph: str, options: Any) -> None:
+    """Change the engine's options for a graph that runs once an edit."""
+    if graph in ONCE:
+        options.enable_cpu_mem_arena = False
+        options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
 
 
 def check_inputs(graph: str, specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:

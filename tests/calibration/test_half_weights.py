@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moebius_edge.calibration.amplitudes import weight_bytes
 from moebius_edge.calibration.half_weights import store_halves
-from moebius_edge.calibration.sessions import session_of
+from moebius_edge.calibration.sessions import open_session
 
 
 def product(weight: np.ndarray) -> onnx.ModelProto:
@@ -35,7 +35,7 @@ def test_half_the_bytes_and_nearly_the_same_numbers(seed: int, scale: float) -> 
     onnx.checker.check_model(stored, full_check=True)
     assert size(stored) * 2 == size(model)
     x = rng.standard_normal((1, 64)).astype(np.float32)
-    found, exact = (session_of(each).run(None, {"x": x})[0] for each in (stored, model))
+    found, exact = (open_session(each).run(None, {"x": x})[0] for each in (stored, model))
     assert np.abs(found - exact).max() < 2**-11 * np.abs(x).sum() * scale * 5
 
 

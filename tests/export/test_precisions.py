@@ -21,7 +21,7 @@ from moebius_edge.calibration.mixed import score
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Entry, Ledger
-from moebius_edge.calibration.sessions import session_of
+from moebius_edge.calibration.sessions import open_session
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.cli.worth import print_conversion
 from moebius_edge.errors import CalibrationError, ExportError
@@ -51,7 +51,7 @@ def test_a_precision_is_close_to_the_floats(
     conversion = Conversion("onnxruntime", "mse", recording=recording, seen=seen)
     graph = convert(models, precision, conversion)[0]["denoiser"]
     feed = seen.samples["denoiser"][0]
-    found, exact = (session_of(model).run(None, feed)[0] for model in (graph, models["denoiser"]))
+    found, exact = (open_session(model).run(None, feed)[0] for model in (graph, models["denoiser"]))
     assert closeness < compare(found, exact).db < 150
 
 
@@ -115,10 +115,10 @@ def test_the_ledger_is_what_each_layer_costs_alone(
     assert noises == sorted(noises, reverse=True)
     assert len(noises) > 60
     style, ranges = STYLES["onnxruntime"], recording.ranges(last["denoiser"], "mse")
-    exact = session_of(last["denoiser"])
+    exact = open_session(last["denoiser"])
 
     def noise(names: list[str]) -> float:
-        quantized = session_of(quantize(last["denoiser"], ranges, style, names=names))
+        quantized = open_session(quantize(last["denoiser"], ranges, style, names=names))
         found = []
         for sample in spread(seen.samples["denoiser"], ledger.samples, QUICK.steps_per_edit):
             a, b = (session.run(None, sample)[0].astype(np.float64) for session in (quantized, exact))
@@ -167,7 +167,7 @@ def test_mixed_precision_reaches_its_target_with_floats_that_int8_does_not(
     assert count_macs(graph) == mobile.manifest.graphs["denoiser"].macs
     assert "QLinearConv" in operators(graph)
     feed = seen.samples["denoiser"][0]
-    exact = session_of(last["denoiser"]).run(None, feed)[0]
+    exact = open_session(last["denoiser"]).run(None, feed)[0]
     assert compare(open_runtime(mobile).run("denoiser", feed)["noise"], exact).db > 16
     print_conversion(bundle)
     printed = capsys.readouterr().out
