@@ -29,6 +29,7 @@ from moebius_edge.masks import draw_mask
 from moebius_edge.noise import check_seed
 from moebius_edge.options import InpaintOptions
 from moebius_edge.parity import compare
+from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.tensors import Array
 
 EVERY = 3  # of the loop's steps one in so many is compared
@@ -111,7 +112,7 @@ def costs(reference: Path, bundles: Sequence[Path], folder: Path, masks: int, se
             denoiser_db=float(np.mean(noises)),
             denoiser_worst_db=min(noises),
             denoiser_bytes=sum(
-                entry.size for name, entry in manifest.files.items() if name.startswith("denoiser")
+                manifest.files[name].size for name in graph_files(Bundle.open(path), "denoiser")
             ),
         )
 

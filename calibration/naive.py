@@ -22,6 +22,7 @@ from moebius_edge.calibration.sessions import engine_errors
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.manifest import GRAPH_NAMES
+from moebius_edge.runtimes.external_data import graph_files
 
 
 class Samples:
@@ -49,14 +50,14 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
         models = {name: onnx.load(bundle.file(file)) for name, file in graphs.items()}
         samples = follow(models, pairs, options).samples["denoiser"]
         rename_weights(models["denoiser"])
-        for name in manifest.files:
-            if not name.startswith("denoiser."):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bundle.file(name), folder / name)
+        for name in manifest.files.keys() - graph_files(bundle, "denoiser"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.file(name), folder / name)
         with TemporaryDirectory(dir=folder) as scratch:
             renamed = Path(scratch) / "denoiser.onnx"
             onnx.save(models.pop("denoiser"), renamed, save_as_external_data=True)
-            made = folder / "denoiser.onnx"
+            made = folder / graphs["denoiser"]  # the file that the manifest names
+            made.parent.mkdir(parents=True, exist_ok=True)
             quantize_static(renamed, made, Samples(samples), use_external_data_format=True)
         seal(folder, replace(manifest, precision="int8", files={}))
     return Bundle.open(output)

@@ -79,11 +79,19 @@ def examine(bundle: Bundle) -> Usability:
             provider.name,
             provider.runs_on,
             provider.source,
-            tuple(use(name, model, provider) for name, model in graphs.items()),
+            tuple(_used(bundle, name, model, provider) for name, model in graphs.items()),
         )
         for provider in PROVIDERS
     )
     return Usability(bundle.folder.resolve().name, bundle.manifest.precision, rows)
+
+
+def _used(bundle: Bundle, name: str, model: onnx.ModelProto, provider: Provider) -> Use:
+    try:
+        return use(name, model, provider)
+    except Exception as error:  # a damaged graph may lack any type, shape or attribute
+        file = bundle.manifest.graphs[name].file
+        raise ExportError(f"{file} is damaged: not every node has its types and shapes; {REPAIR}") from error
 
 
 def load(path: Path) -> onnx.ModelProto:

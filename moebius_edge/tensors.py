@@ -118,7 +118,11 @@ def read_tensors(path: Path, max_bytes: int) -> dict[str, Array]:
         flat = np.frombuffer(data[entry.start : entry.end], NUMPY_DTYPES[entry.dtype])
         if flat.dtype.kind == "f" and not np.isfinite(flat).all():
             raise TensorFileError(f"{name!r} contains NaN or Inf")
-        result[name] = flat.reshape(entry.shape).astype(flat.dtype.newbyteorder("="))
+        try:
+            shaped = flat.reshape(entry.shape)
+        except ValueError as error:  # no numbers in a shape whose other sides are beyond any memory
+            raise TensorFileError(f"{name!r} claims the shape {entry.shape}: {error}") from error
+        result[name] = shaped.astype(flat.dtype.newbyteorder("="))
     return result
 
 

@@ -8,6 +8,8 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
+from moebius_edge.bundle import Bundle
+
 MAX_DEPTH = 64  # nested subgraphs
 
 # Message type -> field number -> message type of the field (onnx.proto3).
@@ -21,6 +23,18 @@ FIELDS: dict[str, dict[int, str]] = {
     "Tensor": {13: "Entry"},
 }
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+
+
+def graph_files(bundle: Bundle, graph: str) -> set[str]:
+    """The files of a bundle that hold a graph: its own and, for ONNX, those of its weights.
+
+    Raises ValueError when it is no ONNX file.
+    """
+    file = bundle.manifest.graphs[graph].file
+    if not file.endswith(".onnx"):
+        return {file}
+    folder = Path(file).parent
+    return {file, *((folder / each).as_posix() for each in external_locations(bundle.file(file)))}
 
 
 def external_locations(path: Path) -> set[str]:

@@ -143,3 +143,9 @@ def test_a_capsule_with_nan_is_refused_though_its_hash_is_right(make_bundle: Any
         Bundle.open(bundle.folder)
     with pytest.raises(BundleError, match=r"capsule.safetensors in tiny.moebius: 'x' contains NaN or Inf"):
         bundle.capsule()
+
+
+def test_no_numbers_in_a_shape_beyond_any_memory(path: Path) -> None:
+    craft(path, {"x": entry(0, 0, [0, 2**53, 2**53])})
+    with pytest.raises(TensorFileError, match="'x' claims the shape"):
+        read_tensors(path, LIMIT)

@@ -134,3 +134,24 @@ def other(fp32: Bundle, tmp_path: Path) -> Path:
     model = replace(fp32.manifest.model, weights_sha256="0" * 64)
     seal(folder, replace(fp32.manifest, model=model, files={}))
     return folder
+
+
+def test_the_denoiser_may_have_any_name(fp32: Bundle, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "named.moebius"
+    shutil.copytree(fp32.folder, folder)
+    model = onnx.load(folder / "denoiser.onnx")
+    for file in folder.glob("denoiser.onnx*"):
+        file.unlink()
+    (folder / "unet").mkdir()
+    onnx.save(model, folder / "unet" / "step.onnx", save_as_external_data=True, location="step.weights")
+    graphs = dict(fp32.manifest.graphs)
+    graphs["denoiser"] = replace(graphs["denoiser"], file="unet/step.onnx")
+    seal(folder, replace(fp32.manifest, graphs=graphs, files={}))
+    made = naive(folder, tmp_path / "naive.moebius", QUICK)
+    nodes = onnx.load(made.file("unet/step.onnx"), load_external_data=False).graph.node
+    assert any(node.op_type == "QuantizeLinear" for node in nodes)
+    assert not {"unet/step.weights", "denoiser.onnx"} & made.manifest.files.keys()
+    (cost,) = costs(folder, [made.folder], photos, masks=1, seed=0)
+    assert cost.denoiser_db < DB_CAP
+    sizes = {name: entry.size for name, entry in made.manifest.files.items()}
+    assert cost.denoiser_bytes == sum(size for name, size in sizes.items() if name.startswith("unet/"))

@@ -1,8 +1,10 @@
 """`doctor`, and a bundle for ONNX Runtime Mobile from `export` to `verify`."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 
@@ -44,3 +46,15 @@ def test_targets_without_accelerators(moebius: Any, exported: Path) -> None:
 def test_a_folder_that_is_no_bundle(moebius: Any, tmp_path: Path) -> None:
     answer = moebius("doctor", tmp_path)
     assert answer.code == 2 and answer.err.startswith("error: ") and answer.out == ""
+
+
+@pytest.mark.parametrize("operator", ["NoSuchOperator", "Reshape"])
+def test_a_damaged_graph_is_a_sentence(moebius: Any, spoiled: Callable[..., Path], operator: str) -> None:
+    """A node that the engine knows nothing of, or another one's: the types behind it are not known."""
+
+    def change(model: onnx.ModelProto) -> None:
+        next(node for node in model.graph.node if node.op_type == "Conv").op_type = operator
+
+    answer = moebius("doctor", spoiled("encoder", change), "--target", "ort-mobile")
+    assert answer.code == 2
+    assert "encoder.onnx is" in answer.err and "Traceback" not in answer.err
