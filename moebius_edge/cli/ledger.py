@@ -13,6 +13,7 @@ from moebius_edge.cli.options import (
     Images,
     Observer,
     Revision,
+    bundle_name,
     output_file,
     pinned,
 )
@@ -72,6 +73,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     again = [*pinned(revision), *(("--observer", observer) if observer != "mse" else ())]
     for option, value in (("--calibration", calibration), ("--calibration-images", images)):
         again += [option, str(value)] if value is not None else []
+    again += ["--output", bundle_name(checkpoint, "mixed")]
     show.suggest("export", checkpoint, "--precision", "mixed", "--target-db", 40, "--ledger", file, *again)
 
 

@@ -52,6 +52,11 @@ def output_file(given: Path | None, checkpoint: str, ending: str, *, overwrite: 
     return file
 
 
+def bundle_name(checkpoint: str, precision: str) -> str:
+    """What a suggested export writes: never the name of the FP32 bundle, which it is compared with."""
+    return f"{Path(checkpoint).stem}-{precision}.moebius"
+
+
 def pinned(revision: str | None) -> tuple[str, ...]:
     """The option of a suggested command that takes the same revision."""
     return () if revision is None else ("--revision", revision)

@@ -83,7 +83,8 @@ def test_the_next_command_is_for_what_was_measured(
     answer = moebius("ledger", checkpoint, "--output", file, *given)
     assert answer.code == 0
     expected = (
-        f"--ledger '{file}' --observer minmax --calibration {calibration} --calibration-images {photos}"
+        f"--ledger '{file}' --observer minmax --calibration {calibration} --calibration-images {photos} "
+        f"--output {checkpoint.stem}-mixed.moebius"  # not over the FP32 bundle
     )
     assert expected in answer.out
     ((options, used),) = asked
@@ -165,3 +166,16 @@ def test_the_defaults_of_commands_are_those_of_the_library() -> None:
                 assert parameter.default == expected[name], (command.__name__, name)
                 seen.add(name)
     assert seen == set(expected)
+
+
+def test_what_calibrate_suggests_leaves_the_fp32_bundle_alone(
+    moebius: Any, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histogram = Histogram()
+    histogram.add(np.ones(3, np.float32))
+    recording = Recording({"weights_sha256": "a" * 64, "samples": 16}, {"a.in": histogram})
+    monkeypatch.setattr(build, "record_ranges", lambda *_: recording)
+    file = tmp_path / "a.calibration"
+    answer = moebius("calibrate", checkpoint, "--output", file)
+    assert answer.code == 0
+    assert f"--calibration {file} --output {checkpoint.stem}-int8.moebius" in answer.out
