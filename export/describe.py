@@ -9,6 +9,7 @@ import torch
 
 from moebius_edge import __version__, capsule
 from moebius_edge.checkpoints import Checkpoint, fingerprint, parameter_count
+from moebius_edge.export.precisions import PRECISIONS
 from moebius_edge.export.targets import Target
 from moebius_edge.manifest import (
     Defaults,
@@ -109,6 +110,8 @@ def describe(
         tools={
             "moebius-edge": __version__,
             "python": platform.python_version(),
-            **{tool: metadata.version(tool) for tool in (*TOOLS, *target.tools)},
+            **{
+                tool: metadata.version(tool) for tool in (*TOOLS, *target.tools, *PRECISIONS[precision].tools)
+            },
         },
     )

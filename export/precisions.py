@@ -69,6 +69,11 @@ class Precision:
     searched: bool = False  # needs a ledger
     layout: Layout | None = None  # of the denoiser; None: the target's own
 
+    @property
+    def tools(self) -> tuple[str, ...]:
+        """Packages whose results shape the graphs: calibration runs them in ONNX Runtime."""
+        return ("onnxruntime",) if self.calibrated or self.followed else ()
+
     def follows(self, recorded: bool) -> bool:
         """Whether the FP32 loop is followed, when there is a recording or not."""
         return self.followed or (self.calibrated and not recorded)

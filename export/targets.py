@@ -22,7 +22,7 @@ class Target:
     qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `calibration.qdq.STYLES`
     weights: Form = "arithmetic"  # how integers become float weights: see `calibration.weight_forms`
     artifact: Literal["onnx", "ort"] = "onnx"  # what the bundle ships
-    tools: tuple[str, ...] = ()  # packages that make or shape the artifact, besides those of every export
+    tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
     # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
     doctor: str | None = None
 
@@ -34,7 +34,6 @@ TARGETS: dict[str, Target] = {
             "ort",
             "onnxruntime",
             ("fp32", "fp16", "int8", "mixed", "w8", "w4"),
-            tools=("onnxruntime",),
         ),
         Target(  # Android and iOS
             "ort-mobile",
