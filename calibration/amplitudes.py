@@ -58,17 +58,16 @@ def amplitudes(
 def _watching(model: onnx.ModelProto, names: Sequence[str]) -> Any:
     """A session whose outputs are the largest magnitude in each tensor of `names`, or NaN."""
     variants = Variants(model)
-    graph, watched = variants.empty.graph, frozenset(names)
+    model = variants.giving([f"{name}.largest" for name in names])
+    graph, watched = model.graph, frozenset(names)
     graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), ZERO))
     # Each tensor is looked at as soon as there is one: together, those of a full-size step are 20 GB.
     nodes = [each for value in graph.input if value.name in watched for each in _largest(value.name)]
     for node in graph.node:
         nodes += [node, *(each for name in node.output if name in watched for each in _largest(name))]
-    del graph.node[:], graph.output[:]
+    del graph.node[:]
     graph.node.extend(nodes)
-    for name in names:
-        graph.output.append(helper.make_tensor_value_info(f"{name}.largest", TensorProto.FLOAT, []))
-    return variants.session(variants.empty, in_order=True)
+    return variants.session(model, in_order=True)
 
 
 def _largest(name: str) -> list[onnx.NodeProto]:

@@ -16,7 +16,7 @@ from moebius_edge.tensors import Array
 Progress = Callable[[int, int], None]  # (runs done, of how many)
 
 # Tensors are read out in groups that hold no more than this: two groups at full size, where calibration
-# then peaks at 10 GB; in one group it would at 12, with 512 MB a sample takes three times as long.
+# then peaks at 10 GB; one group takes 1 GB more, and with 512 MB a sample takes three times as long.
 CHUNK_BYTES = 2 << 30
 
 

@@ -14,7 +14,7 @@ import onnxruntime as ort
 
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.macs import INTEGER, count_macs
-from moebius_edge.calibration.sessions import engine_errors
+from moebius_edge.calibration.sessions import engine_errors, session_options
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,7 @@ def _optimized(path: Path) -> onnx.ModelProto:
     """The graph that the engine makes of a file, without its weights."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         file = Path(folder) / "optimized.onnx"
-        options = ort.SessionOptions()
-        options.log_severity_level = 4
+        options = session_options()
         options.optimized_model_filepath = str(file)
         options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights")
         options.add_session_config_entry(

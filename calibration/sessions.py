@@ -26,11 +26,11 @@ def engine_errors(what: str, kind: type[MoebiusError] = CalibrationError) -> Ite
 
 
 def session_options() -> Any:
-    """Of all sessions of calibration: silent, and without a second copy of all activations."""
+    """Of all sessions of calibration and conversion: silent, without a second copy of all activations."""
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_mem_pattern = False
-    # Products with integer weights compute in float32, as in an .ort file (`export.ort_mobile`).
+    # Products with integer weights compute in float32; 4, the default, would round what they read to 8 bits.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return options
 

@@ -13,13 +13,12 @@ from tempfile import TemporaryDirectory
 import onnxruntime as ort
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
-from moebius_edge.calibration.sessions import BLOCKED, engine_errors
+from moebius_edge.calibration.sessions import BLOCKED, engine_errors, session_options
 from moebius_edge.errors import ExportError
 from moebius_edge.export.ort_format import make_deterministic
 from moebius_edge.manifest import GraphSpec
 
 CONFIG = "required_operators.config"  # for `--include_ops_by_config` of ONNX Runtime's build
-LOG_FATAL = 4
 
 logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)  # it reports its temporary files
 
@@ -84,14 +83,11 @@ def convert(source: Path, output: Path, minimal: str | None = None) -> None:
     "save" saves those beyond the basic ones for later, "apply" applies only what "save" would have saved.
     Raises ExportError when the engine cannot do it; an .ort file, weights inside, has less than 2 GiB.
     """
-    options = ort.SessionOptions()
-    options.log_severity_level = LOG_FATAL
+    options = session_options()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(output)
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.add_session_config_entry("session.qdqisint8allowed", "1")
-    # Products with integer weights compute in float32; 4, the default, would round what they read to 8 bits.
-    options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     if minimal is not None:
         options.add_session_config_entry("optimization.minimal_build_optimizations", minimal)
     failed = f"ONNX Runtime {ort.__version__} cannot write {source.name} as an .ort file"

@@ -93,14 +93,13 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     stored, report = quantize_weights(quantized, 8, WeightOptions(form=conversion.weights))
     report = replace(report, fp32_bytes=total_bytes(denoiser))
     return {**models, "denoiser": stored}, {
-        "int8": _int8(denoiser, conversion, ()),
+        "int8": _int8(Graph(denoiser), conversion, ()),
         "float_weights": {"denoiser": report.to_json()},
     }
 
 
-def _int8(denoiser: onnx.ModelProto, conversion: Conversion, kept: Collection[str]) -> Report:
+def _int8(graph: Graph, conversion: Conversion, kept: Collection[str]) -> Report:
     """For the report: what is quantized, what is not and why, and by which calibration."""
-    graph = Graph(denoiser)
     assert conversion.recording is not None
     return {
         "style": conversion.style,
@@ -118,7 +117,8 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """
     denoiser, seen = models["denoiser"], conversion.followed()
     ranges, style = conversion.ranges(denoiser), STYLES[conversion.style]
-    layers = find_layers(Graph(denoiser))
+    graph = Graph(denoiser)
+    layers = find_layers(graph)
     runtime = GraphRuntime(models)  # of all trials: only the denoiser changes
     used = list[Ledger]()
 
@@ -149,7 +149,7 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     stored = bits if bits == 8 or conversion.weights == "arithmetic" else 32
     report = {
         "mix": {**asdict(mix), "float_weight_bits": stored},
-        "int8": _int8(denoiser, conversion, mix.kept),
+        "int8": _int8(graph, conversion, mix.kept),
         "bytes": {"fp32": total_bytes(denoiser), "now": total_bytes(made)},
         "ledger": asdict(used[0]) if used else None,
     }
@@ -207,11 +207,7 @@ PRECISIONS: dict[str, Precision] = {
     "fp16": Precision(to_half, followed=True),
     "w8": Precision(partial(to_small_weights, bits=8)),
     "w4": Precision(partial(to_small_weights, bits=4)),
-    "int8": Precision(
-        to_int8,
-        calibrated=True,
-        layout="channels_last",
-    ),
+    "int8": Precision(to_int8, calibrated=True, layout="channels_last"),
     "mixed": Precision(
         to_mixed,
         calibrated=True,

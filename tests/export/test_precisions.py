@@ -60,9 +60,8 @@ def test_onnx_runtime_runs_every_layer_quantized(last: Models, recording: Record
     onnx.save(graph, tmp_path / "denoiser.onnx")
     found = coverage(last["denoiser"], tmp_path / "denoiser.onnx")
     assert found.layers == found.wished > 60
-    assert (
-        found.quantized_macs > 0.2 * found.macs
-    )  # in a tiny model position lambdas and tables weigh more than in a large one
+    # In a tiny model position lambdas and tables weigh more than in a large one.
+    assert found.quantized_macs > 0.2 * found.macs
 
 
 def test_a_recording_fits_both_layouts(
