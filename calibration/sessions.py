@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 
 from moebius_edge.errors import CalibrationError, MoebiusError
-from moebius_edge.runtimes.onnxruntime import first_line
+from moebius_edge.runtimes.onnxruntime import NO_OVERFLOW, first_line
 from moebius_edge.tensors import Array
 
 BLOCKED = "NchwcTransformer"  # the optimizer that rewrites convolutions to blocks of channels
@@ -47,10 +47,12 @@ def open_session(model: onnx.ModelProto, options: Any = None, *, blocked: bool =
     `options`: by default `session_options()`; `blocked`: convolutions may run on blocks of channels, the
     engine's layout for x86-64.
     """
+    options = options or session_options()
+    options.add_session_config_entry(*NO_OVERFLOW)
     with engine_errors("ONNX Runtime cannot load a graph"):
         return ort.InferenceSession(
             model.SerializeToString(),
-            options or session_options(),
+            options,
             providers=["CPUExecutionProvider"],
             disabled_optimizers=None if blocked else [BLOCKED],
         )

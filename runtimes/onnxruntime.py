@@ -21,6 +21,11 @@ from moebius_edge.memory import trim_memory
 from moebius_edge.runtimes.external_data import external_locations
 from moebius_edge.tensors import Array
 
+# An entry of a session's configuration. x86 without VNNI adds pairs of u8 x s8 products in 16 bits, which
+# overflow: nano's denoiser loses 2.4 dB. With this the engine turns such weights into u8 when it loads a
+# graph there, and is no slower; it does nothing on CPUs with VNNI and on ARM, nor to weights in .ort files.
+NO_OVERFLOW = ("session.x64quantprecision", "1")
+
 ORT_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)"}
 LOG_FATAL = 4
 
@@ -159,6 +164,7 @@ def session_options(options: OrtOptions, threads: int | None) -> Any:
     # A pattern is one more block as large as all activations, from the second run on: 670 MB at full size.
     made.enable_mem_pattern = False
     made.add_session_config_entry("session.intra_op.allow_spinning", "1" if options.spinning else "0")
+    made.add_session_config_entry(*NO_OVERFLOW)
     return made
 
 

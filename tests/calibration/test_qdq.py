@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from moebius_edge.calibration.layers import Graph, find_layers
 from moebius_edge.calibration.qdq import STYLES, QDQStyle, Scale, quantize, quantize_weight
 from moebius_edge.calibration.rewrite import silu_range
+from moebius_edge.calibration.sessions import open_session
 from moebius_edge.errors import CalibrationError
 
 ROWS, WIDTH, OUT = 24, 20, 32
@@ -59,6 +60,16 @@ def run(graph: onnx.ModelProto, x: np.ndarray, level: str = "ORT_DISABLE_ALL") -
 def rounded(x: np.ndarray, scale: Scale, low: int = 0, high: int = 255) -> np.ndarray:
     integers = np.clip(np.rint(x / scale.scale) + scale.zero, low, high)
     return ((integers - scale.zero) * scale.scale).astype(np.float32)
+
+
+def test_sums_do_not_overflow_on_a_cpu_without_vnni() -> None:
+    """Two of the largest products, 255 * 127, do not fit into the 16 bits in which such a CPU adds them."""
+    weights = {"a.weight": np.ones((WIDTH, OUT), np.float32), "a.bias": np.zeros(OUT, np.float32)}
+    node = helper.make_node("Gemm", ["x", "a.weight", "a.bias"], ["y"])
+    graph = model(node, weights=weights, out=(ROWS, OUT))
+    quantized = quantize(graph, {"x": (0.0, 1.0), "y": (0.0, float(WIDTH))}, PLAIN)
+    (found,) = open_session(quantized).run(None, {"x": np.ones((ROWS, WIDTH), np.float32)})
+    np.testing.assert_allclose(found, WIDTH, rtol=0.01)
 
 
 @given(st.floats(-50, 0), st.floats(0, 50), st.booleans())

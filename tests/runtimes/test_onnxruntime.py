@@ -15,7 +15,7 @@ from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.manifest import Manifest
 from moebius_edge.runtimes import RUNTIMES, open_runtime
-from moebius_edge.runtimes.onnxruntime import OnnxRuntime, OrtOptions
+from moebius_edge.runtimes.onnxruntime import NO_OVERFLOW, OnnxRuntime, OrtOptions, session_options
 from moebius_edge.tensors import Array
 
 MakeBundle = Callable[..., Bundle]
@@ -96,6 +96,12 @@ def test_unknown_graph(runtime: OnnxRuntime) -> None:
         runtime.run("upscaler", {})
     with pytest.raises(InvalidInput, match="no graph 'upscaler'"):
         runtime.release("upscaler")
+
+
+def test_integer_sums_do_not_overflow_on_a_cpu_without_vnni() -> None:
+    # What it does is in tests/calibration/test_qdq.py.
+    key, value = NO_OVERFLOW
+    assert session_options(OrtOptions(), None).get_session_config_entry(key) == value == "1"
 
 
 @pytest.mark.parametrize("threads", [0, -1])
