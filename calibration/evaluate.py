@@ -5,7 +5,6 @@ Every photo of the folder is edited with several seeded masks by the FP32 bundle
 the FP32 bundle's own latents, peak = range of the FP32 noise. dB; mean over all, and the worst.
 """
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +13,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import track
 from rich.table import Table
 
 from moebius_edge.bundle import Bundle
@@ -29,10 +26,13 @@ from moebius_edge.masks import draw_mask
 from moebius_edge.noise import check_seed
 from moebius_edge.options import InpaintOptions
 from moebius_edge.parity import compare
+from moebius_edge.progress import counted
 from moebius_edge.runtimes.external_data import graph_files
+from moebius_edge.scripts import script_parser
 from moebius_edge.tensors import Array
 
 EVERY = 3  # of the loop's steps one in so many is compared
+MAX_MASKS = 1000  # per photo: all edits of FP32 are held in memory
 
 Case = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
@@ -60,8 +60,8 @@ class Truth:
 
 def cases(folder: Path, side: int, masks: int, seed: int) -> Iterator[Case]:
     """Every photo's centred square with `masks` seeded masks each."""
-    if masks < 1:
-        raise InvalidInput(f"masks is {masks}; expected 1 or more")
+    if not 1 <= masks <= MAX_MASKS:
+        raise InvalidInput(f"masks is {masks}; expected 1 to {MAX_MASKS}")
     rng = np.random.default_rng(check_seed(seed))
     for photo in squares(photo_files(folder), side):
         for _ in range(masks):
@@ -91,14 +91,13 @@ def costs(reference: Path, bundles: Sequence[Path], folder: Path, masks: int, se
     manifests = comparable(reference, bundles)
     fp32 = Inpainter.load(reference, low_memory=False)
     pairs = list(cases(folder, fp32.resolution, masks, seed))
-    stderr = Console(stderr=True)
-    truths = [truth(fp32, case) for case in track(pairs, "fp32", console=stderr, transient=True)]
+    truths = [truth(fp32, case) for case in counted(pairs, str(reference))]
     del fp32  # its sessions: one bundle at a time is resident
     for path, manifest in zip(bundles, manifests, strict=True):
         inpainter = Inpainter.load(path, low_memory=False)
         pictures, noises = [], []
         both = list(zip(pairs, truths, strict=True))
-        for case, expected in track(both, escape(path.name), console=stderr, transient=True):
+        for case, expected in counted(both, str(path)):
             mask = case[1]
             found = edit(inpainter, case)
             pictures.append(compare(found[mask], expected.picture[mask], peak=255).db)
@@ -131,8 +130,7 @@ def comparable(reference: Path, bundles: Sequence[Path]) -> list[Manifest]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit code 2 for what cannot be used."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser = script_parser("moebius_edge.calibration.evaluate", __doc__)
     parser.add_argument("reference", type=Path, help="an FP32 bundle")
     parser.add_argument("bundles", type=Path, nargs="+", help="bundles of the same model")
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos, not calibrated on")

@@ -5,7 +5,8 @@ tensor, smallest and largest values) on the denoiser of an FP32 bundle, calibrat
 project's INT8 is calibrated on. The result is a bundle, for `profile --against` and `calibration.evaluate`.
 """
 
-import argparse
+import logging
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,6 +24,7 @@ from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.runtimes.external_data import graph_files
+from moebius_edge.scripts import script_parser
 
 
 class Samples:
@@ -76,8 +78,7 @@ def rename_weights(model: onnx.ModelProto) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point; exit code 2 for what cannot be used."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser = script_parser("moebius_edge.calibration.naive", __doc__)
     parser.add_argument("fp32", type=Path, help="an FP32 bundle for ort")
     parser.add_argument("output", type=Path, help="the bundle to write")
     parser.add_argument("--edits", type=int, default=12, help="photos with holes whose loop is followed")
@@ -85,7 +86,13 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with explained():
         options = CalibrationOptions(edits=given.edits, steps_per_edit=given.steps_per_edit)
+        logging.getLogger().setLevel(
+            logging.ERROR
+        )  # the engine's tool advises what would be no default any more
         naive(given.fp32, given.output, options)
+    command = "python -m moebius_edge.calibration.evaluate"
+    print(f"wrote {given.output}")
+    print(f"next: {command} {shlex.join([str(given.fp32), str(given.output)])} --photos DIR")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ unpacked; docs/mobile.md says how to get both. Nothing is downloaded. It proves 
 emulator is a hundred times slower. Exit codes as for `moebius-edge`: 1 when a graph is below its bar.
 """
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from moebius_edge.manifest import GRAPH_NAMES, tensor_names
 from moebius_edge.parity import compare
 from moebius_edge.report import Difference
 from moebius_edge.runtimes import open_runtime
+from moebius_edge.scripts import script_parser
 from moebius_edge.tensors import Array
 from moebius_edge.thresholds import thresholds
 
@@ -125,8 +125,7 @@ def check(bundle: Bundle, emulator: Emulator, graphs: Sequence[str] = GRAPH_NAME
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(prog="python -m moebius_edge.export.arm_check", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = script_parser("moebius_edge.export.arm_check", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--emulator", default="qemu-aarch64", help="QEMU user emulation, 10.0 or newer")
     parser.add_argument("--root", type=Path, required=True, help="unpacked aarch64 system")

@@ -1,7 +1,7 @@
 """Checkpoint -> bundle: the three graphs, the manifest and the self-test capsule, whole or not at all."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -10,19 +10,17 @@ from moebius_edge import strictjson
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.calibration.calibrate import draw_pairs, follow, record
 from moebius_edge.calibration.coverage import coverage
-from moebius_edge.calibration.data import CalibrationOptions, Pair, photo_files
+from moebius_edge.calibration.data import Pair
 from moebius_edge.calibration.macs import count_macs
-from moebius_edge.calibration.mixed import check_target
-from moebius_edge.calibration.observers import OBSERVERS
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Ledger
 from moebius_edge.checkpoints import Checkpoint, fingerprint
-from moebius_edge.errors import ExportError
 from moebius_edge.export import graphs
 from moebius_edge.export.describe import CAPSULE, describe, graph_specs, record_capsule, resolution_of
 from moebius_edge.export.forms import Forms
-from moebius_edge.export.graphs import GRAPH_KINDS, STAGES, Progress
+from moebius_edge.export.graphs import STAGES, Progress
 from moebius_edge.export.onnx_graph import save
+from moebius_edge.export.options import ExportOptions, check_used
 from moebius_edge.export.ort_mobile import ship
 from moebius_edge.export.precisions import PRECISIONS, Conversion, convert, ledger_of
 from moebius_edge.export.targets import TARGETS
@@ -30,37 +28,6 @@ from moebius_edge.manifest import GraphSpec
 from moebius_edge.tensors import write_tensors
 
 REPORT = "precision.json"  # what the conversion did; not for FP32
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What to make of a checkpoint. Raises ExportError for what is not known."""
-
-    target: str = "ort"  # a name of `TARGETS`
-    precision: str = "fp32"  # one of the target's precisions
-    graph: str = "deploy"  # "deploy": the exact rewrites; "direct": the plain export, for comparison
-    observer: str = "mse"  # how ranges are read off what calibration saw: a name of `OBSERVERS`
-    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)  # run without a recording
-    images: Path | None = None  # photos to calibrate with; None: those in the package
-    target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
-
-    def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise ExportError(f"there is no target {self.target!r}; targets are {', '.join(TARGETS)}")
-        known = TARGETS[self.target].precisions
-        if self.precision not in known:
-            raise ExportError(
-                f"the target {self.target} has no precision {self.precision!r}; it has {', '.join(known)}"
-            )
-        if self.graph not in GRAPH_KINDS:
-            raise ExportError(f"graph is {self.graph!r}; expected {' or '.join(GRAPH_KINDS)}")
-        if self.graph == "direct" and self.precision != "fp32":
-            raise ExportError(f"direct graphs are there to compare with, in fp32; not in {self.precision}")
-        if self.observer not in OBSERVERS:
-            raise ExportError(f"there is no observer {self.observer!r}; observers are {', '.join(OBSERVERS)}")
-        check_target(self.target_db)
-        if self.images is not None:
-            photo_files(self.images)  # raises for a folder without photos, before anything takes time
 
 
 @dataclass(frozen=True)
@@ -112,22 +79,6 @@ def export_bundle(
         seal(folder, describe(checkpoint, target, options.precision, options.graph, specs))
     say("done", STAGES, STAGES)
     return Bundle.open(output)
-
-
-def check_used(options: ExportOptions, *, recording: bool, ledger: bool) -> None:
-    """Raise ExportError when something is given to a precision that ignores it."""
-    precision, name, usual = PRECISIONS[options.precision], options.precision, ExportOptions()
-    if options.observer != usual.observer and not precision.calibrated:
-        raise ExportError(f"{name} reads no ranges with an observer; leave it away, or choose int8 or mixed")
-    if options.target_db != usual.target_db and not precision.searched:
-        raise ExportError(f"{name} has no target in dB; leave it away, or choose mixed")
-    if recording and not precision.calibrated:
-        raise ExportError(f"{name} uses no calibration; leave it away, or choose int8 or mixed")
-    if ledger and not precision.searched:
-        raise ExportError(f"{name} uses no ledger; leave it away, or choose mixed")
-    if options.images is not None and not precision.follows(recording):
-        why = "with a finished calibration it" if precision.calibrated else name
-        raise ExportError(f"{why} uses no calibration photos; leave one of the two away")
 
 
 def _pairs(checkpoint: Checkpoint, options: ExportOptions, recording: Recording | None) -> Sequence[Pair]:

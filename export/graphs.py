@@ -19,7 +19,6 @@ from moebius_edge.model.graphs import build_graphs
 Progress = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
 
 STAGES = 6  # of an export's progress; the graphs are the first three
-GRAPH_KINDS = ("deploy", "direct")  # with the exact rewrites; the plain export, for comparison
 
 
 def fp32_graphs(

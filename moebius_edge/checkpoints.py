@@ -91,14 +91,13 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
     `.safetensors` is the U-Net: its configuration is read off the shapes, its VAE is looked for beside it.
     Raises CheckpointError: unknown name, download not possible, not this model, damaged, NaN or Inf.
     """
+    entry, path = MODELS.get(name_or_path), Path(name_or_path)
+    if entry is None and not path.exists():
+        raise CheckpointError(_unknown(name_or_path))  # before torch, whose import takes seconds
     _require_torch()
     from moebius_edge import assemble  # noqa: PLC0415 (MODELS needs no torch)
 
-    entry = MODELS.get(name_or_path)
     if entry is None:
-        path = Path(name_or_path)
-        if not path.exists():
-            raise CheckpointError(_unknown(name_or_path))
         files = _find(path)
         return assemble.load(path.stem or "local", files, f"local file {files.unet.name}", "")
     if entry.name == "synthetic":
@@ -113,13 +112,13 @@ def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:
 
     Raises CheckpointError like `load_checkpoint`.
     """
-    _require_torch()
     entry = MODELS.get(name)
     if entry is None:
         known = [entry.name for entry in MODELS.values() if entry.folder]
         raise CheckpointError(f"{name!r} is nothing to download; {_closest(name)}Known: {', '.join(known)}")
     if not entry.folder:
         raise CheckpointError(f"{name} is {entry.where}: there is nothing to download")
+    _require_torch()
     files = _download(entry, revision)
     from moebius_edge import assemble  # noqa: PLC0415
 

@@ -9,6 +9,7 @@ from moebius_edge.cli import show
 from moebius_edge.cli.doctor import print_usability
 from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, Revision
 from moebius_edge.cli.worth import print_conversion, print_worth
+from moebius_edge.progress import stages
 
 
 def export(  # noqa: PLR0913, PLR0917
@@ -17,8 +18,13 @@ def export(  # noqa: PLR0913, PLR0917
         Path | None,
         typer.Option("--output", "-o", help="Folder to write; default: NAME.moebius in the current folder."),
     ] = None,
-    target: Annotated[str, typer.Option(help="What the bundle is to run on.")] = "ort",
-    precision: Annotated[str, typer.Option(help="Precision of weights and arithmetic.")] = "fp32",
+    target: Annotated[str, typer.Option(help="What the bundle is to run on: ort or ort-mobile.")] = "ort",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8 or w4 (not for ort-mobile)."
+        ),
+    ] = "fp32",
     graph: Annotated[
         str,
         typer.Option(help="`deploy`: rewritten for speed, exactly. `direct`: the plain export, to compare."),
@@ -27,7 +33,7 @@ def export(  # noqa: PLR0913, PLR0917
     images: Images = None,
     observer: Observer = "mse",
     target_db: Annotated[
-        float, typer.Option(help="For `mixed`: dB of finished pictures against FP32, in the hole.")
+        float, typer.Option(help="For `mixed`, 40 to 60: dB of finished pictures against FP32, in the hole.")
     ] = 40.0,
     ledger: Annotated[
         Path | None,
@@ -47,12 +53,11 @@ def export(  # noqa: PLR0913, PLR0917
     The bundle is written whole or not at all: an error or Ctrl-C leaves nothing behind, and with
     `--overwrite` the old bundle stays until the new one is complete. Full-size models take minutes.
     """
-    # Imported first: importing torch takes seconds, and a wrong option should not wait for a checkpoint.
     from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
     from moebius_edge.calibration.sensitivity import Ledger  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
     from moebius_edge.errors import ExportError  # noqa: PLC0415
-    from moebius_edge.export.build import ExportOptions, check_used, export_bundle  # noqa: PLC0415
+    from moebius_edge.export.options import ExportOptions, check_used  # noqa: PLC0415
     from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
 
     options = ExportOptions(target, precision, graph, observer, images=images, target_db=target_db)
@@ -62,9 +67,11 @@ def export(  # noqa: PLR0913, PLR0917
         raise ExportError(f"{folder} already exists; choose another folder, or add --overwrite to replace it")
     recording = Recording.load(calibration) if calibration is not None else None
     costs = Ledger.load(ledger) if ledger is not None else None
-    with show.stages(f"{checkpoint} -> {folder}") as say:
+    with stages(f"{checkpoint} -> {folder}") as say:
         say("loading the checkpoint", 0, 1)
         loaded = load_checkpoint(checkpoint, revision)
+        from moebius_edge.export.build import export_bundle  # noqa: PLC0415 (imports torch)
+
         bundle = export_bundle(
             loaded,
             folder,

@@ -7,6 +7,7 @@ import typer
 
 from moebius_edge.cli import show
 from moebius_edge.cli.options import Checkpoint, Images, Revision, bundle_name, output_file, pinned
+from moebius_edge.progress import stages
 
 
 def calibrate(
@@ -31,14 +32,17 @@ def calibrate(
     """
     from moebius_edge.calibration.data import CalibrationOptions  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
-    from moebius_edge.export.build import ExportOptions, record_ranges  # noqa: PLC0415
+    from moebius_edge.export.options import ExportOptions  # noqa: PLC0415
 
     calibration = CalibrationOptions(edits=edits, steps_per_edit=steps_per_edit, seed=seed)
+    options = ExportOptions(calibration=calibration, images=images)
     file = output_file(output, checkpoint, ".calibration", overwrite=overwrite)
-    with show.stages(f"{checkpoint} -> {file}") as say:
+    with stages(f"{checkpoint} -> {file}") as say:
         say("loading the checkpoint", 0, 1)
         loaded = load_checkpoint(checkpoint, revision)
-        recording = record_ranges(loaded, ExportOptions(calibration=calibration, images=images), say)
+        from moebius_edge.export.build import record_ranges  # noqa: PLC0415 (imports torch)
+
+        recording = record_ranges(loaded, options, say)
         recording.save(file)
     samples, sites = recording.recipe["samples"], len(recording.histograms)
     show.out().print(f"wrote {file} ({sites} histograms from {samples} denoiser inputs)", markup=False)

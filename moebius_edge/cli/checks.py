@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.progress import progress
 
 if TYPE_CHECKING:
     from moebius_edge.bundle import Bundle
@@ -38,7 +39,7 @@ def verify(
     from moebius_edge.parity import verify as verify_bundle  # noqa: PLC0415
     from moebius_edge.runtimes import open_runtime  # noqa: PLC0415
 
-    with show.only_json(as_json), show.progress("verifying") as tick:
+    with show.only_json(as_json), progress("verifying") as tick:
         opened = Bundle.open(bundle)
         engine = open_runtime(opened, runtime, threads)
         truth, note = find_reference(opened, reference)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.progress import progress, stages
 
 # The options of an edit: panel of the help -> name -> type and help. The names are the fields of
 # `InpaintOptions`, which is imported late: it needs numpy, and help should not wait for that.
@@ -96,7 +97,7 @@ def inpaint(
     given = {name: value for name, value in options.items() if value is not None}
     check_output(output, photo, mask, force)
     inpainter = Inpainter.load(bundle, runtime, threads)
-    with show.progress("inpainting") as tick:
+    with progress("inpainting") as tick:
         picture = inpainter(photo, mask, progress=tick, **given)
     save_picture(picture, output)
     show.out().print(f"wrote {output} ({picture.width}x{picture.height})", markup=False)
@@ -110,7 +111,7 @@ def demo(
     """Export the small built-in model, check it, remove a bird from a photo: one picture, about a minute."""
     from moebius_edge.demo import run  # noqa: PLC0415
 
-    with show.stages("demo") as say:
+    with stages("demo") as say:
         done = run(output, progress=say, command=show.called())
     console = show.out()
     for line in done.lines:

@@ -17,6 +17,7 @@ from moebius_edge.cli.options import (
     output_file,
     pinned,
 )
+from moebius_edge.progress import stages
 
 if TYPE_CHECKING:
     from moebius_edge.calibration.sensitivity import Ledger
@@ -47,7 +48,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
     from moebius_edge.errors import CalibrationError  # noqa: PLC0415
-    from moebius_edge.export.build import ExportOptions, measure_ledger  # noqa: PLC0415
+    from moebius_edge.export.options import ExportOptions  # noqa: PLC0415
     from moebius_edge.plotting import check_plot, draw_ledger  # noqa: PLC0415
 
     with show.only_json(as_json):
@@ -58,9 +59,12 @@ def ledger(  # noqa: PLR0913, PLR0917
                 raise CalibrationError(f"--output and --plot are the same file, {file}; name two")
         options = ExportOptions(observer=observer, images=images)
         recording = Recording.load(calibration) if calibration is not None else None
-        with show.stages(f"{checkpoint} -> {file}") as say:
+        with stages(f"{checkpoint} -> {file}") as say:
             say("loading the checkpoint", 0, 1)
-            made = measure_ledger(load_checkpoint(checkpoint, revision), options, recording, say)
+            loaded = load_checkpoint(checkpoint, revision)
+            from moebius_edge.export.build import measure_ledger  # noqa: PLC0415 (imports torch)
+
+            made = measure_ledger(loaded, options, recording, say)
         made.save(file)
         if plot is not None:
             draw_ledger(made, plot)
@@ -74,7 +78,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     for option, value in (("--calibration", calibration), ("--calibration-images", images)):
         again += [option, str(value)] if value is not None else []
     again += ["--output", bundle_name(checkpoint, "mixed")]
-    show.suggest("export", checkpoint, "--precision", "mixed", "--target-db", 40, "--ledger", file, *again)
+    show.suggest("export", checkpoint, "--precision", "mixed", "--target-db", 50, "--ledger", file, *again)
 
 
 def _print_ledger(made: "Ledger", worst: int) -> None:

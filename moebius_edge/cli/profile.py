@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.progress import progress
 
 if TYPE_CHECKING:
     from moebius_edge.profiling import EditTiming, Profile, Timing
@@ -48,7 +49,7 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
 
         check_plot(plot)
     options = ProfileOptions(tuple(graph or GRAPH_NAMES), runs, edits, steps, runtime, threads)
-    with show.only_json(as_json), show.progress("profiling") as tick:
+    with show.only_json(as_json), progress("profiling") as tick:
         opened = Bundle.open(bundle)
         other = Bundle.open(against) if against is not None else None
         measured = measure(opened, other, options, tick)

@@ -1,4 +1,4 @@
-"""What the commands share: where text goes, progress bars, JSON."""
+"""What the commands share: where text goes, JSON."""
 
 import contextlib
 import io
@@ -6,14 +6,12 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Tick = Callable[[int, int], None]  # (done, total)
 
 NAME = "moebius-edge"
 WIDE = 200  # columns of output that is no terminal
@@ -47,48 +45,6 @@ def out() -> "Console":
 
     # Piped into a file or a program, tables are not cut to the 80 columns that are assumed there.
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
-
-
-def err() -> "Console":
-    """Standard error, for progress and errors."""
-    from rich.console import Console  # noqa: PLC0415
-
-    return Console(stderr=True, highlight=False, soft_wrap=True)
-
-
-def _quiet() -> dict[str, Any]:
-    """Bars vanish when they are done, and are not drawn into files."""
-    console = err()
-    return {"console": console, "transient": True, "disable": not console.is_terminal}
-
-
-@contextlib.contextmanager
-def progress(label: str) -> Iterator[Tick]:
-    """A progress bar on standard error while the block runs; call what it yields with (done, total)."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, **_quiet()) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextlib.contextmanager
-def stages(label: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Like `progress`, for work that says what it is doing: (what, done, total)."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, **_quiet()) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda what, done, total: bar.update(
-            task, description=f"{label}: {what} ({min(done + 1, total)} of {total})"
-        )
 
 
 @contextlib.contextmanager

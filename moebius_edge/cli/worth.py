@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from moebius_edge.cli import show
 from moebius_edge.explain import printable
+from moebius_edge.progress import stages
 
 if TYPE_CHECKING:
     from moebius_edge.bundle import Bundle
@@ -34,7 +35,7 @@ def print_worth(checkpoint: "Checkpoint", bundle: "Bundle") -> None:
 
     console = show.out()
     try:
-        with show.stages(str(bundle.folder)) as say:
+        with stages(str(bundle.folder)) as say:
             worth = examine(checkpoint, bundle, say)
     except (MoebiusError, MemoryError, OSError) as error:
         warnings = [f"it could not be compared with fp32: {printable(str(error) or type(error).__name__)}"]

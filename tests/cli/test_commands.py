@@ -1,6 +1,7 @@
 """The command line as a whole: help, names, errors, exit codes, what it imports."""
 
 import io
+import re
 import subprocess
 import sys
 import tomllib
@@ -8,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from moebius_edge import __version__
+from moebius_edge.calibration.mixed import TARGETS_DB
 from moebius_edge.checkpoints import MODELS
 from moebius_edge.cli import PANELS, Commands, show
 from moebius_edge.errors import BundleError
-from moebius_edge.explain import INTERRUPTED, explain
+from moebius_edge.explain import INTERRUPTED, TERMINATED, explain
+from moebius_edge.export.precisions import PRECISIONS
+from moebius_edge.export.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -46,14 +49,45 @@ def test_each_command_explains_itself(moebius: Any, command: str) -> None:
     assert answer.code == 0 and f"moebius-edge {command}" in answer.out
 
 
-def test_help_imports_no_engine() -> None:
+def imported(*arguments: str) -> list[str]:
+    """Which heavy libraries are loaded once a command has ended."""
     code = (
         "import sys\nfrom moebius_edge import cli\n"
-        "try:\n    cli.app(['inpaint', '--help'])\nexcept SystemExit:\n    pass\n"
-        "print([m for m in ('torch', 'onnxruntime', 'diffusers', 'numpy', 'PIL') if m in sys.modules])"
+        "try:\n    cli.app(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
+        "heavy = ('torch', 'diffusers', 'onnxruntime', 'numpy', 'PIL')\n"
+        "print(*(name for name in heavy if name in sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()[-1].split()
+
+
+def test_help_imports_no_engine() -> None:
+    assert imported("inpaint", "--help") == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "nano", "--target", "toaster"),
+        ("export", "nano", "--precision", "w8", "--target-db", "50"),
+        ("export", "typo"),
+        ("calibrate", "--edits", "0"),
+        ("ledger", "--observer", "typo"),
+        ("pull", "nano"),
+    ],
+)
+def test_what_is_wrong_is_said_before_torch_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "torch" not in imported(*arguments)
+
+
+def test_the_help_of_export_names_every_target_and_precision(moebius: Any) -> None:
+    words = moebius("export", "--help").out
+    wanted = {*TARGETS, *PRECISIONS, *(f"{bound:g}" for bound in TARGETS_DB)}
+    assert wanted <= set(re.split(r"[\s,.:]+", words))
 
 
 def run_python(code: str) -> "subprocess.CompletedProcess[str]":
@@ -84,6 +118,18 @@ def test_ctrl_c_while_arguments_are_read(moebius: Any, monkeypatch: pytest.Monke
     answer = moebius("models")
     assert (answer.code, answer.out) == (INTERRUPTED, "")
     assert answer.err == "stopped; nothing was left half-written\n"
+
+
+def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom moebius_edge import cli, staging\n"
+        "def export(*_, **__):\n"
+        f"    with staging.stage(Path({str(tmp_path / 'a.moebius')!r}), overwrite=False, replaceable='x'):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "cli.app = export\ncli.main()"
+    )
+    assert run_python(code).returncode == TERMINATED
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_entry_point_is_the_light_module() -> None:
@@ -200,12 +246,3 @@ def test_a_name_that_the_output_cannot_spell_is_escaped(monkeypatch: pytest.Monk
     show.out().print("wrote é.png", markup=False)
     stream.flush()
     assert stream.buffer.getvalue() == b"wrote \\xe9.png\n"  # type: ignore[attr-defined]
-
-
-def test_names_are_not_read_as_markup(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = io.StringIO()
-    terminal = Console(file=stream, force_terminal=True, soft_wrap=True)
-    monkeypatch.setattr(show, "err", lambda: terminal)
-    with show.stages("x[/red] -> y[/red].moebius") as say:
-        say("loading", 0, 1)
-    assert "x[/red] -> y[/red].moebius: loading" in stream.getvalue()

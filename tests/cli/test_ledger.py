@@ -18,7 +18,7 @@ from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.cli import bundles, calibrate, ledger
 from moebius_edge.errors import RuntimeUnavailable
 from moebius_edge.export import build, worth
-from moebius_edge.export.build import ExportOptions
+from moebius_edge.export.options import ExportOptions
 
 MADE = Ledger(
     weights_sha256="a" * 64,
@@ -53,7 +53,7 @@ def test_the_ledger_is_a_table_a_file_and_a_picture(moebius: Any, checkpoint: Pa
     assert [line.split()[0] for line in answer.out.splitlines()[1:3]] == ["up.0.conv", "down.0.project"]
     assert "40.0" in answer.out
     assert "all in INT8: 36.6 dB, their noises added: 37.0 dB" in answer.out
-    assert f"--precision mixed --target-db 40 --ledger {file}" in answer.out
+    assert f"--precision mixed --target-db 50 --ledger {file}" in answer.out
     assert Ledger.load(file) == MADE
     with Image.open(picture) as drawn:
         assert drawn.size[0] > 1000

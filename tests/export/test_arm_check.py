@@ -12,7 +12,8 @@ from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import RuntimeUnavailable
 from moebius_edge.export import arm_check
 from moebius_edge.export.arm_check import Emulator, check, main
-from moebius_edge.export.build import ExportOptions, export_bundle
+from moebius_edge.export.build import export_bundle
+from moebius_edge.export.options import ExportOptions
 from moebius_edge.thresholds import THRESHOLDS
 
 PACKAGES = Path(onnxruntime.__file__).parents[1]

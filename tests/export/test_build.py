@@ -8,7 +8,8 @@ from moebius_edge.bundle import Bundle
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export import build, graphs
-from moebius_edge.export.build import ExportOptions, export_bundle
+from moebius_edge.export.build import export_bundle
+from moebius_edge.export.options import ExportOptions
 from moebius_edge.inpainter import Inpainter, InpaintOptions
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.samples import sample

@@ -18,7 +18,8 @@ from moebius_edge.calibration.macs import count_macs
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
-from moebius_edge.export.build import ExportOptions, export_bundle
+from moebius_edge.export.build import export_bundle
+from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.ort_format import make_deterministic, structure
 from moebius_edge.export.ort_mobile import CONFIG, FIXED, RUNTIME, STYLES, convert, required_operators, ship
 from moebius_edge.export.precisions import PRECISIONS

@@ -1,0 +1,60 @@
+"""What to make of a checkpoint. Imports no torch, so that a wrong option is refused at once."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moebius_edge.calibration.data import CalibrationOptions, photo_files
+from moebius_edge.calibration.mixed import check_target
+from moebius_edge.calibration.observers import OBSERVERS
+from moebius_edge.errors import ExportError
+from moebius_edge.export.precisions import PRECISIONS
+from moebius_edge.export.targets import TARGETS
+
+GRAPH_KINDS = ("deploy", "direct")  # with the exact rewrites; the plain export, for comparison
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to make of a checkpoint. Raises ExportError for what is not known."""
+
+    target: str = "ort"  # a name of `TARGETS`
+    precision: str = "fp32"  # one of the target's precisions
+    graph: str = "deploy"  # "deploy": the exact rewrites; "direct": the plain export, for comparison
+    observer: str = "mse"  # how ranges are read off what calibration saw: a name of `OBSERVERS`
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)  # run without a recording
+    images: Path | None = None  # photos to calibrate with; None: those in the package
+    target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
+
+    def __post_init__(self) -> None:
+        if self.target not in TARGETS:
+            raise ExportError(f"there is no target {self.target!r}; targets are {', '.join(TARGETS)}")
+        known = TARGETS[self.target].precisions
+        if self.precision not in known:
+            raise ExportError(
+                f"the target {self.target} has no precision {self.precision!r}; it has {', '.join(known)}"
+            )
+        if self.graph not in GRAPH_KINDS:
+            raise ExportError(f"graph is {self.graph!r}; expected {' or '.join(GRAPH_KINDS)}")
+        if self.graph == "direct" and self.precision != "fp32":
+            raise ExportError(f"direct graphs are there to compare with, in fp32; not in {self.precision}")
+        if self.observer not in OBSERVERS:
+            raise ExportError(f"there is no observer {self.observer!r}; observers are {', '.join(OBSERVERS)}")
+        check_target(self.target_db)
+        if self.images is not None:
+            photo_files(self.images)  # raises for a folder without photos, before anything takes time
+
+
+def check_used(options: ExportOptions, *, recording: bool, ledger: bool) -> None:
+    """Raise ExportError when something is given to a precision that ignores it."""
+    precision, name, usual = PRECISIONS[options.precision], options.precision, ExportOptions()
+    if options.observer != usual.observer and not precision.calibrated:
+        raise ExportError(f"{name} reads no ranges with an observer; leave it away, or choose int8 or mixed")
+    if options.target_db != usual.target_db and not precision.searched:
+        raise ExportError(f"{name} has no target in dB; leave it away, or choose mixed")
+    if recording and not precision.calibrated:
+        raise ExportError(f"{name} uses no calibration; leave it away, or choose int8 or mixed")
+    if ledger and not precision.searched:
+        raise ExportError(f"{name} uses no ledger; leave it away, or choose mixed")
+    if options.images is not None and not precision.follows(recording):
+        why = "with a finished calibration it" if precision.calibrated else name
+        raise ExportError(f"{why} uses no calibration photos; leave one of the two away")
