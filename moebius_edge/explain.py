@@ -1,13 +1,14 @@
 """Errors as sentences and exit codes: where every command and every script of the project ends."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from moebius_edge.errors import MoebiusError
 
-MISUSED, INTERRUPTED = 2, 130  # exit codes; 130 is 128 + SIGINT, as shells have it
+MISUSED, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; 128 + SIGINT and SIGTERM, as shells have it
 
 # What may be missing, and the extra that brings it.
 EXTRAS = {
@@ -19,6 +20,11 @@ EXTRAS = {
     "onnxsim": "export",
     "matplotlib": "plot",
 }
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM, with which services and containers stop a program, clean up like any other end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ def plain_size(path: Path) -> int:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that `path` has either its old contents or all of the new ones."""
-    temporary = path.with_name(f".{path.name[:80]}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".moebius-edge-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)

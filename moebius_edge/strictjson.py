@@ -26,7 +26,7 @@ class JSONError(ValueError):
 def loads(data: bytes, limit: int) -> Any:
     """Parse UTF-8 JSON of at most `limit` bytes. Raises JSONError."""
     if len(data) > limit:
-        raise JSONError(f"it has {len(data)} bytes; at most {limit} are allowed")
+        raise JSONError(f"it has more than the {limit} bytes that are allowed")
     if _depth(data) > MAX_DEPTH:
         raise JSONError(f"it is nested more than {MAX_DEPTH} deep")
     try:

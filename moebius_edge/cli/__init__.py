@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, ledger, models, profile, show
-from moebius_edge.explain import explained
+from moebius_edge.explain import end_on_sigterm, explained
 
 
 class Commands(TyperGroup):
@@ -95,4 +95,5 @@ def about(
 def main() -> None:
     """Run what `sys.argv` says; ends in SystemExit, or in KeyboardInterrupt before there is a command."""
     show.tolerate_any_name()
+    end_on_sigterm()
     app(sys.argv[1:] or ["--help"], prog_name="moebius-edge")
