@@ -16,6 +16,8 @@ from moebius_edge.export.ort_format import structure
 from moebius_edge.export.providers import PROVIDERS, Node, Provider, Shape
 from moebius_edge.manifest import GRAPH_NAMES
 
+SAME_SHAPE = {("com.microsoft", "QuickGelu")}  # operators of exports whose output is like their first input
+
 
 @dataclass(frozen=True)
 class Fall:
@@ -101,9 +103,22 @@ def load(path: Path) -> onnx.ModelProto:
     if path.suffix != ".onnx":
         raise ExportError(f"{path.name} is no .ort or .onnx file; this examines bundles for ONNX Runtime")
     try:
-        return shape_inference.infer_shapes(onnx.load(path, load_external_data=False), data_prop=True)
+        return _with_shapes(onnx.load(path, load_external_data=False))
     except Exception as error:  # protobuf's errors share no base class
         raise ExportError(f"{path.name} is not a whole .onnx file; {REPAIR}") from error
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with the type and shape of every value, through operators that ONNX does not know, too."""
+    known = onnx.ModelProto()
+    known.CopyFrom(model)
+    for node in known.graph.node:
+        if (node.domain, node.op_type) in SAME_SHAPE:
+            node.CopyFrom(helper.make_node("Identity", node.input[:1], node.output))
+    found = shape_inference.infer_shapes(known, data_prop=True).graph.value_info
+    del model.graph.value_info[:]
+    model.graph.value_info.extend(found)
+    return model
 
 
 def use(name: str, model: onnx.ModelProto, provider: Provider) -> Use:

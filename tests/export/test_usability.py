@@ -67,6 +67,21 @@ def test_branches_that_can_wait_for_each_other_are_one_piece() -> None:
     assert partitions(model, [True, False, True, True, False, True]) == 2
 
 
+def test_shapes_are_known_behind_an_operator_that_onnx_does_not_know(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("QuickGelu", ["x"], ["a"], domain="com.microsoft", alpha=1.0),
+        helper.make_node("MatMul", ["a", "w"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [5, 4]) for name in ("x", "y")]
+    weight = numpy_helper.from_array(np.zeros((4, 4), np.float32), "w")
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight])
+    onnx.save(helper.make_model(graph, opset_imports=opsets), tmp_path / "g.onnx")
+    found = use("g", load(tmp_path / "g.onnx"), XNNPACK)
+    assert (found.macs, found.macs_taken, found.taken) == (5 * 4 * 4, 5 * 4 * 4, 1)
+    assert [fall.operator for fall in found.falls] == ["com.microsoft:QuickGelu"]
+
+
 def test_the_rules_of_coreml_are_the_wheels() -> None:
     folder = resources.files("onnxruntime.tools.mobile_helpers")
     rows = [line.split("|") for line in folder.joinpath(MLPROGRAM).read_text().splitlines()]
