@@ -1,6 +1,6 @@
 """How large the tensors of a graph get: the ranges that decide what can be float16."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from moebius_edge.calibration.sessions import run
 from moebius_edge.calibration.variants import Variants
 from moebius_edge.errors import ExportError, InvalidInput, NotFinite
+from moebius_edge.progress import Tick
 from moebius_edge.tensors import Array
 
-Progress = Callable[[int, int], None]  # graph runs done, of how many
 Shape = tuple[int, ...]
 
 ZERO = "amplitudes.zero"
@@ -22,7 +22,7 @@ SMALL_BYTES = 1024  # weights up to this size may say a shape, an axis or a rang
 def amplitudes(
     model: onnx.ModelProto,
     inputs: Iterable[Mapping[str, Array]],
-    progress: Progress | None = None,
+    progress: Tick | None = None,
 ) -> dict[str, float]:
     """Largest absolute value of every float32 input and intermediate tensor of `model` over the samples.
 

@@ -1,6 +1,6 @@
 """FP32 graphs -> a recording of what their layers hold on real trajectories."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -24,10 +24,9 @@ from moebius_edge.calibration.recording import Recording, site_tensors
 from moebius_edge.calibration.sessions import engine_errors, open_session, session_options
 from moebius_edge.errors import CalibrationError
 from moebius_edge.memory import trim_memory
+from moebius_edge.progress import Stage
 from moebius_edge.runtimes.onnxruntime import spare_memory
 from moebius_edge.tensors import Array
-
-Say = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
 
 
 class GraphRuntime:
@@ -71,7 +70,7 @@ def follow(
     models: Mapping[str, onnx.ModelProto],
     pairs: Sequence[Pair],
     options: CalibrationOptions,
-    say: Say | None = None,
+    say: Stage | None = None,
 ) -> Followed:
     """Run the FP32 loop over photos with holes: what went into each graph, and what was painted.
 
@@ -96,7 +95,7 @@ def record(
     weights_sha256: str,
     options: CalibrationOptions,
     *,
-    say: Say | None = None,
+    say: Stage | None = None,
 ) -> Recording:
     """Record the layers of an FP32 denoiser on inputs that `follow` saw.
 

@@ -1,6 +1,6 @@
 """Runs an FP32 graph on calibration inputs and counts what its tensors hold."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -11,9 +11,8 @@ from moebius_edge.calibration.sessions import run
 from moebius_edge.calibration.variants import Variants
 from moebius_edge.errors import CalibrationError
 from moebius_edge.memory import trim_memory
+from moebius_edge.progress import Tick
 from moebius_edge.tensors import Array
-
-Progress = Callable[[int, int], None]  # (runs done, of how many)
 
 # Tensors are read out in groups that hold no more than this: two groups at full size, where calibration
 # then peaks at 10 GB; one group takes 1 GB more, and with 512 MB a sample takes three times as long.
@@ -25,7 +24,7 @@ def collect(
     inputs: Sequence[Mapping[str, Array]],
     tensors: Iterable[str],
     *,
-    progress: Progress | None = None,
+    progress: Tick | None = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> dict[str, Histogram]:
     """Histograms of the named tensors of the graph over all inputs.

@@ -4,7 +4,7 @@ Activations depend on how noisy the latents are and on how much of the picture i
 stratified: hole areas are spread evenly over `AREA`, and the kept steps evenly over the loop.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -20,6 +20,7 @@ from moebius_edge.inpainter import Inpainter
 from moebius_edge.masks import draw_mask
 from moebius_edge.noise import MAX_SEED
 from moebius_edge.options import InpaintOptions
+from moebius_edge.progress import Tick
 from moebius_edge.runtimes import Runtime
 from moebius_edge.tensors import Array
 
@@ -29,7 +30,6 @@ MIN_SAMPLES, MAX_SAMPLES = 16, 1024  # denoiser inputs: fewer say little, more o
 
 Sample = dict[str, Array]
 Pair = tuple[NDArray[np.uint8], NDArray[np.bool_]]  # photo [R,R,3] and mask [R,R]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def trajectories(
     pairs: Sequence[Pair],
     latent_size: int,
     options: CalibrationOptions,
-    progress: Progress | None = None,
+    progress: Tick | None = None,
 ) -> Followed:
     """Follow the FP32 loop: `edits` pictures, and `edits * steps_per_edit` denoiser inputs.
 

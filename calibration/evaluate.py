@@ -32,7 +32,7 @@ from moebius_edge.scripts import script_parser
 from moebius_edge.tensors import Array
 
 EVERY = 3  # of the loop's steps one in so many is compared
-MAX_MASKS = 1000  # per photo: all edits of FP32 are held in memory
+MAX_EDITS = 10_000  # photos times masks: FP32's are held in memory, 1 MB each of nano's
 
 Case = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
@@ -60,10 +60,11 @@ class Truth:
 
 def cases(folder: Path, side: int, masks: int, seed: int) -> Iterator[Case]:
     """Every photo's centred square with `masks` seeded masks each."""
-    if not 1 <= masks <= MAX_MASKS:
-        raise InvalidInput(f"masks is {masks}; expected 1 to {MAX_MASKS}")
-    rng = np.random.default_rng(check_seed(seed))
-    for photo in squares(photo_files(folder), side):
+    rng, photos = np.random.default_rng(check_seed(seed)), photo_files(folder)
+    most = max(MAX_EDITS // len(photos), 1)
+    if not 1 <= masks <= most:
+        raise InvalidInput(f"masks is {masks}; expected 1 to {most} with {len(photos)} photos")
+    for photo in squares(photos, side):
         for _ in range(masks):
             yield photo, draw_mask(rng, side, AREA)
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moebius_edge.calibration.calibrate import GraphRuntime, Say, sides
+from moebius_edge.calibration.calibrate import GraphRuntime, sides
 from moebius_edge.calibration.data import CalibrationOptions, Edit, paint
 from moebius_edge.calibration.sensitivity import Entry, Ledger
 from moebius_edge.errors import CalibrationError
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.parity import compare
+from moebius_edge.progress import Stage
 
 TARGETS_DB = (40.0, 60.0)  # below is INT8's part; beyond it FP32 differs from itself in another order of sums
 WORST_DB = 4.0  # how far below the target one edit may be: the bars of a precision are "40 dB (36)"
@@ -81,7 +82,7 @@ def search(
     costs: Callable[[], Ledger],
     trial: Callable[[frozenset[str]], Score],
     target_db: float,
-    say: Say,
+    say: Stage,
 ) -> Mix:
     """The fewest layers in floats with which `trial` reaches the target.
 

@@ -8,7 +8,9 @@ project's INT8 is calibrated on. The result is a bundle, for `profile --against`
 import logging
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +53,7 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
     with staging(output) as folder, engine_errors(f"the engine cannot quantize {source}"):
         models = {name: onnx.load(bundle.file(file)) for name, file in graphs.items()}
         samples = follow(models, pairs, options).samples["denoiser"]
-        rename_weights(models["denoiser"])
+        separate_weights(models["denoiser"])
         for name in manifest.files.keys() - graph_files(bundle, "denoiser"):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle.file(name), folder / name)
@@ -60,20 +62,42 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
             onnx.save(models.pop("denoiser"), renamed, save_as_external_data=True)
             made = folder / graphs["denoiser"]  # the file that the manifest names
             made.parent.mkdir(parents=True, exist_ok=True)
-            quantize_static(renamed, made, Samples(samples), use_external_data_format=True)
+            with _quiet():
+                quantize_static(renamed, made, Samples(samples), use_external_data_format=True)
         seal(folder, replace(manifest, precision="int8", files={}))
     return Bundle.open(output)
 
 
-def rename_weights(model: onnx.ModelProto) -> None:
-    """Give weights names that no number makes another tensor's: the engine's tool copies a bias that several
-    nodes read by appending a number to its name, and "val_26" with a 6 is the name of an activation."""
-    names = {tensor.name: f"{tensor.name}#" for tensor in model.graph.initializer}
-    for tensor in model.graph.initializer:
-        tensor.name = names[tensor.name]
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tool's warning to preprocess the graph first, which would be no default any more."""
+    before = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger().setLevel(before)
+
+
+def separate_weights(model: onnx.ModelProto) -> None:
+    """Give each node weights of its own.
+
+    The engine's tool copies a bias that several nodes read by appending a number to its name, and "val_26"
+    with a 6 is the name of an activation; on x86 without VNNI the engine cannot load a quantized weight that
+    several nodes read.
+    """
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    count: Counter[str] = Counter()
     for node in model.graph.node:
         for place, name in enumerate(node.input):
-            node.input[place] = names.get(name, name)
+            if name in weights:
+                node.input[place] = f"{name}#{count[name]}"
+                count[name] += 1
+    for name, tensor in weights.items():
+        for number in range(1, count[name]):
+            model.graph.initializer.add().CopyFrom(tensor)
+            model.graph.initializer[-1].name = f"{name}#{number}"
+        tensor.name = f"{name}#0"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -86,13 +110,10 @@ def main(arguments: list[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     with explained():
         options = CalibrationOptions(edits=given.edits, steps_per_edit=given.steps_per_edit)
-        logging.getLogger().setLevel(
-            logging.ERROR
-        )  # the engine's tool advises what would be no default any more
         naive(given.fp32, given.output, options)
-    command = "python -m moebius_edge.calibration.evaluate"
-    print(f"wrote {given.output}")
-    print(f"next: {command} {shlex.join([str(given.fp32), str(given.output)])} --photos DIR")
+        pair = shlex.join([str(given.fp32), str(given.output)])
+        print(f"wrote {given.output}")
+        print(f"next: python -m moebius_edge.calibration.evaluate {pair} --photos DIR")
 
 
 if __name__ == "__main__":

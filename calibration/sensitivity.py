@@ -5,7 +5,7 @@ averaged over the samples; -10 log10 of it is on the scale of `verify`'s dB. Err
 nearly independent, so that noises add; `Ledger.together` shows how far that holds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,12 @@ from moebius_edge.calibration.sessions import run
 from moebius_edge.calibration.variants import Variants
 from moebius_edge.errors import CalibrationError
 from moebius_edge.files import plain_size, write_atomically
+from moebius_edge.progress import Tick
 from moebius_edge.tensors import Array
 
 FORMAT = "moebius-edge-ledger-1"
 MAX_BYTES = 4 << 20
 LEAST = 1e-20  # noise of a layer whose rounding changes nothing: 200 dB
-
-Progress = Callable[[int, int], None]
 
 
 def decibels(noise: float) -> float:
@@ -118,7 +117,7 @@ def measure(
     ranges: Mapping[str, Range],
     style: QDQStyle,
     samples: Sequence[Sample],
-    progress: Progress | None = None,
+    progress: Tick | None = None,
 ) -> tuple[tuple[Entry, ...], float]:
     """The entries, the worst first, and the noise of all layers together.
 

@@ -26,7 +26,11 @@ def engine_errors(what: str, kind: type[MoebiusError] = CalibrationError) -> Ite
 
 
 def session_options() -> Any:
-    """Of all sessions of calibration and conversion: silent, without a second copy of all activations."""
+    """Of all sessions of calibration and conversion: silent, without a second copy of all activations.
+
+    NO_OVERFLOW is not among them: what is converted must be the same on every machine, and `coverage` knows
+    weights by their names, which that changes.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.enable_mem_pattern = False
@@ -44,8 +48,8 @@ def run(session: Any, names: Sequence[str] | None, feed: Mapping[str, Array]) ->
 def open_session(model: onnx.ModelProto, options: Any = None, *, blocked: bool = True) -> Any:
     """A session of a graph that is in memory, on the CPU.
 
-    `options`: by default `session_options()`; `blocked`: convolutions may run on blocks of channels, the
-    engine's layout for x86-64.
+    `options`: by default `session_options()`; they are changed, so are for this session alone. `blocked`:
+    convolutions may run on blocks of channels, the engine's layout for x86-64.
     """
     options = options or session_options()
     options.add_session_config_entry(*NO_OVERFLOW)

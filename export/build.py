@@ -18,13 +18,14 @@ from moebius_edge.checkpoints import Checkpoint, fingerprint
 from moebius_edge.export import graphs
 from moebius_edge.export.describe import CAPSULE, describe, graph_specs, record_capsule, resolution_of
 from moebius_edge.export.forms import Forms
-from moebius_edge.export.graphs import STAGES, Progress
+from moebius_edge.export.graphs import STAGES
 from moebius_edge.export.onnx_graph import save
 from moebius_edge.export.options import ExportOptions, check_used
 from moebius_edge.export.ort_mobile import ship
 from moebius_edge.export.precisions import PRECISIONS, Conversion, convert, ledger_of
 from moebius_edge.export.targets import TARGETS
 from moebius_edge.manifest import GraphSpec
+from moebius_edge.progress import Stage
 from moebius_edge.tensors import write_tensors
 
 REPORT = "precision.json"  # what the conversion did; not for FP32
@@ -54,7 +55,7 @@ def export_bundle(
     overwrite: bool = False,
     recording: Recording | None = None,
     ledger: Ledger | None = None,
-    progress: Progress | None = None,
+    progress: Stage | None = None,
 ) -> Bundle:
     """Write the bundle folder `output` and open it again.
 
@@ -88,7 +89,7 @@ def _pairs(checkpoint: Checkpoint, options: ExportOptions, recording: Recording 
 
 
 def _write_graphs(
-    folder: Path, checkpoint: Checkpoint, options: ExportOptions, evidence: Evidence, say: Progress
+    folder: Path, checkpoint: Checkpoint, options: ExportOptions, evidence: Evidence, say: Stage
 ) -> dict[str, GraphSpec]:
     """The three .onnx files, and the report of what was converted; the graphs as the manifest has them."""
     target, precision = TARGETS[options.target], PRECISIONS[options.precision]
@@ -106,9 +107,7 @@ def _write_graphs(
     return graph_specs(checkpoint, macs)
 
 
-def record_ranges(
-    checkpoint: Checkpoint, options: ExportOptions, progress: Progress | None = None
-) -> Recording:
+def record_ranges(checkpoint: Checkpoint, options: ExportOptions, progress: Stage | None = None) -> Recording:
     """Calibrate without exporting: the recording fits every target and precision of the same weights.
 
     Raises CalibrationError for photos that cannot be used and a model that overflows on them.
@@ -124,7 +123,7 @@ def measure_ledger(
     checkpoint: Checkpoint,
     options: ExportOptions,
     recording: Recording | None = None,
-    progress: Progress | None = None,
+    progress: Stage | None = None,
 ) -> Ledger:
     """What quantizing each layer alone costs, for the engine of `options.target`.
 
@@ -144,7 +143,7 @@ def _conversion(
     models: dict[str, onnx.ModelProto],
     options: ExportOptions,
     evidence: Evidence,
-    say: Progress,
+    say: Stage,
 ) -> Conversion:
     """What the precision needs besides the graphs: the FP32 loop is followed once, for all that need it."""
     calibration, recording = options.calibration, evidence.recording

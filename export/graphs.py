@@ -1,6 +1,6 @@
 """Checkpoint -> the three FP32 graphs in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import onnx
 import torch
@@ -15,8 +15,7 @@ from moebius_edge.export.onnx_graph import ComponentSpec, to_onnx
 from moebius_edge.manifest import GRAPH_NAMES, io_shapes
 from moebius_edge.memory import trim_memory
 from moebius_edge.model.graphs import build_graphs
-
-Progress = Callable[[str, int, int], None]  # (what is being done, how many things are done, of how many)
+from moebius_edge.progress import Stage
 
 STAGES = 6  # of an export's progress; the graphs are the first three
 
@@ -25,7 +24,7 @@ def fp32_graphs(
     checkpoint: Checkpoint,
     forms: Forms,
     kind: str = "deploy",
-    progress: Progress | None = None,
+    progress: Stage | None = None,
     names: Sequence[str] = GRAPH_NAMES,
 ) -> dict[str, onnx.ModelProto]:
     """The three FP32 graphs in memory, or those of `names`."""

@@ -19,7 +19,7 @@ class ExportOptions:
 
     target: str = "ort"  # a name of `TARGETS`
     precision: str = "fp32"  # one of the target's precisions
-    graph: str = "deploy"  # "deploy": the exact rewrites; "direct": the plain export, for comparison
+    graph: str = "deploy"  # one of GRAPH_KINDS
     observer: str = "mse"  # how ranges are read off what calibration saw: a name of `OBSERVERS`
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)  # run without a recording
     images: Path | None = None  # photos to calibrate with; None: those in the package

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import onnx
 
 from moebius_edge.calibration.amplitudes import amplitudes
-from moebius_edge.calibration.calibrate import GraphRuntime, Say
+from moebius_edge.calibration.calibrate import GraphRuntime
 from moebius_edge.calibration.data import CalibrationOptions, Followed, spread
 from moebius_edge.calibration.fp16 import to_fp16
 from moebius_edge.calibration.half_weights import store_halves
@@ -22,6 +22,7 @@ from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.calibration.weight_only import WeightOptions, quantize_weights, total_bytes
 from moebius_edge.errors import ExportError
 from moebius_edge.export.forms import Forms, Layout
+from moebius_edge.progress import Stage
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
 
@@ -41,7 +42,7 @@ class Conversion:
     seen: Followed | None = None  # the FP32 loop: inputs of each graph, and edits
     ledger: Ledger | None = None  # measured now where a precision needs one
     target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
-    say: Say = lambda what, done, total: None
+    say: Stage = lambda what, done, total: None
 
     def ranges(self, denoiser: onnx.ModelProto) -> dict[str, Range]:
         """Of the tensors of a denoiser. Raises ExportError without a recording."""

@@ -104,6 +104,8 @@ def load(path: Path) -> onnx.ModelProto:
         raise ExportError(f"{path.name} is no .ort or .onnx file; this examines bundles for ONNX Runtime")
     try:
         return _with_shapes(onnx.load(path, load_external_data=False))
+    except MemoryError:
+        raise
     except Exception as error:  # protobuf's errors share no base class
         raise ExportError(f"{path.name} is not a whole .onnx file; {REPAIR}") from error
 

@@ -9,6 +9,7 @@ from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.export import graphs
 from moebius_edge.export.targets import TARGETS
 from moebius_edge.parity import verify
+from moebius_edge.progress import Stage
 from moebius_edge.runtimes import Runtime, open_runtime
 from moebius_edge.timing import interleave, median_ratio, summary
 
@@ -47,7 +48,7 @@ class Worth:
         return found
 
 
-def examine(checkpoint: Checkpoint, bundle: Bundle, progress: graphs.Progress | None = None) -> Worth:
+def examine(checkpoint: Checkpoint, bundle: Bundle, progress: Stage | None = None) -> Worth:
     """Time a step of `bundle` against FP32 in the form that is fastest for its target, and verify it.
 
     `checkpoint` is what the bundle was made from.
@@ -69,9 +70,7 @@ def examine(checkpoint: Checkpoint, bundle: Bundle, progress: graphs.Progress | 
     )
 
 
-def _steps(
-    checkpoint: Checkpoint, bundle: Bundle, runtime: Runtime, say: graphs.Progress
-) -> list[list[float]]:
+def _steps(checkpoint: Checkpoint, bundle: Bundle, runtime: Runtime, say: Stage) -> list[list[float]]:
     """Times of a step of the bundle and of FP32 as it would be shipped: an .ort file has no blocks of
     channels. The session of FP32 ends with this."""
     say("comparing with fp32: exporting", 0, 3)

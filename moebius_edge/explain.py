@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,21 +23,44 @@ EXTRAS = {
 }
 
 
-def end_on_sigterm() -> None:
-    """Let SIGTERM, with which services and containers stop a program, clean up like any other end."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+class Stopped(KeyboardInterrupt):
+    """SIGTERM."""
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What is the user's or the machine's fault becomes one sentence and SystemExit with its code."""
+    """What is the user's or the machine's fault becomes one sentence and SystemExit with its code.
+
+    SIGTERM, with which services and containers stop a program, ends like Ctrl-C: what was begun is removed as
+    soon as native code returns; what a SIGKILL leaves is removed by the next export.
+    """
+    with _sigterm_raises():
+        try:
+            yield
+        except (KeyboardInterrupt, Exception) as error:
+            code = explain(error)
+            if code is None:
+                raise
+            raise SystemExit(code) from None
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Where nobody has decided otherwise. Windows ends a process without asking it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, _stop)
     try:
         yield
-    except (KeyboardInterrupt, Exception) as error:
-        code = explain(error)
-        if code is None:
-            raise
-        raise SystemExit(code) from None
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _stop(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not end the cleaning up
+    raise Stopped
 
 
 def explain(error: BaseException) -> int | None:
@@ -45,13 +69,18 @@ def explain(error: BaseException) -> int | None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if isinstance(error, KeyboardInterrupt):
-        print("stopped; nothing was left half-written", file=sys.stderr)
-        return INTERRUPTED
+        _say("stopped; nothing was left half-written")
+        return TERMINATED if isinstance(error, Stopped) else INTERRUPTED
     sentence = _sentence(error)
     if sentence is None:
         return None
-    print(f"error: {printable(sentence)}", file=sys.stderr)
+    _say(f"error: {printable(sentence)}")
     return MISUSED
+
+
+def _say(line: str) -> None:
+    if sys.stderr is not None:  # closed: print would take standard output instead
+        print(line, file=sys.stderr)
 
 
 def printable(text: str) -> str:

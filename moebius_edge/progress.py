@@ -1,13 +1,15 @@
 """Progress on standard error: a bar in a terminal, a line now and then in a file or a log."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, TypeVar
 
+from moebius_edge.explain import printable
+
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import ProgressColumn
 
 LOG_SECONDS = 15.0  # between two lines where there is no terminal; shorter work leaves none
@@ -53,26 +55,31 @@ def _shown(label: str, *columns: "ProgressColumn") -> Iterator[_Show]:
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     if not console.is_terminal:
-        with _log() as show:
+        with _log(console, label) as show:
             yield show
         return
     text = TextColumn("{task.description}", markup=False)  # names are no markup
     with Progress(text, *columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+        yield lambda what, done, total: bar.update(
+            task, description=printable(what), completed=done, total=total
+        )
 
 
 @contextmanager
-def _log() -> Iterator[_Show]:
-    start, over, latest = time.monotonic(), Event(), ""
+def _log(console: "Console", label: str) -> Iterator[_Show]:
+    start, over, latest = time.monotonic(), Event(), label
 
     def show(what: str, done: int | None, total: int | None) -> None:
         nonlocal latest
         latest = what if total is None else f"{what}: {done} of {total}"
 
     def beat() -> None:
-        while not over.wait(LOG_SECONDS):
-            print(f"{time.monotonic() - start:6.0f} s  {latest}", file=sys.stderr, flush=True)
+        with suppress(OSError, ValueError):  # a full disk or a closed pipe must not cost the work
+            while not over.wait(LOG_SECONDS):
+                line = f"{time.monotonic() - start:6.0f} s  {printable(latest)}\n"
+                console.file.write(line)  # where standard error is closed, rich has a file that takes all
+                console.file.flush()
 
     thread = Thread(target=beat, daemon=True)
     thread.start()
@@ -80,4 +87,4 @@ def _log() -> Iterator[_Show]:
         yield show
     finally:
         over.set()
-        thread.join()
+        thread.join(timeout=1)  # it may be waiting for a reader of a full pipe

@@ -4,7 +4,10 @@ import argparse
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
-    """The description as it is written, every option with its default."""
+    """The description as it is written, every option with its default if it has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def script_parser(module: str, description: str | None) -> argparse.ArgumentParser:

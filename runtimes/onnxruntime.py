@@ -19,6 +19,7 @@ from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.manifest import GraphSpec, TensorSpec
 from moebius_edge.memory import trim_memory
 from moebius_edge.runtimes.external_data import external_locations
+from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.tensors import Array
 
 # An entry of a session's configuration. x86 without VNNI adds pairs of u8 x s8 products in 16 bits, which
@@ -74,7 +75,7 @@ class OnnxRuntime:
         Raises InvalidInput for other inputs, BundleError for a graph that is not what the manifest says,
         RuntimeUnavailable when the engine cannot load or run it.
         """
-        spec = self._spec(graph)
+        spec = graph_spec(self.bundle, graph)
         check_inputs(graph, spec.inputs, inputs)
         session = self._session(graph, spec)
         feeds = {name: np.ascontiguousarray(value).reshape(value.shape) for name, value in inputs.items()}
@@ -87,16 +88,9 @@ class OnnxRuntime:
 
     def release(self, graph: str) -> None:
         """Free the graph's session and give the memory back to the system."""
-        self._spec(graph)
+        graph_spec(self.bundle, graph)
         if self._sessions.pop(graph, None) is not None:
             trim_memory()
-
-    def _spec(self, graph: str) -> GraphSpec:
-        try:
-            return self.bundle.manifest.graphs[graph]
-        except KeyError:
-            known = ", ".join(self.bundle.manifest.graphs)
-            raise InvalidInput(f"there is no graph {graph!r}; the bundle has {known}") from None
 
     def _session(self, graph: str, spec: GraphSpec) -> Any:
         with self._loading:
@@ -173,22 +167,6 @@ def spare_memory(graph: str, options: Any) -> None:
     if graph in ONCE:
         options.enable_cpu_mem_arena = False
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
-
-
-def check_inputs(graph: str, specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:
-    """Raise InvalidInput unless `inputs` has exactly the names, shapes and dtypes of `specs`."""
-    expected = {spec.name: spec for spec in specs}
-    if set(inputs) != set(expected):
-        raise InvalidInput(f"{graph} got the inputs {sorted(inputs)}; expected {sorted(expected)}")
-    for name, spec in expected.items():
-        value = inputs[name]
-        if not isinstance(value, np.ndarray):
-            raise InvalidInput(f"{graph}: {name} is a {type(value).__name__}; expected a numpy array")
-        if value.dtype != spec.dtype or value.shape != spec.shape:
-            raise InvalidInput(
-                f"{graph}: {name} is {value.dtype} {list(value.shape)}; "
-                f"expected {spec.dtype} {list(spec.shape)}"
-            )
 
 
 def _check_signature(graph: str, side: str, specs: tuple[TensorSpec, ...], found: list[Any]) -> None:

@@ -10,6 +10,7 @@ from moebius_edge.checkpoints import Checkpoint, fingerprint
 from moebius_edge.export import graphs
 from moebius_edge.export.forms import Forms
 from moebius_edge.manifest import GRAPH_NAMES
+from moebius_edge.progress import Stage
 
 Key = tuple[str, Forms, str]
 
@@ -23,7 +24,7 @@ def export_once(
     checkpoint: Checkpoint,
     forms: Forms,
     kind: str = "deploy",
-    progress: graphs.Progress | None = None,
+    progress: Stage | None = None,
     names: Sequence[str] = GRAPH_NAMES,
 ) -> dict[str, onnx.ModelProto]:
     """`fp32_graphs`, from memory where these weights were exported in these forms before; copies."""

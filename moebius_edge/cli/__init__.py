@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong use or bad input, 130 Ctrl-C."""
+"""The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong use or bad input, 130 and 143 stopped."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, ledger, models, profile, show
-from moebius_edge.explain import end_on_sigterm, explained
+from moebius_edge.explain import explained
 
 
 class Commands(TyperGroup):
@@ -88,12 +88,11 @@ def about(
     - `moebius-edge verify nano.moebius` proves the bundle against the reference.
 
     Results go to standard output, progress and errors to standard error. Exit codes: 0 fine, 1 a check
-    failed, 2 wrong use or bad input, 130 stopped with Ctrl-C.
+    failed, 2 wrong use or bad input, 130 stopped with Ctrl-C, 143 with SIGTERM.
     """
 
 
 def main() -> None:
     """Run what `sys.argv` says; ends in SystemExit, or in KeyboardInterrupt before there is a command."""
     show.tolerate_any_name()
-    end_on_sigterm()
     app(sys.argv[1:] or ["--help"], prog_name="moebius-edge")

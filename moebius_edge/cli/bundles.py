@@ -21,9 +21,7 @@ def export(  # noqa: PLR0913, PLR0917
     target: Annotated[str, typer.Option(help="What the bundle is to run on: ort or ort-mobile.")] = "ort",
     precision: Annotated[
         str,
-        typer.Option(
-            help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8 or w4 (not for ort-mobile)."
-        ),
+        typer.Option(help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8, or w4 (ort alone)."),
     ] = "fp32",
     graph: Annotated[
         str,

@@ -78,6 +78,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     for option, value in (("--calibration", calibration), ("--calibration-images", images)):
         again += [option, str(value)] if value is not None else []
     again += ["--output", bundle_name(checkpoint, "mixed")]
+    # Not the default of 40 dB, for which nano's INT8 keeps no layer and reads no ledger.
     show.suggest("export", checkpoint, "--precision", "mixed", "--target-db", 50, "--ledger", file, *again)
 
 

@@ -108,7 +108,7 @@ def test_what_cannot_be_compared_is_one_sentence(
         main([str(fp32.folder), str(fp32.folder), "--photos", str(tmp_path / "none")])
     assert stop.value.code == 2
     assert "cannot read" in capsys.readouterr().err
-    for wrong in (["--masks", "0"], ["--seed", "-1"]):
+    for wrong in (["--masks", "0"], ["--masks", "10001"], ["--seed", "-1"]):
         with pytest.raises(SystemExit) as stop:
             main([str(fp32.folder), str(fp32.folder), "--photos", str(photos), *wrong])
         assert stop.value.code == 2

@@ -4,6 +4,7 @@ import io
 import re
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from moebius_edge.calibration.mixed import TARGETS_DB
 from moebius_edge.checkpoints import MODELS
 from moebius_edge.cli import PANELS, Commands, show
 from moebius_edge.errors import BundleError
-from moebius_edge.explain import INTERRUPTED, TERMINATED, explain
+from moebius_edge.explain import INTERRUPTED, TERMINATED, explain, explained
 from moebius_edge.export.precisions import PRECISIONS
 from moebius_edge.export.targets import TARGETS
 
@@ -49,39 +50,41 @@ def test_each_command_explains_itself(moebius: Any, command: str) -> None:
     assert answer.code == 0 and f"moebius-edge {command}" in answer.out
 
 
-def imported(*arguments: str) -> list[str]:
-    """Which heavy libraries are loaded once a command has ended."""
+def heavy(*arguments: str) -> tuple[int | None, str, list[str]]:
+    """Exit code of a command, its errors, and which heavy libraries are loaded once it has ended."""
     code = (
-        "import sys\nfrom moebius_edge import cli\n"
-        "try:\n    cli.app(sys.argv[1:])\nexcept SystemExit:\n    pass\n"
-        "heavy = ('torch', 'diffusers', 'onnxruntime', 'numpy', 'PIL')\n"
-        "print(*(name for name in heavy if name in sys.modules))"
+        "import sys\nfrom moebius_edge import cli\ncode = None\n"
+        "try:\n    cli.app(sys.argv[1:])\nexcept SystemExit as stop:\n    code = stop.code\n"
+        "names = ('torch', 'diffusers', 'onnxruntime', 'numpy', 'PIL')\n"
+        "print(code, *(name for name in names if name in sys.modules))"
     )
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return done.stdout.splitlines()[-1].split()
+    found, *names = done.stdout.splitlines()[-1].split()
+    return int(found), done.stderr, names
 
 
 def test_help_imports_no_engine() -> None:
-    assert imported("inpaint", "--help") == []
+    assert heavy("inpaint", "--help") == (0, "", [])
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        ("export", "nano", "--target", "toaster"),
-        ("export", "nano", "--precision", "w8", "--target-db", "50"),
-        ("export", "typo"),
-        ("calibrate", "--edits", "0"),
-        ("ledger", "--observer", "typo"),
-        ("pull", "nano"),
+        (("export", "nano", "--target", "toaster"), "no target 'toaster'"),
+        (("export", "nano", "--precision", "w8", "--target-db", "50"), "w8 has no target in dB"),
+        (("export", "typo"), "'typo' is no checkpoint"),
+        (("calibrate", "--edits", "0"), "0 edits"),
+        (("ledger", "--observer", "typo"), "no observer 'typo'"),
+        (("pull", "nano"), "nothing to download"),
     ],
 )
 def test_what_is_wrong_is_said_before_torch_is_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "torch" not in imported(*arguments)
+    code, said, names = heavy(*arguments)
+    assert code == 2 and words in said and "torch" not in names
 
 
 def test_the_help_of_export_names_every_target_and_precision(moebius: Any) -> None:
@@ -120,16 +123,42 @@ def test_ctrl_c_while_arguments_are_read(moebius: Any, monkeypatch: pytest.Monke
     assert answer.err == "stopped; nothing was left half-written\n"
 
 
-def test_sigterm_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+@pytest.mark.parametrize("signals", [1, 2])
+def test_sigterm_leaves_nothing_behind(tmp_path: Path, signals: int) -> None:
     code = (
-        "import os, signal, sys\nfrom pathlib import Path\nfrom moebius_edge import cli, staging\n"
-        "def export(*_, **__):\n"
-        f"    with staging.stage(Path({str(tmp_path / 'a.moebius')!r}), overwrite=False, replaceable='x'):\n"
-        "        os.kill(os.getpid(), signal.SIGTERM)\n"
-        "cli.app = export\ncli.main()"
+        "import os, shutil, signal\nfrom pathlib import Path\n"
+        "from moebius_edge.explain import explained\nfrom moebius_edge.staging import stage\n"
+        "remove = shutil.rmtree\n"
+        "def rmtree(*arguments, **more):\n"
+        f"    if {signals} == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    remove(*arguments, **more)\n"
+        "shutil.rmtree = rmtree\n"
+        f"with explained(), stage(Path({str(tmp_path / 'a.moebius')!r}), overwrite=False, replaceable='x'):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)"
     )
-    assert run_python(code).returncode == TERMINATED
+    done = run_python(code)
+    assert (done.returncode, done.stderr) == (TERMINATED, "stopped; nothing was left half-written\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_are_explained_in_any_thread(capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        with pytest.raises(SystemExit), explained():
+            raise BundleError("in a thread")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert capsys.readouterr().err == "error: in a thread\n"
+
+
+def test_without_standard_error_nothing_of_it_goes_to_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr", None)
+    assert explain(BundleError("unheard")) == 2
+    assert capsys.readouterr().out == ""
 
 
 def test_the_entry_point_is_the_light_module() -> None:

@@ -1,0 +1,35 @@
+"""What every runtime asks of its arguments before an engine sees them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import InvalidInput
+from moebius_edge.manifest import GraphSpec, TensorSpec
+from moebius_edge.tensors import Array
+
+
+def graph_spec(bundle: Bundle, graph: str) -> GraphSpec:
+    """What the manifest says of a graph. Raises InvalidInput for one that it does not have."""
+    try:
+        return bundle.manifest.graphs[graph]
+    except KeyError:
+        known = ", ".join(bundle.manifest.graphs)
+        raise InvalidInput(f"there is no graph {graph!r}; the bundle has {known}") from None
+
+
+def check_inputs(graph: str, specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:
+    """Raise InvalidInput unless `inputs` has exactly the names, shapes and dtypes of `specs`."""
+    expected = {spec.name: spec for spec in specs}
+    if set(inputs) != set(expected):
+        raise InvalidInput(f"{graph} got the inputs {sorted(inputs)}; expected {sorted(expected)}")
+    for name, spec in expected.items():
+        value = inputs[name]
+        if not isinstance(value, np.ndarray):
+            raise InvalidInput(f"{graph}: {name} is a {type(value).__name__}; expected a numpy array")
+        if value.dtype != spec.dtype or value.shape != spec.shape:
+            raise InvalidInput(
+                f"{graph}: {name} is {value.dtype} {list(value.shape)}; "
+                f"expected {spec.dtype} {list(spec.shape)}"
+            )
