@@ -90,9 +90,13 @@ def _by_operator(weight: Integers, written: Written) -> None:
                 f"{name}.integers", TensorProto.INT4, weight.values.shape, packed.tobytes(), raw=True
             )
         )
-    scales = _scales(weight, weight.scales, written)
+    inputs = [f"{name}.integers", _scales(weight, weight.scales, written)]
+    if weight.bits == 8:
+        # Zeros may be left out, but where ONNX Runtime makes u8 of s8 (NO_OVERFLOW), it adds one for all.
+        written.constant(f"{name}.zeros", np.zeros(weight.scales.shape, np.int8))
+        inputs.append(f"{name}.zeros")
     attributes = {"axis": weight.axis} | ({"block_size": weight.block} if weight.block else {})
-    written.node("DequantizeLinear", [f"{name}.integers", scales], name, **attributes)
+    written.node("DequantizeLinear", inputs, name, **attributes)
 
 
 def _by_arithmetic(weight: Integers, written: Written) -> None:

@@ -6,6 +6,7 @@ together; with the weights in an external file, which is memory-mapped, at 1.2 G
 therefore keep large weights external. The engine refuses external files outside the model's folder.
 """
 
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import onnxruntime as ort
 
 from moebius_edge.bundle import REPAIR, Bundle
 from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.machine import sums_overflow
 from moebius_edge.manifest import GraphSpec, TensorSpec
 from moebius_edge.memory import trim_memory
 from moebius_edge.runtimes.external_data import external_locations
@@ -26,6 +28,11 @@ from moebius_edge.tensors import Array
 # overflow: nano's denoiser loses 2.4 dB. With this the engine turns such weights into u8 when it loads a
 # graph there, and is no slower; it does nothing on CPUs with VNNI and on ARM, nor to weights in .ort files.
 NO_OVERFLOW = ("session.x64quantprecision", "1")
+QUANTIZED = frozenset({"int8", "mixed"})  # precisions whose sums are of integers
+OVERFLOWS = (
+    "integer sums of an .ort file overflow on this CPU, which has no VNNI: the {graph} gives other numbers "
+    "here than on ARM"
+)
 
 ORT_TYPES = {"float32": "tensor(float)", "float16": "tensor(float16)"}
 LOG_FATAL = 4
@@ -105,6 +112,8 @@ class OnnxRuntime:
         options = session_options(self.options, self.threads)
         spare_memory(graph, options)
         if path.suffix == ".ort":  # its weights are inside; the engine itself checks the whole file's form
+            if self.bundle.manifest.precision in QUANTIZED and sums_overflow():
+                print(f"note: {OVERFLOWS.format(graph=graph)}", file=sys.stderr)
             options.add_session_config_entry("session.load_model_format", "ORT")
             options.add_session_config_entry("session.enable_saved_runtime_optimizations", "1")
         else:

@@ -82,7 +82,8 @@ def test_a_golden_case_is_reproduced(golden_inpainter: Inpainter, case: str, dra
     for name, index in (("latents_first", 0), ("latents_last", per_photo - 1)):
         found = np.concatenate(steps[index::per_photo])
         error = np.abs(found - tensors[name]).max() / tensors[name].std()
-        assert error < 1e-4, f"{name} is off by {error:.1e} of its standard deviation"
+        # A loop of sums in another order: 1e-4 at most on CPUs with AVX-512, 1.2e-4 with AVX2.
+        assert error < 2e-4, f"{name} is off by {error:.1e} of its standard deviation"
     for i, picture in enumerate(pictures):
         expected = np.asarray(Image.open(GOLDEN / case / f"expected{i}.png"))
         off = np.abs(picture.astype(int) - expected)

@@ -23,6 +23,7 @@ from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.ort_format import make_deterministic, structure
 from moebius_edge.export.ort_mobile import CONFIG, FIXED, RUNTIME, STYLES, convert, required_operators, ship
 from moebius_edge.export.precisions import PRECISIONS
+from moebius_edge.machine import sums_overflow
 from moebius_edge.manifest import GRAPH_NAMES, GraphSpec
 from moebius_edge.parity import compare
 from moebius_edge.runtimes import open_runtime
@@ -236,10 +237,11 @@ def test_quantized_graphs_keep_signed_integers_and_run_in_them(tmp_path: Path) -
     assert {"QLinearConv", "QLinearMatMul"} <= operators(model)
     kinds = {tensor.data_type for tensor in model.graph.initializer}
     assert TensorProto.INT8 in kinds and TensorProto.UINT8 not in kinds
-    found, expected = run(tmp_path / "g.ort"), run(source)
-    assert np.abs(found - expected).max() <= 0.03 * 1.0001  # one step: ties are rounded either way
-    assert np.mean(found != expected) < 0.01
     assert '"int8_t"' in required_operators([tmp_path / "g.ort"])
+    if not sums_overflow():
+        found, expected = run(tmp_path / "g.ort"), run(source)
+        assert np.abs(found - expected).max() <= 0.03 * 1.0001  # one step: ties are rounded either way
+        assert np.mean(found != expected) < 0.01
 
 
 @pytest.mark.parametrize(
@@ -258,6 +260,7 @@ def test_small_weights_stay_small_and_give_the_same_numbers(
     precision: str,
     stored: int,
     closeness: float,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = ExportOptions(precision=precision, calibration=QUICK)
     given = recording if PRECISIONS[precision].calibrated else None
@@ -273,7 +276,9 @@ def test_small_weights_stay_small_and_give_the_same_numbers(
     assert count_macs(model) == made["ort-mobile"].manifest.graphs["denoiser"].macs
     inputs = graph_inputs(made["ort"], "denoiser")
     found, expected = (open_runtime(made[t]).run("denoiser", inputs)["noise"] for t in ("ort-mobile", "ort"))
-    assert compare(found, expected).db > closeness
+    overflow = precision == "int8" and sums_overflow()
+    assert compare(found, expected).db > (10.0 if overflow else closeness)
+    assert ("overflow" in capsys.readouterr().err) == overflow
 
 
 def test_what_cannot_be_converted_is_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.machine import sums_overflow
 from moebius_edge.manifest import Manifest
 from moebius_edge.runtimes import RUNTIMES, open_runtime
 from moebius_edge.runtimes.onnxruntime import NO_OVERFLOW, OnnxRuntime, OrtOptions, session_options
@@ -96,6 +97,19 @@ def test_unknown_graph(runtime: OnnxRuntime) -> None:
         runtime.run("upscaler", {})
     with pytest.raises(InvalidInput, match="no graph 'upscaler'"):
         runtime.release("upscaler")
+
+
+def test_which_cpus_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for flags, machine, expected in (
+        ("avx2 avx512_vnni", "x86_64", False),
+        ("avx2 avx_vnni", "AMD64", False),
+        ("avx2 fma", "x86_64", True),
+        ("asimddp", "aarch64", False),
+    ):
+        (tmp_path / "cpuinfo").write_text(f"flags: {flags}\n")
+        monkeypatch.setattr("platform.machine", lambda name=machine: name)
+        assert sums_overflow(tmp_path / "cpuinfo") is expected
+    assert not sums_overflow(tmp_path / "missing")
 
 
 def test_integer_sums_do_not_overflow_on_a_cpu_without_vnni() -> None:
