@@ -21,9 +21,8 @@ from moebius_edge.export.forms import Forms
 from moebius_edge.export.graphs import STAGES
 from moebius_edge.export.onnx_graph import save
 from moebius_edge.export.options import ExportOptions, check_used
-from moebius_edge.export.ort_mobile import ship
 from moebius_edge.export.precisions import PRECISIONS, Conversion, convert, ledger_of
-from moebius_edge.export.targets import TARGETS
+from moebius_edge.export.targets import TARGETS, load_function
 from moebius_edge.manifest import GraphSpec
 from moebius_edge.progress import Stage
 from moebius_edge.tensors import write_tensors
@@ -72,8 +71,9 @@ def export_bundle(
     evidence.require(fingerprint(checkpoint), options)
     with staging(output, overwrite=overwrite) as folder:
         specs = _write_graphs(folder, checkpoint, options, evidence, say)
-        if target.artifact == "ort":
-            specs = ship(folder, specs, options.precision)
+        if target.ship is not None:
+            say(f"writing the files of {target.name}", 3, STAGES)
+            specs = load_function(target.ship)(folder, specs, options.precision, checkpoint)
         say("recording the self-test with the FP32 reference", 4, STAGES)
         write_tensors(folder / CAPSULE, record_capsule(checkpoint))
         say("hashing", 5, STAGES)

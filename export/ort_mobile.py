@@ -14,6 +14,7 @@ import onnxruntime as ort
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
 from moebius_edge.calibration.sessions import BLOCKED, engine_errors, session_options
+from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.ort_format import make_deterministic
 from moebius_edge.manifest import GraphSpec
@@ -50,8 +51,12 @@ STYLES: dict[str, Style] = {
 }
 
 
-def ship(folder: Path, graphs: dict[str, GraphSpec], precision: str) -> dict[str, GraphSpec]:
+def ship(
+    folder: Path, graphs: dict[str, GraphSpec], precision: str, checkpoint: Checkpoint | None = None
+) -> dict[str, GraphSpec]:
     """Replace the .onnx files of `graphs` in `folder` by .ort files and add the list of required operators.
+
+    `checkpoint` is for targets whose files say where they come from; .ort files do not.
 
     Returns the graphs with the new file names. Raises ExportError for a precision without a style and when
     the engine cannot convert a graph or list its operators.

@@ -76,7 +76,7 @@ def _steps(checkpoint: Checkpoint, bundle: Bundle, runtime: Runtime, say: Stage)
     say("comparing with fp32: exporting", 0, 3)
     target = TARGETS[bundle.manifest.target]
     models = graphs.fp32_graphs(checkpoint, target.forms, names=("denoiser",))
-    fp32 = open_session(models.pop("denoiser"), blocked=target.artifact != "ort")
+    fp32 = open_session(models.pop("denoiser"), blocked=target.blocked)
     feed = capsule.step_inputs(bundle.capsule(), 0)
     say("comparing with fp32: timing", 1, 3)
     works = [lambda: runtime.run("denoiser", feed), lambda: run(fp32, None, feed)]

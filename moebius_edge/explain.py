@@ -20,6 +20,7 @@ EXTRAS = {
     "onnxscript": "export",
     "onnxsim": "export",
     "matplotlib": "plot",
+    "coremltools": "coreml",
 }
 
 

@@ -69,6 +69,8 @@ def _shown(label: str, *columns: "ProgressColumn") -> Iterator[_Show]:
 @contextmanager
 def _log(console: "Console", label: str) -> Iterator[_Show]:
     start, over, latest = time.monotonic(), Event(), label
+    # As it is now: a library may be silenced later. For a closed one rich has a file that takes all.
+    stream = console.file
 
     def show(what: str, done: int | None, total: int | None) -> None:
         nonlocal latest
@@ -78,8 +80,8 @@ def _log(console: "Console", label: str) -> Iterator[_Show]:
         with suppress(OSError, ValueError):  # a full disk or a closed pipe must not cost the work
             while not over.wait(LOG_SECONDS):
                 line = f"{time.monotonic() - start:6.0f} s  {printable(latest)}\n"
-                console.file.write(line)  # where standard error is closed, rich has a file that takes all
-                console.file.flush()
+                stream.write(line)
+                stream.flush()
 
     thread = Thread(target=beat, daemon=True)
     thread.start()

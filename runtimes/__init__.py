@@ -1,5 +1,6 @@
 """One module per way to run a bundle's graphs, behind one small protocol. Engines are imported late."""
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol, cast
@@ -29,18 +30,34 @@ class Runtime(Protocol):
 RUNTIMES: dict[str, str] = {
     "onnxruntime": "moebius_edge.runtimes.onnxruntime:OnnxRuntime",
     "torch": "moebius_edge.runtimes.reference:open_reference",
+    "coreml": "moebius_edge.runtimes.coreml:CoreMLRuntime",
+    "mil": "moebius_edge.runtimes.mil:MilRuntime",
 }
+# Runtime that not every system has -> the system, and what runs its bundles elsewhere.
+ELSEWHERE = {"coreml": ("darwin", "mil")}
+EXTRAS = {"torch": "[export]", "coreml": "[coreml]", "mil": "[coreml]"}  # that bring an engine
+
+
+def default_runtime(bundle: Bundle) -> str:
+    """The runtime that the bundle was made for, or what stands in for it on this system."""
+    made_for = bundle.manifest.runtime
+    system, instead = ELSEWHERE.get(made_for, (sys.platform, made_for))
+    return made_for if sys.platform == system else instead
 
 
 def open_runtime(bundle: Bundle, name: str | None = None, threads: int | None = None) -> Runtime:
-    """The runtime `name` (None: the one the bundle was made for) on `threads` CPU threads (None: all).
+    """The runtime `name` (None: `default_runtime`) on `threads` CPU threads (None: all).
 
     Raises InvalidInput for an impossible number of threads, and RuntimeUnavailable when the name is unknown
     or the engine is not installed.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise InvalidInput(f"threads is {threads}; expected 1 to {MAX_THREADS}, or none for all cores")
-    name = name or bundle.manifest.runtime
+    if name is None:
+        name = default_runtime(bundle)
+        if name != (made_for := bundle.manifest.runtime):
+            system = ELSEWHERE[made_for][0]
+            print(f"note: {made_for} needs {system}; here {name} stands in for it", file=sys.stderr)
     if name not in RUNTIMES:
         raise RuntimeUnavailable(
             f"the runtime {name!r} is not known here; known are {', '.join(RUNTIMES)}: update moebius-edge, "
@@ -50,8 +67,8 @@ def open_runtime(bundle: Bundle, name: str | None = None, threads: int | None = 
     try:
         factory = getattr(import_module(module), attribute)
     except ImportError as error:
-        extra = "moebius-edge[export]" if name == "torch" else "moebius-edge"
         raise RuntimeUnavailable(
-            f'the runtime {name!r} needs {error.name}, which cannot be imported; pip install "{extra}"'
+            f"the runtime {name!r} needs {error.name}, which cannot be imported; "
+            f'pip install "moebius-edge{EXTRAS.get(name, "")}"'
         ) from error
     return cast(Runtime, factory(bundle, threads))

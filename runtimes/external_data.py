@@ -26,13 +26,13 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
 
 def graph_files(bundle: Bundle, graph: str) -> set[str]:
-    """The files of a bundle that hold a graph: its own and, for ONNX, those of its weights.
+    """The files of a bundle that hold a graph: its own, all of its folder, and for ONNX those of its weights.
 
     Raises ValueError when it is no ONNX file.
     """
     file = bundle.manifest.graphs[graph].file
     if not file.endswith(".onnx"):
-        return {file}
+        return {name for name in bundle.manifest.files if name == file or name.startswith(f"{file}/")}
     folder = Path(file).parent
     return {file, *((folder / each).as_posix() for each in external_locations(bundle.file(file)))}
 

@@ -12,7 +12,7 @@ from moebius_edge.bundle import Bundle
 
 ROOT = Path(__file__).parents[1]
 TORCH = {"torch", "diffusers"}
-ENGINES = {"onnx", "onnxruntime", "onnxscript", "onnxsim", *TORCH}
+ENGINES = {"onnx", "onnxruntime", "onnxscript", "onnxsim", "coremltools", *TORCH}
 
 # Folder or file -> engines that it may import; the longest prefix counts. Core is everything else.
 ENGINES_OF = {
@@ -23,11 +23,14 @@ ENGINES_OF = {
     "moebius_edge/fill.py": TORCH,
     "moebius_edge/weights.py": TORCH,
     "export": {"onnx", "onnxsim", *TORCH},
+    "export/coreml": {"onnx", "coremltools"},
     "export/ort_format.py": {"onnx", "onnxruntime"},
     "export/ort_mobile.py": {"onnxruntime"},
     "calibration": {"onnx", "onnxruntime"},
     "runtimes": set(),
     "runtimes/onnxruntime.py": {"onnxruntime"},
+    "runtimes/mil.py": {"coremltools", "torch"},
+    "runtimes/mil_operators.py": {"torch"},
     "runtimes/torch.py": TORCH,
     "runtimes/reference.py": TORCH,
 }

@@ -18,10 +18,14 @@ def export(  # noqa: PLR0913, PLR0917
         Path | None,
         typer.Option("--output", "-o", help="Folder to write; default: NAME.moebius in the current folder."),
     ] = None,
-    target: Annotated[str, typer.Option(help="What the bundle is to run on: ort or ort-mobile.")] = "ort",
+    target: Annotated[
+        str, typer.Option(help="What the bundle is to run on: ort, ort-mobile or coreml.")
+    ] = "ort",
     precision: Annotated[
         str,
-        typer.Option(help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8, or w4 (ort alone)."),
+        typer.Option(
+            help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8 or w4; not every target has all."
+        ),
     ] = "fp32",
     graph: Annotated[
         str,
@@ -57,6 +61,7 @@ def export(  # noqa: PLR0913, PLR0917
     from moebius_edge.errors import ExportError  # noqa: PLC0415
     from moebius_edge.export.options import ExportOptions, check_used  # noqa: PLC0415
     from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
+    from moebius_edge.runtimes import default_runtime  # noqa: PLC0415
 
     options = ExportOptions(target, precision, graph, observer, images=images, target_db=target_db)
     check_used(options, recording=calibration is not None, ledger=ledger is not None)
@@ -84,7 +89,10 @@ def export(  # noqa: PLR0913, PLR0917
     console.print(f"wrote {folder} ({show.size(total)}, {target}, {precision}, {graph})", markup=False)
     print_conversion(bundle)
     if compare and precision != "fp32":
-        print_worth(loaded, bundle)
+        if default_runtime(bundle) == bundle.manifest.runtime:
+            print_worth(loaded, bundle)
+        else:
+            console.print(f"not timed against fp32: {bundle.manifest.runtime} does not run on this system")
     if TARGETS[target].doctor is not None:
         print_usability(find_doctor(target)(bundle))
     show.suggest("verify", folder)

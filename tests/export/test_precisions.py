@@ -188,7 +188,7 @@ def test_every_precision_of_a_target_is_known() -> None:
     for target in TARGETS.values():
         assert set(target.precisions) <= set(PRECISIONS)
         assert set(target.precisions) <= set(THRESHOLDS)
-        if target.artifact == "ort":
+        if target.name == "ort-mobile":
             assert set(target.precisions) == set(ort_mobile.STYLES)
 
 

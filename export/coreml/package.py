@@ -1,0 +1,138 @@
+"""An ONNX graph -> an .mlpackage, the same bytes every time.
+
+A package is a folder: Manifest.json, and in Data/com.apple.CoreML the program (model.mlmodel, a protobuf)
+and its weights (weights/weight.bin). Written here by hand, because coremltools puts the date and random
+identifiers into it.
+"""
+
+import json
+import shutil
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from moebius_edge import __version__
+from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.errors import ExportError
+from moebius_edge.export.coreml import arithmetic, norms, products, quantization, shapes  # noqa: F401
+from moebius_edge.export.coreml.lowering import lower
+from moebius_edge.manifest import GraphSpec
+from moebius_edge.runtimes.quiet import quiet_coremltools
+
+with quiet_coremltools():
+    import coremltools as ct
+
+DEPLOYMENT = "iOS17"  # the oldest system that has what the programs use
+
+# Left out of coremltools' pipeline: it makes a batch norm of x * a + b and adds its epsilon of 1e-5, which
+# turns roundings of quantized values.
+LEFT_OUT = ("common::fuse_elementwise_to_batchnorm",)
+
+PARTS = Path("Data") / "com.apple.CoreML"
+WEIGHTS = "weight.bin"
+DATE = "com.github.apple.coremltools.conversion_date"
+
+# What Xcode shows: of the graphs, and of their inputs and outputs.
+GRAPHS = {
+    "encoder": "Picture to latents",
+    "denoiser": "One guided step of the loop: the noise in the latents",
+    "decoder": "Latents to picture",
+}
+FEATURES = {
+    "encoder.image": "The picture with its hole, -1 to 1",
+    "encoder.mean": "Mean of the latents, scaled",
+    "encoder.std": "Standard deviation of the latents, scaled",
+    "denoiser.latents": "The latents of this step",
+    "denoiser.mask": "1 where something is to be painted, at the size of the latents",
+    "denoiser.masked_latents": "Latents of the picture with its hole",
+    "denoiser.timestep": "0 to 999, as in the manifest's coefficients",
+    "denoiser.guidance": "How far the condition is followed; 1: as it is",
+    "denoiser.noise": "u + guidance (c - u)",
+    "decoder.latents": "The latents after the last step",
+    "decoder.image": "The picture, 0 to 1",
+}
+
+
+def ship(
+    folder: Path, graphs: dict[str, GraphSpec], precision: str, checkpoint: Checkpoint
+) -> dict[str, GraphSpec]:
+    """Replace the .onnx files of `graphs` in `folder` by .mlpackage folders.
+
+    Returns the graphs with the new names. Raises ExportError for what Core ML cannot express.
+    """
+    shipped = {}
+    for name, graph in graphs.items():
+        source, made = folder / graph.file, folder / f"{name}.mlpackage"
+        program = to_program(onnx.load(source))
+        spec = program.get_spec()
+        _describe(spec, name, precision, checkpoint)
+        save(spec, Path(program.weights_dir), made)
+        for file in (source, source.with_name(source.name + ".data")):
+            file.unlink(missing_ok=True)
+        shipped[name] = replace(graph, file=made.name)
+    return shipped
+
+
+def to_program(model: onnx.ModelProto) -> Any:
+    """An ML program in memory, a coremltools model. Raises ExportError for what Core ML cannot express."""
+    target = ct.target[DEPLOYMENT]
+    pipeline = ct.PassPipeline.DEFAULT
+    pipeline.remove_passes(LEFT_OUT)
+    program = lower(model, target)
+    try:
+        with quiet_coremltools():
+            return ct.convert(
+                program,
+                convert_to="mlprogram",
+                minimum_deployment_target=target,
+                compute_precision=ct.precision.FLOAT32,  # as the graph has it: calibration decides on FP16
+                pass_pipeline=pipeline,
+                skip_model_load=True,
+            )
+    except (ValueError, NotImplementedError, RuntimeError) as error:
+        raise ExportError(f"coremltools cannot make an ML program of this graph: {error}") from error
+
+
+def save(spec: Any, weights: Path, path: Path) -> None:
+    """Write the package `path`, a folder that does not exist yet; `weights`: the folder of its weights."""
+    parts = path / PARTS
+    (parts / "weights").mkdir(parents=True)
+    (parts / "model.mlmodel").write_bytes(spec.SerializeToString(deterministic=True))
+    if (weights / WEIGHTS).is_file():  # small programs have none
+        shutil.copyfile(weights / WEIGHTS, parts / "weights" / WEIGHTS)
+    (path / "Manifest.json").write_text(json.dumps(_manifest(), indent=4) + "\n")
+
+
+def _describe(spec: Any, graph: str, precision: str, checkpoint: Checkpoint) -> None:
+    description = spec.description
+    description.metadata.shortDescription = (
+        f"{GRAPHS[graph]}. Moebius image inpainting, {checkpoint.name}, {precision}"
+    )
+    description.metadata.author = f"moebius-edge; weights: {checkpoint.source}"
+    description.metadata.license = checkpoint.license
+    description.metadata.versionString = __version__
+    description.metadata.userDefined.pop(DATE, None)
+    for feature in (*description.input, *description.output):
+        feature.shortDescription = FEATURES[f"{graph}.{feature.name}"]
+
+
+def _manifest() -> dict[str, Any]:
+    """What names the parts of a package; its identifiers only have to differ."""
+    described = {"model.mlmodel": "CoreML Model Specification", "weights": "CoreML Model Weights"}
+    keys = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in described}
+    return {
+        "fileFormatVersion": "1.0.0",
+        "itemInfoEntries": {
+            keys[name]: {
+                "author": PARTS.name,
+                "description": description,
+                "name": name,
+                "path": f"{PARTS.name}/{name}",
+            }
+            for name, description in described.items()
+        },
+        "rootModelIdentifier": keys["model.mlmodel"],
+    }

@@ -1,0 +1,159 @@
+"""ML programs of Core ML without a Mac: an interpreter of saved .mlpackage files.
+
+It reads program and weights back from the package and evaluates one operator after the other in float32,
+rounding to float16 where the program has float16 values: what a bundle computes, not how fast Apple's engines
+compute it, nor how they round inside an operator. Slow, and meant for `verify`.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moebius_edge.bundle import REPAIR, Bundle
+from moebius_edge.errors import BundleError, RuntimeUnavailable
+from moebius_edge.memory import trim_memory
+from moebius_edge.runtimes.inputs import check_inputs, graph_spec
+from moebius_edge.runtimes.mil_operators import OPERATORS
+from moebius_edge.runtimes.quiet import quiet_coremltools
+from moebius_edge.tensors import Array
+
+with quiet_coremltools():
+    from coremltools.converters.mil.frontend.milproto import load as milproto
+    from coremltools.converters.mil.mil.types import builtin_to_string
+    from coremltools.models.utils import load_spec
+
+WEIGHTS = "Data/com.apple.CoreML/weights"
+TORCH_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.int8, "uint8": torch.uint8}
+
+
+class Program:
+    """One ML program in memory: the function `main` of coremltools' MIL."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Program":
+        """Read a package. Raises whatever coremltools does for one that is damaged."""
+        with quiet_coremltools():
+            spec = load_spec(str(path))
+            loaded = milproto.load(spec, spec.specificationVersion, str(path / WEIGHTS))
+        return cls(loaded.functions["main"])
+
+    def __init__(self, main: Any) -> None:
+        """Raises BundleError for a function with operators that are not known here."""
+        self.main = main
+        self.operations = [op for op in self.main.operations if op.op_type != "const"]
+        unknown = {op.op_type for op in self.operations if not _constant(op)} - OPERATORS.keys()
+        if unknown:
+            raise BundleError(f"it has operators that are not known here: {', '.join(sorted(unknown))}")
+        self.readers = Counter(
+            var.name for op in self.operations if not _constant(op) for var in _variables(op)
+        )
+        self.outputs = [var.name for var in self.main.outputs]
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate `main`; each value is freed after the last operator that reads it."""
+        left = self.readers + Counter(self.outputs)
+        values: dict[str, Tensor] = {
+            name: torch.from_numpy(array).to(_type(self.main.inputs[name])) for name, array in inputs.items()
+        }
+        with torch.inference_mode():
+            for op in self.operations:
+                if _constant(op):
+                    continue
+                made = OPERATORS[op.op_type](**{name: _value(v, values) for name, v in op.inputs.items()})
+                for var in _variables(op):
+                    left[var.name] -= 1
+                    if left[var.name] == 0:
+                        values.pop(var.name, None)
+                results = made if isinstance(made, tuple) else (made,)
+                for var, result in zip(op.outputs, results, strict=True):
+                    values[var.name] = result.to(_type(var))
+        return {name: values[name].float().numpy() for name in self.outputs}
+
+
+def _constant(op: Any) -> bool:
+    return bool(op.op_type.startswith("constexpr_"))
+
+
+def _variables(op: Any) -> list[Any]:
+    """The variables that an operator reads, in lists too."""
+    found: list[Any] = []
+    for value in op.inputs.values():
+        found += value if isinstance(value, list | tuple) else [value]
+    return [var for var in found if var is not None and not _stored(var)]
+
+
+def _stored(var: Any) -> bool:
+    return var.val is not None or (var.op is not None and _constant(var.op))
+
+
+def _value(var: Any, values: Mapping[str, Tensor]) -> Any:
+    """A tensor of what was computed or stored, a plain value of a parameter."""
+    if var is None:
+        return None
+    if isinstance(var, list | tuple):
+        return [_value(each, values) for each in var]
+    if var.name in values:
+        return values[var.name]
+    found = var.val if var.val is not None else var.op.materialized_val_inference()
+    if isinstance(found, np.ndarray | np.generic) and np.asarray(found).dtype.kind in "fiu":
+        return torch.from_numpy(np.array(found))
+    return found
+
+
+def _type(var: Any) -> torch.dtype:
+    return TORCH_TYPES[builtin_to_string(var.dtype)]
+
+
+class MilRuntime:
+    """Runs a bundle's ML programs on the CPU, one graph resident at a time as they are asked for."""
+
+    name = "mil"
+
+    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+        """Loads nothing yet; `threads`: of torch, for the whole process."""
+        self.bundle = bundle
+        self._programs: dict[str, Program] = {}
+        self._loading = threading.Lock()
+        if threads is not None:
+            torch.set_num_threads(threads)
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate one graph; names, shapes and dtypes as in the manifest.
+
+        Raises InvalidInput for other inputs, BundleError for a package that is not what the manifest says.
+        """
+        spec = graph_spec(self.bundle, graph)
+        check_inputs(graph, spec.inputs, inputs)
+        with self._loading:
+            if graph not in self._programs:
+                self._programs[graph] = self._load(spec.file)
+        program = self._programs[graph]
+        try:
+            outputs = program.run({name: np.ascontiguousarray(value) for name, value in inputs.items()})
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise RuntimeUnavailable(f"{graph} cannot be run: {str(error)[:300]}") from error
+        if outputs.keys() != {output.name for output in spec.outputs}:
+            raise BundleError(
+                f"{spec.file} gives {sorted(outputs)}, which is not what the manifest says; {REPAIR}"
+            )
+        return outputs
+
+    def release(self, graph: str) -> None:
+        """Free the graph's program."""
+        graph_spec(self.bundle, graph)
+        if self._programs.pop(graph, None) is not None:
+            trim_memory()
+
+    def _load(self, file: str) -> Program:
+        try:
+            return Program.read(self.bundle.file(file))
+        except BundleError as error:
+            raise BundleError(f"cannot run {file}: {error}; update moebius-edge") from error
+        except Exception as error:  # coremltools' and protobuf's share no base class
+            raise BundleError(f"{file} is no ML program that can be read: {error}; {REPAIR}") from error

@@ -1,0 +1,227 @@
+"""The operators of MIL that exported programs have, on torch tensors, in float32.
+
+Each follows coremltools' definition of the operator (`coremltools.converters.mil.mil.ops.defs`); parameters
+have MIL's names. Floats come in any width and go out in float32: the interpreter rounds them to the type
+that the program gives the result.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+OPERATORS: dict[str, Callable[..., Tensor | tuple[Tensor, ...]]] = {}
+
+
+def operator(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Register a function under its name."""
+    OPERATORS[function.__name__.rstrip("_")] = function
+    return function
+
+
+def _unary(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda x: function(x.float())
+
+
+def _binary(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda x, y: function(x.float(), y.float())
+
+
+OPERATORS |= {
+    "relu": _unary(torch.relu),
+    "sigmoid": _unary(torch.sigmoid),
+    "silu": _unary(F.silu),
+    "exp": _unary(torch.exp),
+    "sqrt": _unary(torch.sqrt),
+    "sin": _unary(torch.sin),
+    "cos": _unary(torch.cos),
+    "add": _binary(torch.add),
+    "sub": _binary(torch.sub),
+    "mul": _binary(torch.mul),
+    "real_div": _binary(torch.div),
+    "identity": lambda x: x,
+    "reshape": lambda x, shape: x.reshape(_ints(shape)),
+    "transpose": lambda x, perm: x.permute(_ints(perm)),
+    "concat": lambda values, axis, interleave=None: torch.cat(values, _int(axis)),
+    "split": lambda x, split_sizes, axis, num_splits=None: torch.split(x, _ints(split_sizes), _int(axis)),
+    "tile": lambda x, reps: x.repeat(_ints(reps)),
+    "softmax": lambda x, axis: torch.softmax(x.float(), _int(axis)),
+}
+
+
+def _int(value: Any) -> int:
+    return int(value)
+
+
+def _ints(value: Any) -> list[int]:
+    return [int(number) for number in value]
+
+
+@operator
+def cast(x: Tensor, dtype: str) -> Tensor:
+    """The interpreter converts to the result's type."""
+    return x
+
+
+@operator
+def clip(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+    """alpha to beta."""
+    return x.float().clamp(float(alpha), float(beta))
+
+
+@operator
+def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
+    """Axes are those of the result."""
+    rank = x.ndim + len(axes)
+    for axis in sorted(axis % rank for axis in _ints(axes)):
+        x = x.unsqueeze(axis)
+    return x
+
+
+@operator
+def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
+    """Without axes: all of size 1."""
+    return x.squeeze() if axes is None else x.squeeze(tuple(_ints(axes)))
+
+
+@operator
+def slice_by_index(
+    x: Tensor,
+    begin: Tensor,
+    end: Tensor,
+    stride: Tensor | None = None,
+    begin_mask: Any = None,
+    end_mask: Any = None,
+    squeeze_mask: Any = None,
+) -> Tensor:
+    """Masked ends are those of the axis; squeezed axes are not written by any exporter here."""
+    if squeeze_mask is not None and any(squeeze_mask):
+        raise ValueError("slice_by_index with a squeeze_mask")
+    steps = _ints(stride) if stride is not None else [1] * x.ndim
+    index = []
+    for axis, (start, stop, step) in enumerate(zip(_ints(begin), _ints(end), steps, strict=True)):
+        first = None if begin_mask is not None and begin_mask[axis] else start
+        last = None if end_mask is not None and end_mask[axis] else stop
+        index.append(slice(first, last, step))
+    return x[tuple(index)]
+
+
+@operator
+def gather(
+    x: Tensor, indices: Tensor, axis: Tensor, batch_dims: Any = 0, validate_indices: Any = False
+) -> Tensor:
+    """Rows, or slices along another axis; negative indices count from the end."""
+    if int(batch_dims):
+        raise ValueError("gather with batch_dims")
+    where = _int(axis) % x.ndim
+    flat = indices.long().reshape(-1) % x.shape[where]
+    return x.index_select(where, flat).reshape(*x.shape[:where], *indices.shape, *x.shape[where + 1 :])
+
+
+@operator
+def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Any = 0.0) -> Tensor:
+    """Pairs for the last axes."""
+    if mode != "constant":
+        raise ValueError(f"pad with the mode {mode}")
+    pairs = list(zip(_ints(pad[::2]), _ints(pad[1::2]), strict=True))
+    flat = [number for pair in reversed(pairs) for number in pair]
+    return F.pad(x.float(), flat, value=float(constant_val))
+
+
+@operator
+def conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    strides: Any = (1, 1),
+    pad_type: str = "valid",
+    pad: Any = (0, 0, 0, 0),
+    dilations: Any = (1, 1),
+    groups: Any = 1,
+) -> Tensor:
+    """Of pictures [B,C,h,w]; pad: top, bottom, left, right."""
+    if pad_type not in ("custom", "valid"):
+        raise ValueError(f"conv with the padding {pad_type}")
+    if pad_type == "custom":
+        top, bottom, left, right = _ints(pad)
+        x = F.pad(x.float(), (left, right, top, bottom))
+    return F.conv2d(
+        x.float(),
+        weight.float(),
+        None if bias is None else bias.float(),
+        _ints(strides),
+        0,
+        _ints(dilations),
+        _int(groups),
+    )
+
+
+@operator
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x W^T + b."""
+    return F.linear(x.float(), weight.float(), None if bias is None else bias.float())
+
+
+@operator
+def matmul(x: Tensor, y: Tensor, transpose_x: Any = False, transpose_y: Any = False) -> Tensor:
+    """Of the last two axes."""
+    x, y = x.float(), y.float()
+    return (x.mT if transpose_x else x) @ (y.mT if transpose_y else y)
+
+
+@operator
+def instance_norm(x: Tensor, epsilon: Tensor, gamma: Any = None, beta: Any = None) -> Tensor:
+    """Over all but the first two axes."""
+    values = x.float()
+    axes = tuple(range(2, x.ndim))
+    shape = (1, -1, *(1 for _ in axes))
+    variance, mean = torch.var_mean(values, axes, correction=0, keepdim=True)
+    made = (values - mean) / torch.sqrt(variance + float(epsilon))
+    made = made if gamma is None else made * gamma.float().reshape(shape)
+    return made if beta is None else made + beta.float().reshape(shape)
+
+
+@operator
+def layer_norm(x: Tensor, axes: Tensor, epsilon: Tensor, gamma: Any = None, beta: Any = None) -> Tensor:
+    """Over the given axes, which are the last ones."""
+    shape = [x.shape[axis] for axis in _ints(axes)]
+    weight, bias = (None if value is None else value.float() for value in (gamma, beta))
+    return F.layer_norm(x.float(), shape, weight, bias, float(epsilon))
+
+
+@operator
+def reduce_mean(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
+    """Over the given axes or all of them."""
+    where = _ints(axes) if axes is not None else list(range(x.ndim))
+    return x.float().mean(where, keepdim=bool(keep_dims))
+
+
+@operator
+def quantize(
+    input: Tensor,
+    scale: Tensor,
+    zero_point: Any = None,
+    output_dtype: str = "int8",
+    axis: Any = None,
+) -> Tensor:
+    """saturate(round(x / scale) + zero), halves to even."""
+    low, high = (-128, 127) if output_dtype == "int8" else (0, 255)
+    made = torch.round(input.float() / _channels(scale.float(), input, axis))
+    return (made + (0 if zero_point is None else _channels(zero_point.float(), input, axis))).clamp(low, high)
+
+
+@operator
+def dequantize(input: Tensor, scale: Tensor, zero_point: Any = None, axis: Any = None) -> Tensor:
+    """(q - zero) scale."""
+    zero = 0 if zero_point is None else _channels(zero_point.float(), input, axis)
+    return (input.float() - zero) * _channels(scale.float(), input, axis)
+
+
+def _channels(values: Tensor, like: Tensor, axis: Any) -> Tensor:
+    if values.ndim == 0:
+        return values
+    shape = [1] * like.ndim
+    shape[_int(axis)] = -1
+    return values.reshape(shape)
