@@ -24,7 +24,7 @@ def export(  # noqa: PLR0913, PLR0917
     precision: Annotated[
         str,
         typer.Option(
-            help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8 or w4; not every target has all."
+            help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8, w4. Not every target has all."
         ),
     ] = "fp32",
     graph: Annotated[
