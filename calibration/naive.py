@@ -5,12 +5,10 @@ tensor, smallest and largest values) on the denoiser of an FP32 bundle, calibrat
 project's INT8 is calibrated on. The result is a bundle, for `profile --against` and `calibration.evaluate`.
 """
 
-import logging
 import shlex
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +23,7 @@ from moebius_edge.calibration.sessions import engine_errors
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.manifest import GRAPH_NAMES
+from moebius_edge.quiet import quiet
 from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.scripts import script_parser
 
@@ -62,21 +61,10 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
             onnx.save(models.pop("denoiser"), renamed, save_as_external_data=True)
             made = folder / graphs["denoiser"]  # the file that the manifest names
             made.parent.mkdir(parents=True, exist_ok=True)
-            with _quiet():
+            with quiet(""):  # of its advice to preprocess the graph first, which would be no default any more
                 quantize_static(renamed, made, Samples(samples), use_external_data_format=True)
         seal(folder, replace(manifest, precision="int8", files={}))
     return Bundle.open(output)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tool's warning to preprocess the graph first, which would be no default any more."""
-    before = logging.getLogger().level
-    logging.getLogger().setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.getLogger().setLevel(before)
 
 
 def separate_weights(model: onnx.ModelProto) -> None:

@@ -1,7 +1,6 @@
 """One PyTorch module -> one clean ONNX graph: opset 18, static shapes, the same bytes every time."""
 
 import hashlib
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from moebius_edge.errors import ExportError
+from moebius_edge.quiet import quiet
 
 OPSET = 18
 IR_VERSION = 10  # the newest that ONNX Runtime 1.20 reads
@@ -100,20 +100,24 @@ def save(model: onnx.ModelProto, path: Path) -> None:
         path,
         save_as_external_data=True,
         all_tensors_to_one_file=True,
-        location=path.name + ".data",
+        location=_weights(path).name,
         size_threshold=EXTERNAL_BYTES,
     )
+
+
+def remove(path: Path) -> None:
+    """Remove what `save` has written."""
+    for file in (path, _weights(path)):
+        file.unlink(missing_ok=True)
+
+
+def _weights(path: Path) -> Path:
+    return path.with_name(path.name + ".data")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter reports optional packages it did not find, and deprecations inside torch."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with quiet("torch.onnx"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

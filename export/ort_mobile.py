@@ -16,6 +16,7 @@ from onnxruntime.tools.ort_format_model import create_config_from_models
 from moebius_edge.calibration.sessions import BLOCKED, engine_errors, session_options
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
+from moebius_edge.export.onnx_graph import remove
 from moebius_edge.export.ort_format import make_deterministic
 from moebius_edge.manifest import GraphSpec
 
@@ -74,8 +75,7 @@ def ship(
             for minimal, other in others.items():
                 convert(source, other, minimal)
             files += [made, *others.values()]
-            for file in (source, source.with_name(source.name + ".data")):
-                file.unlink(missing_ok=True)
+            remove(source)
             shipped[name] = replace(graph, file=made.name)
         (folder / CONFIG).write_text(required_operators(files))
     return shipped

@@ -1,6 +1,6 @@
 """ML programs on macOS, through coremltools and Apple's own runtime."""
 
-import platform
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +9,9 @@ import numpy as np
 from moebius_edge.bundle import REPAIR, Bundle
 from moebius_edge.errors import RuntimeUnavailable
 from moebius_edge.memory import trim_memory
+from moebius_edge.quiet import quiet_coremltools
+from moebius_edge.runtimes import ELSEWHERE
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
-from moebius_edge.runtimes.quiet import quiet_coremltools
 from moebius_edge.tensors import Array
 
 UNITS = "CPU_AND_NE"  # of a compute unit in coremltools: what apps use
@@ -23,9 +24,10 @@ class CoreMLRuntime:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         """Loads nothing yet; Core ML chooses its threads. Raises RuntimeUnavailable off macOS."""
-        if platform.system() != "Darwin":
+        system, instead = ELSEWHERE[self.name]
+        if sys.platform != system:
             raise RuntimeUnavailable(
-                "Core ML runs on macOS alone; --runtime mil interprets the same packages here, slowly"
+                f"Core ML runs on macOS alone; --runtime {instead} interprets the same packages here, slowly"
             )
         self.bundle = bundle
         self._models: dict[str, Any] = {}

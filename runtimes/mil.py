@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from moebius_edge.bundle import REPAIR, Bundle
 from moebius_edge.errors import BundleError, RuntimeUnavailable
 from moebius_edge.memory import trim_memory
+from moebius_edge.quiet import quiet_coremltools
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.runtimes.mil_operators import OPERATORS
-from moebius_edge.runtimes.quiet import quiet_coremltools
 from moebius_edge.tensors import Array
 
 with quiet_coremltools():
@@ -46,30 +45,29 @@ class Program:
     def __init__(self, main: Any) -> None:
         """Raises BundleError for a function with operators that are not known here."""
         self.main = main
-        self.operations = [op for op in self.main.operations if op.op_type != "const"]
-        unknown = {op.op_type for op in self.operations if not _constant(op)} - OPERATORS.keys()
+        self.operations = [op for op in main.operations if op.op_type != "const" and not _constant(op)]
+        unknown = {op.op_type for op in self.operations} - OPERATORS.keys()
         if unknown:
             raise BundleError(f"it has operators that are not known here: {', '.join(sorted(unknown))}")
-        self.readers = Counter(
-            var.name for op in self.operations if not _constant(op) for var in _variables(op)
-        )
+        read = [var for op in self.operations for var in _variables(op)]
+        self.stored = {var.name: _plain(var) for var in read if _stored(var)}  # weights and parameters, once
+        self.readers = Counter(var.name for var in read if not _stored(var))
         self.outputs = [var.name for var in self.main.outputs]
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate `main`; each value is freed after the last operator that reads it."""
         left = self.readers + Counter(self.outputs)
-        values: dict[str, Tensor] = {
+        values = self.stored | {
             name: torch.from_numpy(array).to(_type(self.main.inputs[name])) for name, array in inputs.items()
         }
         with torch.inference_mode():
             for op in self.operations:
-                if _constant(op):
-                    continue
                 made = OPERATORS[op.op_type](**{name: _value(v, values) for name, v in op.inputs.items()})
                 for var in _variables(op):
-                    left[var.name] -= 1
-                    if left[var.name] == 0:
-                        values.pop(var.name, None)
+                    if var.name in left:
+                        left[var.name] -= 1
+                        if left[var.name] == 0:
+                            del values[var.name]
                 results = made if isinstance(made, tuple) else (made,)
                 for var, result in zip(op.outputs, results, strict=True):
                     values[var.name] = result.to(_type(var))
@@ -81,29 +79,29 @@ def _constant(op: Any) -> bool:
 
 
 def _variables(op: Any) -> list[Any]:
-    """The variables that an operator reads, in lists too."""
+    """What an operator reads, in lists too, computed or stored."""
     found: list[Any] = []
     for value in op.inputs.values():
         found += value if isinstance(value, list | tuple) else [value]
-    return [var for var in found if var is not None and not _stored(var)]
+    return [var for var in found if var is not None]
 
 
 def _stored(var: Any) -> bool:
     return var.val is not None or (var.op is not None and _constant(var.op))
 
 
-def _value(var: Any, values: Mapping[str, Tensor]) -> Any:
-    """A tensor of what was computed or stored, a plain value of a parameter."""
-    if var is None:
-        return None
-    if isinstance(var, list | tuple):
-        return [_value(each, values) for each in var]
-    if var.name in values:
-        return values[var.name]
+def _plain(var: Any) -> Any:
+    """A tensor of numbers that are stored, another parameter as it is."""
     found = var.val if var.val is not None else var.op.materialized_val_inference()
     if isinstance(found, np.ndarray | np.generic) and np.asarray(found).dtype.kind in "fiu":
         return torch.from_numpy(np.array(found))
     return found
+
+
+def _value(var: Any, values: Mapping[str, Any]) -> Any:
+    if isinstance(var, list | tuple):
+        return [_value(each, values) for each in var]
+    return None if var is None else values[var.name]
 
 
 def _type(var: Any) -> torch.dtype:

@@ -19,8 +19,9 @@ from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.coreml import arithmetic, norms, products, quantization, shapes  # noqa: F401
 from moebius_edge.export.coreml.lowering import lower
+from moebius_edge.export.onnx_graph import remove
 from moebius_edge.manifest import GraphSpec
-from moebius_edge.runtimes.quiet import quiet_coremltools
+from moebius_edge.quiet import quiet_coremltools
 
 with quiet_coremltools():
     import coremltools as ct
@@ -70,8 +71,7 @@ def ship(
         spec = program.get_spec()
         _describe(spec, name, precision, checkpoint)
         save(spec, Path(program.weights_dir), made)
-        for file in (source, source.with_name(source.name + ".data")):
-            file.unlink(missing_ok=True)
+        remove(source)
         shipped[name] = replace(graph, file=made.name)
     return shipped
 

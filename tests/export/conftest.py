@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from torch import Tensor, nn
 
+from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.calibrate import draw_pairs, follow, record
 from moebius_edge.calibration.data import Followed
 from moebius_edge.calibration.recording import Recording
@@ -16,6 +18,7 @@ from moebius_edge.export.forms import Forms
 from moebius_edge.fill import fill_by_rule
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.model.unet import Moebius
+from moebius_edge.tensors import Array
 from tests import exports
 from tests.exports import QUICK, export_once
 
@@ -82,6 +85,12 @@ def denoiser_inputs(size: int) -> tuple[Tensor, ...]:
     mask = (random(1, 1, size, size, seed=1) > 0).float()
     latents, masked = random(1, 4, size, size), random(1, 4, size, size, seed=2)
     return latents, mask, masked, torch.tensor([900.0]), torch.tensor([2.0])
+
+
+def graph_inputs(bundle: Bundle, graph: str) -> dict[str, Array]:
+    rng = np.random.default_rng(0)
+    inputs = bundle.manifest.graphs[graph].inputs
+    return {spec.name: rng.random(spec.shape, dtype=np.float32) for spec in inputs}
 
 
 def operators(graph: onnx.ModelProto) -> set[str]:

@@ -28,7 +28,7 @@ from moebius_edge.manifest import GRAPH_NAMES, GraphSpec
 from moebius_edge.parity import compare
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.tensors import Array
-from tests.export.conftest import operators
+from tests.export.conftest import graph_inputs, operators
 from tests.exports import QUICK
 
 PICTURE = np.random.default_rng(0).standard_normal((1, 4, 16, 16)).astype(np.float32)
@@ -42,12 +42,6 @@ def bundles(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) ->
         target: export_bundle(checkpoint, folder / target, ExportOptions(target=target))
         for target in ("ort", "ort-mobile")
     }
-
-
-def graph_inputs(bundle: Bundle, graph: str) -> dict[str, Array]:
-    rng = np.random.default_rng(0)
-    inputs = bundle.manifest.graphs[graph].inputs
-    return {spec.name: rng.random(spec.shape, dtype=np.float32) for spec in inputs}
 
 
 def save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, Array]) -> Path:

@@ -1,7 +1,6 @@
 """Packages: the numbers of the ONNX graphs, the same bytes, what Xcode shows, what damage does."""
 
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.parity import compare, verify
 from moebius_edge.runtimes import default_runtime, open_runtime
 from moebius_edge.runtimes.external_data import graph_files
-from moebius_edge.tensors import Array
+from tests.export.conftest import graph_inputs
 from tests.exports import QUICK
 
 
@@ -35,12 +34,6 @@ def bundles(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) ->
         "fp16": ExportOptions(target="coreml", precision="fp16", calibration=QUICK),
     }
     return {name: export_bundle(checkpoint, folder / name, given) for name, given in options.items()}
-
-
-def graph_inputs(bundle: Bundle, graph: str) -> dict[str, Array]:
-    rng = np.random.default_rng(0)
-    inputs = bundle.manifest.graphs[graph].inputs
-    return {spec.name: rng.random(spec.shape, dtype=np.float32) for spec in inputs}
 
 
 @pytest.mark.parametrize("graph", GRAPH_NAMES)
@@ -132,7 +125,6 @@ def test_off_macos_the_interpreter_stands_in_and_says_so(
     bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(platform, "system", lambda: "Linux")
     assert open_runtime(bundles["fp32"]).name == "mil"
     assert capsys.readouterr().err == "note: coreml needs darwin; here mil stands in for it\n"
     with pytest.raises(RuntimeUnavailable, match="--runtime mil"):
