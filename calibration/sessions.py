@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 
 from moebius_edge.errors import CalibrationError, MoebiusError
-from moebius_edge.runtimes.onnxruntime import NO_OVERFLOW, first_line
+from moebius_edge.runtimes.onnxruntime import exact_sums, first_line
 from moebius_edge.tensors import Array
 
 BLOCKED = "NchwcTransformer"  # the optimizer that rewrites convolutions to blocks of channels
@@ -28,7 +28,7 @@ def engine_errors(what: str, kind: type[MoebiusError] = CalibrationError) -> Ite
 def session_options() -> Any:
     """Of all sessions of calibration and conversion: silent, without a second copy of all activations.
 
-    NO_OVERFLOW is not among them: what is converted must be the same on every machine, and `coverage` knows
+    `exact_sums` is not among them: what is converted must be the same on every machine, and `coverage` knows
     weights by their names, which that changes.
     """
     options = ort.SessionOptions()
@@ -52,7 +52,7 @@ def open_session(model: onnx.ModelProto, options: Any = None, *, blocked: bool =
     convolutions may run on blocks of channels, the engine's layout for x86-64.
     """
     options = options or session_options()
-    options.add_session_config_entry(*NO_OVERFLOW)
+    exact_sums(options)
     with engine_errors("ONNX Runtime cannot load a graph"):
         return ort.InferenceSession(
             model.SerializeToString(),

@@ -92,7 +92,7 @@ def _by_operator(weight: Integers, written: Written) -> None:
         )
     inputs = [f"{name}.integers", _scales(weight, weight.scales, written)]
     if weight.bits == 8:
-        # Zeros may be left out, but where ONNX Runtime makes u8 of s8 (NO_OVERFLOW), it adds one for all.
+        # Zeros may be left out, but where ONNX Runtime makes u8 of s8 (`exact_sums`), it adds one for all.
         written.constant(f"{name}.zeros", np.zeros(weight.scales.shape, np.int8))
         inputs.append(f"{name}.zeros")
     attributes = {"axis": weight.axis} | ({"block_size": weight.block} if weight.block else {})
