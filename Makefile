@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPES := build/types
 
-.PHONY: demo test quick full lint clean
+.PHONY: demo test quick full gpu lint clean
 
 demo: $(STAMP)  ## export nano, verify it, remove an object from a photo; the picture is in demo/
 	$(BIN)/moebius-edge demo --output demo
@@ -19,6 +19,9 @@ quick: $(STAMP)  ## the tests without the full-size model
 
 full: $(STAMP)  ## the tests that build the 226 M-parameter model: one process, about 4 GB and 6 minutes
 	$(BIN)/python -m pytest -q -m full_size
+
+gpu: $(STAMP)  ## the tests that need a CUDA device; without one they are skipped, and say so
+	$(BIN)/python -m pytest -q -m gpu
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What a bundle says of itself: the graphs' inputs and outputs, the self-test capsule and the manifest."""
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from importlib import metadata
 
@@ -29,8 +30,11 @@ CAPSULE = "capsule.safetensors"
 TOOLS = ("torch", "diffusers", "onnx", "onnxscript", "onnxsim")
 
 
-def graph_specs(checkpoint: Checkpoint, macs: dict[str, int]) -> dict[str, GraphSpec]:
-    """What the manifest says of the graphs; inputs and outputs are float32 in every precision."""
+def graph_specs(checkpoint: Checkpoint, macs: Mapping[str, int]) -> dict[str, GraphSpec]:
+    """What the manifest says of the graphs; inputs and outputs are float32 in every precision.
+
+    `macs`: multiply-accumulates of those that were counted.
+    """
     shapes = io_shapes(resolution_of(checkpoint), checkpoint.config.latent_size)
     return {
         name: GraphSpec(
@@ -39,7 +43,7 @@ def graph_specs(checkpoint: Checkpoint, macs: dict[str, int]) -> dict[str, Graph
             outputs=tuple(
                 TensorSpec(key, "float32", shape) for key, shape in shapes[name]["outputs"].items()
             ),
-            macs=macs[name],
+            macs=macs.get(name),
         )
         for name in shapes
     }

@@ -35,3 +35,8 @@ class Forms:
     def tile(self, size: int) -> int:
         """Query columns per tile of the window form for latents of `size` x `size`."""
         return size if size <= self.whole_rows_up_to or size % self.window_tile else self.window_tile
+
+
+# GPUs are fast in large convolutions and slow in many small kernels: measured by `export.cuda_check`.
+CUDA = Forms(upsample="nearest", decoder_upsample="nearest")
+CUDA_COMPILED = Forms(layout="channels_last", decoder_upsample="nearest")  # where kernels are fused

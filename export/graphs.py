@@ -41,13 +41,13 @@ def _graph(name: str, checkpoint: Checkpoint, forms: Forms, kind: str) -> onnx.M
     shapes = io_shapes(resolution_of(checkpoint), checkpoint.config.latent_size)[name]
     generator = torch.Generator().manual_seed(0)
     inputs = {key: torch.rand(shape, generator=generator) for key, shape in shapes["inputs"].items()}
-    module = _module(name, checkpoint, forms, kind)
+    module = build_module(name, checkpoint, forms, kind)
     spec = ComponentSpec(name, module, inputs, tuple(shapes["outputs"]))
     return to_onnx(spec, simplify=kind == "deploy")
 
 
-def _module(name: str, checkpoint: Checkpoint, forms: Forms, kind: str) -> nn.Module:
-    """One of the three graphs as a module."""
+def build_module(name: str, checkpoint: Checkpoint, forms: Forms, kind: str = "deploy") -> nn.Module:
+    """One of the three graphs as a module; it may share weights with the checkpoint."""
     if kind == "direct":
         return build_graphs(checkpoint.model, checkpoint.vae)[name]
     with torch.no_grad():

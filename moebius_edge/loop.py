@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from moebius_edge.errors import Cancelled, NotFinite
 from moebius_edge.noise import NoiseSource, Stream
-from moebius_edge.runtimes import Runtime
+from moebius_edge.runtimes import DeviceLoop, Runtime
 from moebius_edge.scheduler import DDIM, Start, StepCoefficients
 
 Floats = NDArray[np.float32]
@@ -115,6 +115,9 @@ def denoise(
     called after each step, `on_step` with its index and the latents after it. Raises NotFinite when the
     latents are no longer finite.
     """
+    if on_step is None and isinstance(runtime, DeviceLoop):
+        latents = runtime.denoise(start, mask, masked_latents, coefficients, guidance, progress)
+        return _finite(latents, f"the latents after {len(coefficients)} steps")
     latents = start
     scale = np.array([guidance], np.float32)
     for index, step in enumerate(coefficients):

@@ -1,12 +1,13 @@
 """One module per way to run a bundle's graphs, behind one small protocol. Engines are imported late."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.scheduler import StepCoefficients
 from moebius_edge.tensors import Array
 
 MAX_THREADS = 1024  # more than any machine this is for has cores; engines start as many as they are told
@@ -26,16 +27,45 @@ class Runtime(Protocol):
         ...
 
 
+@runtime_checkable
+class DeviceLoop(Protocol):
+    """A runtime whose latents stay on its device from the first step of the loop to the last."""
+
+    def denoise(
+        self,
+        start: Array,
+        mask: Array,
+        masked_latents: Array,
+        coefficients: Sequence[StepCoefficients],
+        guidance: float,
+        after_step: Callable[[], None] | None,
+    ) -> Array:
+        """x <- a x + b ε over the steps; shapes as in `moebius_edge.loop.denoise`, which this stands in for.
+
+        `after_step` is called when the device has done a step; with None the device never waits.
+        """
+        ...
+
+
 # Runtime name -> "module:callable(bundle, threads)".
 RUNTIMES: dict[str, str] = {
     "onnxruntime": "moebius_edge.runtimes.onnxruntime:OnnxRuntime",
     "torch": "moebius_edge.runtimes.reference:open_reference",
+    "cuda": "moebius_edge.runtimes.cuda:open_cuda",
+    "cuda-compiled": "moebius_edge.runtimes.cuda:open_compiled",
     "coreml": "moebius_edge.runtimes.coreml:CoreMLRuntime",
     "mil": "moebius_edge.runtimes.mil:MilRuntime",
 }
 # Runtime that not every system has -> the system, and what runs its bundles elsewhere.
 ELSEWHERE = {"coreml": ("darwin", "mil")}
-EXTRAS = {"torch": "[export]", "coreml": "[coreml]", "mil": "[coreml]"}  # that bring an engine
+# What brings a runtime's engine.
+EXTRAS = {
+    "torch": "[export]",
+    "cuda": "[export]",
+    "cuda-compiled": "[export]",
+    "coreml": "[coreml]",
+    "mil": "[coreml]",
+}
 
 
 def default_runtime(bundle: Bundle) -> str:

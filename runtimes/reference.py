@@ -3,16 +3,27 @@
 import torch
 
 from moebius_edge.bundle import Bundle
-from moebius_edge.checkpoints import MODELS, fingerprint, load_checkpoint
+from moebius_edge.checkpoints import MODELS, Checkpoint, fingerprint, load_checkpoint
 from moebius_edge.errors import RuntimeUnavailable
 from moebius_edge.runtimes.torch import TorchRuntime
 
 
 def open_reference(bundle: Bundle, threads: int | None = None) -> TorchRuntime:
+    """The bundle's model on the CPU in FP32; raises like `load_reference`.
+
+    `threads` sets torch's CPU threads for the whole process; None leaves them.
+    """
+    checkpoint = load_reference(bundle)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return TorchRuntime(checkpoint.model, checkpoint.vae)
+
+
+def load_reference(bundle: Bundle) -> Checkpoint:
     """Load the checkpoint that the bundle names and prove by its fingerprint that the weights are the same.
 
-    `threads` sets torch's CPU threads for the whole process; None leaves them. Raises RuntimeUnavailable for
-    bundles of local checkpoints (use `load_checkpoint` and `TorchRuntime` for those) and of other weights.
+    Raises RuntimeUnavailable for bundles of local checkpoints (use `load_checkpoint` and `TorchRuntime` for
+    those) and of other weights.
     """
     model = bundle.manifest.model
     if model.name not in MODELS:
@@ -27,6 +38,4 @@ def open_reference(bundle: Bundle, threads: int | None = None) -> TorchRuntime:
             f"{bundle.folder.name} was made from other weights than today's {model.name!r}: SHA-256 "
             f"{model.weights_sha256[:16]}... in the bundle, {found[:16]}... here; export it again"
         )
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return TorchRuntime(checkpoint.model, checkpoint.vae)
+    return checkpoint

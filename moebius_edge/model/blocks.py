@@ -1,5 +1,6 @@
 """The building blocks of the Moebius U-Net. Tensor names are the published checkpoint's."""
 
+import math
 from typing import cast
 
 import torch
@@ -155,13 +156,13 @@ class TimeEmbedding(nn.Module):
         self.linear_1 = nn.Linear(width, out)
         self.linear_2 = nn.Linear(out, out)
 
-    def frequencies(self) -> Tensor:
+    def frequencies(self, device: torch.device) -> Tensor:
         half = self.width // 2
-        exponent = torch.arange(half, dtype=torch.float32) / half
-        return torch.exp(-torch.log(torch.tensor(10000.0)) * exponent)
+        exponent = torch.arange(half, dtype=torch.float32, device=device) / half
+        return torch.exp(-math.log(10000.0) * exponent)
 
     def forward(self, timestep: Tensor) -> Tensor:
         """`timestep` [B], 0 to 999 -> [B,out]."""
-        angle = timestep.float()[:, None] * self.frequencies().to(timestep.device)[None]
+        angle = timestep.float()[:, None] * self.frequencies(timestep.device)[None]
         wave = torch.cat([angle.cos(), angle.sin()], dim=-1).to(self.linear_1.weight.dtype)
         return cast(Tensor, self.linear_2(nn.functional.silu(self.linear_1(wave))))

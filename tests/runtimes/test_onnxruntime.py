@@ -113,7 +113,9 @@ def test_which_cpus_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("overflow", [True, False])
-def test_sums_are_made_exact_only_where_they_overflow(overflow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sums_are_made_exact_only_where_they_overflow(
+    overflow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # What it does is in tests/calibration/test_qdq.py. With VNNI it would double the time of INT8.
     monkeypatch.setattr("moebius_edge.runtimes.onnxruntime.sums_overflow", lambda: overflow)
     options, (key, value) = session_options(OrtOptions(), None), NO_OVERFLOW

@@ -1,0 +1,264 @@
+"""A bundle's model on a CUDA device through torch: deploy modules in half precision, a step as a CUDA graph.
+
+The latents stay on the device from the first step to the last: a step computes x <- a x + b ε there, with the
+timestep and the DDIM coefficients as inputs. With a = 0 and b = 1 the same step gives the noise alone.
+"""
+
+import copy
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.manifest import GraphSpec
+from moebius_edge.runtimes.inputs import check_inputs
+from moebius_edge.runtimes.reference import load_reference
+from moebius_edge.scheduler import StepCoefficients
+from moebius_edge.tensors import Array
+
+WARM_UP = 3  # runs before capture: cuDNN and cuBLAS choose their kernels and take their memory then
+NOISE_ALONE = {"a": np.zeros(1, np.float32), "b": np.ones(1, np.float32)}
+
+
+@dataclass(frozen=True)
+class CudaOptions:
+    """How the modules run."""
+
+    dtype: Literal["float16", "bfloat16", "float32"] = "float16"  # of weights and activations
+    channels_last: bool = False  # pictures as [B,h,w,C] in memory, as tensor cores read them
+    compiled: bool = False  # by torch.compile: minutes at the first run, fewer and larger kernels
+    capture: bool = True  # replay each graph as a CUDA graph: no launch waits for Python
+    device: str = "cuda"
+
+
+class Step(nn.Module):
+    """One step of the loop: a latents + b noise."""
+
+    def __init__(self, denoiser: nn.Module) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(
+        self,
+        latents: Tensor,
+        mask: Tensor,
+        masked_latents: Tensor,
+        timestep: Tensor,
+        guidance: Tensor,
+        a: Tensor,
+        b: Tensor,
+    ) -> Tensor:
+        """Shapes of the denoiser graph; `a`, `b` [1] -> latents [1,4,h,w]. Float32 outside."""
+        dtype = next(self.denoiser.parameters()).dtype
+        pictures = (tensor.to(dtype) for tensor in (latents, mask, masked_latents))
+        # The timestep stays float32 for its sines, and the guidance makes the sum of the branches float32.
+        return a * latents + b * self.denoiser(*pictures, timestep, guidance)
+
+
+class Half(nn.Module):
+    """A graph whose inputs and outputs are float32 outside."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
+        """The encoder's or decoder's input -> its outputs."""
+        outputs = self.graph(picture.to(next(self.graph.parameters()).dtype))
+        return tuple(out.float() for out in (outputs if isinstance(outputs, tuple) else (outputs,)))
+
+
+class Program:
+    """A module with inputs and outputs at fixed addresses, replayed as a CUDA graph if it can be captured."""
+
+    def __init__(self, module: nn.Module, inputs: Mapping[str, Tensor], options: CudaOptions) -> None:
+        """`inputs`: by name in the order of `module.forward`; the caller writes into them."""
+        self.inputs = dict(inputs)
+        work: Callable[..., Tensor | tuple[Tensor, ...]] = module
+        if options.compiled:
+            work = torch.compile(module, fullgraph=True, dynamic=False)
+        self._work, self._tune = work, options.capture
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self.outputs = self._evaluate()
+        if options.capture:
+            self._capture()
+
+    def launch(self) -> None:
+        """Start a run; `outputs` hold the result when the device has done it."""
+        if self._graph is not None:
+            self._graph.replay()
+            return
+        for kept, new in zip(self.outputs, self._evaluate(), strict=True):
+            kept.copy_(new)
+
+    def _evaluate(self) -> tuple[Tensor, ...]:
+        # Shapes never change, so cuDNN may try its algorithms; a run that is not replayed keeps torch's ways.
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, benchmark=self._tune):
+            outputs = self._work(*self.inputs.values())
+        return outputs if isinstance(outputs, tuple) else (outputs,)
+
+    def _capture(self) -> None:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                self._evaluate()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph):
+                self.outputs = self._evaluate()
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            print(f"note: this graph cannot be captured and runs kernel by kernel: {reason}", file=sys.stderr)
+            return
+        self._graph = graph
+
+
+class CudaRuntime:
+    """Runs the graphs on a CUDA device, and the loop without leaving it."""
+
+    name = "cuda"
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Module],
+        specs: Mapping[str, GraphSpec],
+        options: CudaOptions = CudaOptions(),
+    ) -> None:
+        """`modules`: the graphs of `build_graphs` or their deploy forms, in float32 on the CPU.
+
+        `specs`: their inputs and outputs. Nothing goes to the device before it is run. Raises
+        RuntimeUnavailable when torch finds no CUDA device.
+        """
+        _check_device(options.device)
+        self.modules, self.specs, self.options = dict(modules), specs, options
+        self._programs: dict[str, Program] = {}
+        self._overflowed: set[str] = set()  # graphs whose numbers half precision cannot hold
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate one graph; names, shapes and dtypes as in the manifest."""
+        spec = self.specs[graph]
+        check_inputs(graph, spec.inputs, inputs)
+        program = self._program(graph)
+        self._write(program, inputs)
+        if graph == "denoiser":
+            self._write(program, NOISE_ALONE)
+        program.launch()
+        outputs = [_to_host(value) for value in program.outputs]
+        if self._widen(graph, outputs):
+            return self.run(graph, inputs)
+        return {out.name: value for out, value in zip(spec.outputs, outputs, strict=True)}
+
+    def denoise(
+        self,
+        start: Array,
+        mask: Array,
+        masked_latents: Array,
+        coefficients: Sequence[StepCoefficients],
+        guidance: float,
+        after_step: Callable[[], None] | None = None,
+    ) -> Array:
+        """All steps of the loop on the device; see `moebius_edge.loop.denoise`."""
+        program = self._program("denoiser")
+        constant = {"latents": start, "mask": mask, "masked_latents": masked_latents}
+        self._write(program, {**constant, "guidance": np.array([guidance], np.float32)})
+        table = torch.tensor([[step.timestep, step.a, step.b] for step in coefficients], dtype=torch.float32)
+        table = table.to(self.options.device)
+        for row in table:
+            for name, value in zip(("timestep", "a", "b"), row, strict=True):
+                program.inputs[name].copy_(value)
+            program.launch()
+            program.inputs["latents"].copy_(program.outputs[0])
+            if after_step is not None:
+                self._wait()
+                after_step()
+        latents = _to_host(program.outputs[0])
+        if self._widen("denoiser", [latents]):
+            return self.denoise(start, mask, masked_latents, coefficients, guidance, after_step)
+        return latents
+
+    def release(self, graph: str) -> None:
+        """Free what the graph holds on the device."""
+        self._programs.pop(graph, None)
+
+    def _program(self, graph: str) -> Program:
+        if graph not in self._programs:
+            device = self.options.device
+            dtype = torch.float32 if graph in self._overflowed else getattr(torch, self.options.dtype)
+            module = copy.deepcopy(self.modules[graph]).to(device, dtype)
+            if self.options.channels_last:
+                module = module.to(memory_format=torch.channels_last)
+            names = [(spec.name, spec.shape) for spec in self.specs[graph].inputs]
+            if graph == "denoiser":
+                names += [("a", (1,)), ("b", (1,))]
+            inputs = {name: torch.zeros(shape, device=device) for name, shape in names}
+            wrapped = Step(module) if graph == "denoiser" else Half(module)
+            self._programs[graph] = Program(wrapped, inputs, self.options)
+        return self._programs[graph]
+
+    def _widen(self, graph: str, outputs: Sequence[Array]) -> bool:
+        """Whether half precision overflowed in the graph, which then runs in float32 from now on."""
+        narrow = self.options.dtype != "float32" and graph not in self._overflowed
+        if not narrow or all(np.isfinite(value).all() for value in outputs):
+            return False
+        print(
+            f"note: {self.options.dtype} cannot hold the {graph}'s numbers; it runs in float32",
+            file=sys.stderr,
+        )
+        self._overflowed.add(graph)
+        self.release(graph)
+        return True
+
+    def _write(self, program: Program, values: Mapping[str, Array]) -> None:
+        for name, value in values.items():
+            program.inputs[name].copy_(torch.from_numpy(np.ascontiguousarray(value)))
+
+    def _wait(self) -> None:
+        if self.options.device == "cuda":
+            torch.cuda.synchronize()
+
+
+def _to_host(value: Tensor) -> Array:
+    return value.to("cpu", copy=True).numpy()  # the next run writes over the original
+
+
+def _check_device(device: str) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeUnavailable(
+            f"torch {torch.__version__} finds no CUDA device; the runtime cuda needs an NVIDIA GPU with its "
+            "driver and a torch that was built for CUDA"
+        )
+
+
+def open_cuda(bundle: Bundle, threads: int | None = None) -> CudaRuntime:
+    """The model that the bundle was made from, in float16 on the first CUDA device; ready at once.
+
+    Raises RuntimeUnavailable without one, and for weights that are not found (`load_reference`).
+    """
+    return _open(bundle, threads, CudaOptions())
+
+
+def open_compiled(bundle: Bundle, threads: int | None = None) -> CudaRuntime:
+    """As `open_cuda`, compiled: minutes until the first result, then a step takes two thirds of the time."""
+    return _open(bundle, threads, CudaOptions(channels_last=True, compiled=True))
+
+
+def _open(bundle: Bundle, threads: int | None, options: CudaOptions) -> CudaRuntime:
+    # The rewrites of the exporter are what makes it fast; nothing else in runtimes/ needs them.
+    from moebius_edge.export.forms import CUDA, CUDA_COMPILED  # noqa: PLC0415
+    from moebius_edge.export.graphs import build_module  # noqa: PLC0415
+
+    _check_device(options.device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    checkpoint = load_reference(bundle)
+    forms = CUDA_COMPILED if options.compiled else CUDA
+    modules = {name: build_module(name, checkpoint, forms) for name in bundle.manifest.graphs}
+    return CudaRuntime(modules, bundle.manifest.graphs, options)
