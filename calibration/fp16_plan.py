@@ -13,6 +13,7 @@ import onnx
 from onnx import TensorProto, defs, helper, numpy_helper
 
 from moebius_edge.calibration.amplitudes import float_tensors
+from moebius_edge.calibration.fp16_entry import entry_nodes
 from moebius_edge.errors import InvalidInput
 from moebius_edge.tensors import Array
 
@@ -24,6 +25,7 @@ Reason = Literal[
     "overflow",  # a tensor, times the safety factor, or a weight is beyond 65504
     "underflow",  # a whole tensor or factor is below 2^-14, where float16 loses bits
     "phase",  # a sine's or cosine's angle, or something it is computed from, would be rounded too much
+    "input",  # it reads the graph's inputs before anything has averaged their roundings
     "no float16",  # the operator does not exist in float16
     "asked",  # named in `Fp16Options.keep`
     "follows",  # only moves data of a node that is kept
@@ -112,6 +114,7 @@ class Planner:
                     "take it with amplitudes() from the same graph"
                 )
         self.ranges |= {name: _largest(tensor) for name, tensor in self.weights.items()}
+        self.inputs = {value.name for value in model.graph.input if value.name in self.floats}
         self.outputs = {value.name for value in model.graph.output}
         self.maker = {name: i for i, node in enumerate(self.nodes) for name in node.output}
         self.users: dict[str, list[int]] = {}
@@ -131,6 +134,8 @@ class Planner:
                 self._rescale(i, plan)
         for i in self._phase():
             plan.kept[i] = self._keep(i, "phase", self._angles[i])
+        for i, tensor in entry_nodes(self.nodes, self.inputs, {"Concat", *MOVES}).items():
+            plan.kept.setdefault(i, self._keep(i, "input", tensor))
         for i, node in enumerate(self.nodes):
             if i not in plan.kept and self.is_float(node) and (kept := self._reason(i, node, plan)):
                 plan.kept[i] = kept

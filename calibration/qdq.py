@@ -36,10 +36,12 @@ class QDQStyle:
 
 # ONNX Runtime: u8 by s8 is four times as fast as floats, s8 by s8 a fifth as fast as they; a ReLU disappears
 # in a u8 output; its quantized convolution does 1.4 times as many products per second as its quantized Gemm,
-# whose sums go through memory. TensorRT takes only symmetric s8 and no quantized bias.
+# whose sums go through memory. TensorRT takes only symmetric s8 and no quantized bias; Core ML's own tools
+# write the same.
 STYLES = {
     "onnxruntime": QDQStyle(products_as_convolutions=True, quantized_silu=True, fused_silu=True),
     "tensorrt": QDQStyle(signed=True, quantized_bias=False),
+    "coreml": QDQStyle(signed=True, quantized_bias=False),
 }
 
 

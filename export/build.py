@@ -73,17 +73,17 @@ def export_bundle(
         specs = _write_graphs(folder, checkpoint, options, evidence, say)
         if target.ship is not None:
             say(f"writing the files of {target.name}", 3, STAGES)
-            specs = load_function(target.ship)(folder, specs, options.precision, checkpoint)
+            specs = load_function(target.ship)(folder, specs, options, checkpoint)
         say("recording the self-test with the FP32 reference", 4, STAGES)
         write_tensors(folder / CAPSULE, record_capsule(checkpoint))
         say("hashing", 5, STAGES)
-        seal(folder, describe(checkpoint, target, options.precision, options.graph, specs))
+        seal(folder, describe(checkpoint, target, options, specs))
     say("done", STAGES, STAGES)
     return Bundle.open(output)
 
 
 def _pairs(checkpoint: Checkpoint, options: ExportOptions, recording: Recording | None) -> Sequence[Pair]:
-    if not PRECISIONS[options.precision].follows(recording is not None):
+    if not PRECISIONS[options.graph_precision].follows(recording is not None):
         return ()
     return draw_pairs(options.images, resolution_of(checkpoint), options.calibration)
 
@@ -92,12 +92,13 @@ def _write_graphs(
     folder: Path, checkpoint: Checkpoint, options: ExportOptions, evidence: Evidence, say: Stage
 ) -> dict[str, GraphSpec]:
     """The three .onnx files, and the report of what was converted; the graphs as the manifest has them."""
-    target, precision = TARGETS[options.target], PRECISIONS[options.precision]
-    models = graphs.fp32_graphs(checkpoint, precision.forms(target.forms), options.graph, say)
+    target, precision = TARGETS[options.target], PRECISIONS[options.graph_precision]
+    forms = precision.forms(target.forms, target.quantized_layout)
+    models = graphs.fp32_graphs(checkpoint, forms, options.graph, say)
     macs = {name: count_macs(model) for name, model in models.items()}
     conversion = _conversion(checkpoint, models, options, evidence, say)
     say("converting", 3, STAGES)
-    converted, report = convert(models, options.precision, conversion)
+    converted, report = convert(models, options.graph_precision, conversion)
     for name, model in converted.items():
         save(model, folder / f"{name}.onnx")
     if precision.calibrated and target.runtime == "onnxruntime":
@@ -133,7 +134,8 @@ def measure_ledger(
     options = replace(options, precision="mixed")
     evidence = Evidence(recording, None, _pairs(checkpoint, options, recording))
     evidence.require(fingerprint(checkpoint), options)
-    forms = PRECISIONS[options.precision].forms(TARGETS[options.target].forms)
+    target = TARGETS[options.target]
+    forms = PRECISIONS[options.precision].forms(target.forms, target.quantized_layout)
     models = graphs.fp32_graphs(checkpoint, forms, progress=say)
     return ledger_of(models["denoiser"], _conversion(checkpoint, models, options, evidence, say))
 
@@ -148,7 +150,7 @@ def _conversion(
     """What the precision needs besides the graphs: the FP32 loop is followed once, for all that need it."""
     calibration, recording = options.calibration, evidence.recording
     seen = follow(models, evidence.pairs, calibration, say) if evidence.pairs else None
-    if PRECISIONS[options.precision].calibrated and recording is None and seen is not None:
+    if PRECISIONS[options.graph_precision].calibrated and recording is None and seen is not None:
         samples = seen.samples["denoiser"]
         recording = record(models["denoiser"], samples, fingerprint(checkpoint), calibration, say=say)
     return Conversion(

@@ -10,6 +10,7 @@ import torch
 
 from moebius_edge import __version__, capsule
 from moebius_edge.checkpoints import Checkpoint, fingerprint, parameter_count
+from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.precisions import PRECISIONS
 from moebius_edge.export.targets import Target
 from moebius_edge.manifest import (
@@ -82,9 +83,9 @@ def _defaults() -> Defaults:
 
 
 def describe(
-    checkpoint: Checkpoint, target: Target, precision: str, graph: str, graphs: dict[str, GraphSpec]
+    checkpoint: Checkpoint, target: Target, options: ExportOptions, graphs: dict[str, GraphSpec]
 ) -> Manifest:
-    """The manifest, but for the list of files. `graph`: "deploy" or "direct"."""
+    """The manifest, but for the list of files."""
     defaults, schedule = _defaults(), SchedulerConfig()
     ddim, length = DDIM(schedule), (defaults.steps, defaults.strength)
     return Manifest(
@@ -99,8 +100,8 @@ def describe(
         ),
         target=target.name,
         runtime=target.runtime,
-        precision=precision,
-        graph=graph,
+        precision=options.precision,
+        graph=options.graph,
         resolution=resolution_of(checkpoint),
         latent_size=checkpoint.config.latent_size,
         graphs=graphs,
@@ -111,11 +112,13 @@ def describe(
         ),
         defaults=defaults,
         capsule=CAPSULE,
+        settings=options.all_settings(),
         tools={
             "moebius-edge": __version__,
             "python": platform.python_version(),
             **{
-                tool: metadata.version(tool) for tool in (*TOOLS, *target.tools, *PRECISIONS[precision].tools)
+                tool: metadata.version(tool)
+                for tool in (*TOOLS, *target.tools, *PRECISIONS[options.graph_precision].tools)
             },
         },
     )

@@ -1,5 +1,6 @@
 """What to make of a checkpoint. Imports no torch, so that a wrong option is refused at once."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class ExportOptions:
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)  # run without a recording
     images: Path | None = None  # photos to calibrate with; None: those in the package
     target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
+    settings: Mapping[str, str] = field(default_factory=dict)  # of the target, by name; the rest is default
 
     def __post_init__(self) -> None:
         if self.target not in TARGETS:
@@ -40,13 +42,55 @@ class ExportOptions:
         if self.observer not in OBSERVERS:
             raise ExportError(f"there is no observer {self.observer!r}; observers are {', '.join(OBSERVERS)}")
         check_target(self.target_db)
+        self._check_settings()
         if self.images is not None:
             photo_files(self.images)  # raises for a folder without photos, before anything takes time
+
+    def _check_settings(self) -> None:
+        possible = TARGETS[self.target].possible(self.precision)
+        for name, value in self.settings.items():
+            if name not in possible:
+                raise ExportError(
+                    f"the target {self.target} has no setting {name!r}; it has "
+                    f"{', '.join(possible) or 'none'}"
+                )
+            if value not in possible[name]:
+                expected = " or ".join(possible[name])
+                raise ExportError(f"{name} is {value!r}; {self.precision} needs {expected}")
+
+    def all_settings(self) -> dict[str, str]:
+        """What was set, and the target's defaults."""
+        possible = TARGETS[self.target].possible(self.precision)
+        return {name: self.settings.get(name, values[0]) for name, values in possible.items()}
+
+    @property
+    def graph_precision(self) -> str:
+        """The precision of the ONNX graphs: the target makes the rest of it."""
+        return TARGETS[self.target].graphs_of(self.precision)
+
+
+def default_precision(target: str) -> str:
+    """What a target is exported in when nobody says; "fp32" for one that is not known."""
+    row = TARGETS.get(target)
+    return row.precisions[0] if row else "fp32"
+
+
+def parse_settings(given: Iterable[str]) -> dict[str, str]:
+    """Settings as they are typed, NAME=VALUE. Raises ExportError for one that is not, or given twice."""
+    settings = dict[str, str]()
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise ExportError(f"the setting {text!r} is not NAME=VALUE")
+        if name in settings:
+            raise ExportError(f"the setting {name} is given twice: {settings[name]} and {value}")
+        settings[name] = value
+    return settings
 
 
 def check_used(options: ExportOptions, *, recording: bool, ledger: bool) -> None:
     """Raise ExportError when something is given to a precision that ignores it."""
-    precision, name, usual = PRECISIONS[options.precision], options.precision, ExportOptions()
+    precision, name, usual = PRECISIONS[options.graph_precision], options.precision, ExportOptions()
     if options.observer != usual.observer and not precision.calibrated:
         raise ExportError(f"{name} reads no ranges with an observer; leave it away, or choose int8 or mixed")
     if options.target_db != usual.target_db and not precision.searched:

@@ -17,6 +17,7 @@ from moebius_edge.calibration.sessions import BLOCKED, engine_errors, session_op
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.onnx_graph import remove
+from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.ort_format import make_deterministic
 from moebius_edge.manifest import GraphSpec
 
@@ -53,18 +54,16 @@ STYLES: dict[str, Style] = {
 
 
 def ship(
-    folder: Path, graphs: dict[str, GraphSpec], precision: str, checkpoint: Checkpoint | None = None
+    folder: Path, graphs: dict[str, GraphSpec], options: ExportOptions, checkpoint: Checkpoint | None = None
 ) -> dict[str, GraphSpec]:
     """Replace the .onnx files of `graphs` in `folder` by .ort files and add the list of required operators.
 
     `checkpoint` is for targets whose files say where they come from; .ort files do not.
 
-    Returns the graphs with the new file names. Raises ExportError for a precision without a style and when
-    the engine cannot convert a graph or list its operators.
+    Returns the graphs with the new file names. Raises ExportError when the engine cannot convert a graph or
+    list its operators.
     """
-    if precision not in STYLES:
-        raise ExportError(f"there is no .ort style for {precision!r}; known are {', '.join(STYLES)}")
-    style = STYLES[precision]
+    style = STYLES[options.precision]
     shipped = {}
     with TemporaryDirectory(dir=folder) as scratch:
         files: list[Path] = []

@@ -68,7 +68,7 @@ class Precision:
     calibrated: bool = False  # needs a recording
     followed: bool = False  # needs the FP32 loop to be followed
     searched: bool = False  # needs a ledger
-    layout: Layout | None = None  # of the denoiser; None: the target's own
+    quantized: bool = False  # the denoiser: it has the target's layout for that
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -79,9 +79,9 @@ class Precision:
         """Whether the FP32 loop is followed, when there is a recording or not."""
         return self.followed or (self.calibrated and not recorded)
 
-    def forms(self, forms: Forms) -> Forms:
-        """A target's forms in the layout that this precision is fast in."""
-        return forms if self.layout is None else replace(forms, layout=self.layout)
+    def forms(self, forms: Forms, quantized: Layout) -> Forms:
+        """A target's forms in the layout that this precision is fast in; `quantized`: the one for INT8."""
+        return replace(forms, layout=quantized) if self.quantized else forms
 
 
 def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
@@ -208,13 +208,13 @@ PRECISIONS: dict[str, Precision] = {
     "fp16": Precision(to_half, followed=True),
     "w8": Precision(partial(to_small_weights, bits=8)),
     "w4": Precision(partial(to_small_weights, bits=4)),
-    "int8": Precision(to_int8, calibrated=True, layout="channels_last"),
+    "int8": Precision(to_int8, calibrated=True, quantized=True),
     "mixed": Precision(
         to_mixed,
         calibrated=True,
         followed=True,
         searched=True,
-        layout="channels_last",
+        quantized=True,
     ),
 }
 

@@ -1,6 +1,6 @@
 """The export targets as data: which runtime opens the artifacts, in which precisions, from which forms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.errors import ExportError
-from moebius_edge.export.forms import Forms
+from moebius_edge.export.forms import Forms, Layout
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,31 @@ class Target:
 
     name: str  # as typed: `--target ort`
     runtime: str  # the runtime that opens the bundle
-    precisions: tuple[str, ...]
+    precisions: tuple[str, ...]  # the first one is the default
     forms: Forms = field(default_factory=Forms)  # of the deploy graphs
     qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `calibration.qdq.STYLES`
     weights: Form = "arithmetic"  # how integers become float weights: see `calibration.weight_forms`
+    quantized_layout: Layout = "channels_last"  # of a denoiser in INT8: see `export.channels_last`
     blocked: bool = True  # FP32 may run on blocks of channels, as x86-64 likes it best
-    # What makes the artifacts of ONNX files: "module:function(folder, graphs, precision, checkpoint)".
+    # What makes the artifacts of ONNX files: "module:function(folder, graphs, options, checkpoint)".
     ship: str | None = None
+    # Precisions that `ship` makes of the ONNX graphs of another one.
+    made_of: Mapping[str, str] = field(default_factory=dict)
+    # What can be set for `ship` by name: the values that are possible, the default first.
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # Precision -> the settings of which it allows only some values.
+    only: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
     # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
     doctor: str | None = None
+
+    def graphs_of(self, precision: str) -> str:
+        """The precision of the ONNX graphs that the artifacts of a precision are made of."""
+        return self.made_of.get(precision, precision)
+
+    def possible(self, precision: str) -> dict[str, tuple[str, ...]]:
+        """What can be set for a precision: the values of each setting, the default first."""
+        return {**self.settings, **self.only.get(precision, {})}
 
 
 TARGETS: dict[str, Target] = {
@@ -51,7 +66,17 @@ TARGETS: dict[str, Target] = {
         Target(  # iOS and macOS
             "coreml",
             "coreml",
-            ("fp32", "fp16"),
+            ("fp16", "fp32", "int8", "mixed", "w8", "w4", "p8", "p6", "p4"),
+            qdq="coreml",
+            weights="dequantize",
+            quantized_layout="channels_first",
+            made_of=dict.fromkeys(("w8", "w4", "p8", "p6", "p4"), "fp16"),
+            settings={"deployment": ("iOS17", "iOS16", "iOS18")},  # the oldest system to run on
+            only={
+                "int8": {"deployment": ("iOS17", "iOS18")},
+                "mixed": {"deployment": ("iOS17", "iOS18")},
+                "w4": {"deployment": ("iOS18",)},
+            },
             ship="moebius_edge.export.coreml.package:ship",
             tools=("coremltools",),
         ),

@@ -114,6 +114,7 @@ class Manifest:
     defaults: Defaults
     capsule: str  # the self-test tensors, a safetensors file
     tools: dict[str, str]  # versions of what made this bundle
+    settings: dict[str, str] = field(default_factory=dict)  # of the target's compiler, by name
     files: dict[str, FileEntry] = field(default_factory=dict)  # every file but the manifest; `seal` fills it
     format: str = FORMAT
     schema_version: int = SCHEMA_VERSION

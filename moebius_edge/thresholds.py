@@ -81,6 +81,19 @@ THRESHOLDS: dict[str, Thresholds] = {
         correlation=0.9,
     ),
 }
+# Core ML's tables of 256 values are as good as 8-bit integers, those of 64 cost 5 dB more on nano, and those
+# of 16 only have to be recognisably the same model: docs/coreml.md.
+THRESHOLDS["p8"] = THRESHOLDS["w8"]
+THRESHOLDS["p6"] = replace(
+    THRESHOLDS["w8"],
+    denoiser_db=36.0,
+    latents_db=34.0,
+    hole_db=32.0,
+    ring_db=32.0,
+    ratio=0.1,
+    correlation=0.9,
+)
+THRESHOLDS["p4"] = THRESHOLDS["w4"]
 # mixed: like int8, but closer; the target that it was searched for is an average over many edits.
 THRESHOLDS["mixed"] = replace(THRESHOLDS["int8"], hole_db=36.0, ring_db=36.0)
 

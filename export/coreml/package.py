@@ -18,15 +18,15 @@ from moebius_edge import __version__
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.coreml import arithmetic, norms, products, quantization, shapes  # noqa: F401
+from moebius_edge.export.coreml.compression import Compression, compression
 from moebius_edge.export.coreml.lowering import lower
 from moebius_edge.export.onnx_graph import remove
+from moebius_edge.export.options import ExportOptions
 from moebius_edge.manifest import GraphSpec
 from moebius_edge.quiet import quiet_coremltools
 
 with quiet_coremltools():
     import coremltools as ct
-
-DEPLOYMENT = "iOS17"  # the oldest system that has what the programs use
 
 # Left out of coremltools' pipeline: it makes a batch norm of x * a + b and adds its epsilon of 1e-5, which
 # turns roundings of quantized values.
@@ -58,29 +58,33 @@ FEATURES = {
 
 
 def ship(
-    folder: Path, graphs: dict[str, GraphSpec], precision: str, checkpoint: Checkpoint
+    folder: Path, graphs: dict[str, GraphSpec], options: ExportOptions, checkpoint: Checkpoint
 ) -> dict[str, GraphSpec]:
     """Replace the .onnx files of `graphs` in `folder` by .mlpackage folders.
 
     Returns the graphs with the new names. Raises ExportError for what Core ML cannot express.
     """
+    deployment = options.all_settings()["deployment"]
     shipped = {}
     for name, graph in graphs.items():
         source, made = folder / graph.file, folder / f"{name}.mlpackage"
-        program = to_program(onnx.load(source))
+        smaller = compression(options.precision, name)
+        program = to_program(onnx.load(source), deployment, smaller)
         spec = program.get_spec()
-        _describe(spec, name, precision, checkpoint)
+        _describe(spec, name, options.precision, checkpoint)
         save(spec, Path(program.weights_dir), made)
         remove(source)
         shipped[name] = replace(graph, file=made.name)
     return shipped
 
 
-def to_program(model: onnx.ModelProto) -> Any:
+def to_program(model: onnx.ModelProto, deployment: str = "iOS17", smaller: Compression | None = None) -> Any:
     """An ML program in memory, a coremltools model. Raises ExportError for what Core ML cannot express."""
-    target = ct.target[DEPLOYMENT]
+    target = ct.target[deployment]
     pipeline = ct.PassPipeline.DEFAULT
     pipeline.remove_passes(LEFT_OUT)
+    if smaller is not None:
+        smaller.add_to(pipeline)
     program = lower(model, target)
     try:
         with quiet_coremltools():

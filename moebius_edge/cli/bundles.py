@@ -22,11 +22,12 @@ def export(  # noqa: PLR0913, PLR0917
         str, typer.Option(help="What the bundle is to run on: ort, ort-mobile or coreml.")
     ] = "ort",
     precision: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8, w4. Not every target has all."
+            help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8, w4, p8, p6, p4. Not every target "
+            "has all. Default: fp32, of coreml fp16."
         ),
-    ] = "fp32",
+    ] = None,
     graph: Annotated[
         str,
         typer.Option(help="`deploy`: rewritten for speed, exactly. `direct`: the plain export, to compare."),
@@ -47,6 +48,14 @@ def export(  # noqa: PLR0913, PLR0917
             "--compare/--no-compare", help="Time a step of another precision against fp32, and verify it."
         ),
     ] = True,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Something of the target, repeatable. coreml: deployment=iOS16, iOS17 (default) or iOS18.",
+        ),
+    ] = None,
     revision: Revision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
@@ -59,11 +68,24 @@ def export(  # noqa: PLR0913, PLR0917
     from moebius_edge.calibration.sensitivity import Ledger  # noqa: PLC0415
     from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
     from moebius_edge.errors import ExportError  # noqa: PLC0415
-    from moebius_edge.export.options import ExportOptions, check_used  # noqa: PLC0415
+    from moebius_edge.export.options import (  # noqa: PLC0415
+        ExportOptions,
+        check_used,
+        default_precision,
+        parse_settings,
+    )
     from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
     from moebius_edge.runtimes import default_runtime  # noqa: PLC0415
 
-    options = ExportOptions(target, precision, graph, observer, images=images, target_db=target_db)
+    options = ExportOptions(
+        target,
+        precision or default_precision(target),
+        graph,
+        observer,
+        images=images,
+        target_db=target_db,
+        settings=parse_settings(settings or ()),
+    )
     check_used(options, recording=calibration is not None, ledger=ledger is not None)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
     if folder.exists() and not overwrite:
@@ -86,9 +108,11 @@ def export(  # noqa: PLR0913, PLR0917
         )
     total = bundle.manifest.total_bytes
     console = show.out()
-    console.print(f"wrote {folder} ({show.size(total)}, {target}, {precision}, {graph})", markup=False)
+    console.print(
+        f"wrote {folder} ({show.size(total)}, {target}, {options.precision}, {graph})", markup=False
+    )
     print_conversion(bundle)
-    if compare and precision != "fp32":
+    if compare and options.precision != "fp32":
         if default_runtime(bundle) == bundle.manifest.runtime:
             print_worth(loaded, bundle)
         else:

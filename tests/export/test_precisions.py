@@ -49,7 +49,7 @@ from tests.exports import QUICK
 def test_a_precision_is_close_to_the_floats(
     first: Models, last: Models, seen: Followed, recording: Recording, precision: str, closeness: float
 ) -> None:
-    models = last if PRECISIONS[precision].layout == "channels_last" else first
+    models = last if PRECISIONS[precision].quantized else first
     conversion = Conversion("onnxruntime", "mse", recording=recording, seen=seen)
     graph = convert(models, precision, conversion)[0]["denoiser"]
     feed = seen.samples["denoiser"][0]
@@ -186,7 +186,8 @@ def test_mixed_precision_reaches_its_target_with_floats_that_int8_does_not(
 
 def test_every_precision_of_a_target_is_known() -> None:
     for target in TARGETS.values():
-        assert set(target.precisions) <= set(PRECISIONS)
+        assert {target.graphs_of(precision) for precision in target.precisions} <= set(PRECISIONS)
+        assert {*target.made_of, *target.only} <= set(target.precisions)
         assert set(target.precisions) <= set(THRESHOLDS)
         if target.name == "ort-mobile":
             assert set(target.precisions) == set(ort_mobile.STYLES)

@@ -9,6 +9,7 @@ import pytest
 
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.errors import BundleError, RuntimeUnavailable
+from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.ort_mobile import ship
 from moebius_edge.manifest import Manifest
 from moebius_edge.runtimes.onnxruntime import OnnxRuntime
@@ -22,7 +23,7 @@ def bundle(tmp_path: Path, tiny_manifest: Manifest) -> Bundle:
     """The tiny bundle with .ort files."""
     with staging(tmp_path / "mobile.moebius") as folder:
         write_tiny_graphs(folder, tiny_manifest)
-        graphs = ship(folder, tiny_manifest.graphs, "fp32")
+        graphs = ship(folder, tiny_manifest.graphs, ExportOptions("ort-mobile"))
         (folder / "capsule.safetensors").write_bytes(b"")
         seal(folder, replace(tiny_manifest, graphs=graphs))
     return Bundle.open(tmp_path / "mobile.moebius")
