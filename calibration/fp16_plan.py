@@ -236,11 +236,8 @@ class Planner:
     def _rescale(self, i: int, plan: Plan) -> None:
         """Scale down node `i` if it is a convolution that would overflow and only normalizations see it."""
         node = self.nodes[i]
-        if (
-            self._asked(node)
-            or node.op_type != "Conv"
-            or any(n and n not in self.weights for n in node.input[1:])
-        ):
+        computed = any(name and name not in self.weights for name in node.input[1:])
+        if self._asked(node) or node.op_type != "Conv" or computed:
             return
         amplitude = self.ranges[node.output[0]]
         tensors, norms = self._until_norms(node.output[0])

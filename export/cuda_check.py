@@ -171,21 +171,21 @@ def measure(
                     times.setdefault((place, index), []).append(1e3 * (time.perf_counter() - start))
     truth, picture = contestants[0].noise, contestants[0].edit() if whole else None
     for place, one in enumerate(contestants):
-        steps = [value / STEPS for value in times[place, 0]]
-        edits = times.get((place, 1))
+        step_p50, step_p95 = _p50_p95([value / STEPS for value in times[place, 0]])
+        edits = _p50_p95(times[place, 1]) if whole else (None, None)
         yield Row(
-            one.variant.name,
-            round(one.first_s, 2),
-            *_p50_p95(steps),
-            *(_p50_p95(edits) if edits else (None, None)),
-            {
-                name: _p50_p95(times[place, 2 + i])[0]
-                for i, name in enumerate(("encoder", "decoder"))
-                if whole
-            },
-            round(compare(one.noise, truth).db, 2) if place else None,
-            round(compare(one.edit(), picture, 255.0).db, 2) if place and picture is not None else None,
-            round(one.gigabytes, 2),
+            variant=one.variant.name,
+            first_s=round(one.first_s, 2),
+            step_p50=step_p50,
+            step_p95=step_p95,
+            edit_p50=edits[0],
+            edit_p95=edits[1],
+            graphs={name: _p50_p95(times[place, i])[0] for i, name in ONCE.items() if whole},
+            db=round(compare(one.noise, truth).db, 2) if place else None,
+            edit_db=round(compare(one.edit(), picture, 255.0).db, 2)
+            if place and picture is not None
+            else None,
+            gigabytes=round(one.gigabytes, 2),
         )
 
 

@@ -58,7 +58,8 @@ class Step(nn.Module):
         dtype = next(self.denoiser.parameters()).dtype
         pictures = (tensor.to(dtype) for tensor in (latents, mask, masked_latents))
         # The timestep stays float32 for its sines, and the guidance makes the sum of the branches float32.
-        return a * latents + b * self.denoiser(*pictures, timestep, guidance)
+        noise: Tensor = self.denoiser(*pictures, timestep, guidance)
+        return a * latents + b * noise
 
 
 class Half(nn.Module):
@@ -104,7 +105,7 @@ class Program:
         return outputs if isinstance(outputs, tuple) else (outputs,)
 
     def _capture(self) -> None:
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
@@ -194,7 +195,7 @@ class CudaRuntime:
             dtype = torch.float32 if graph in self._overflowed else getattr(torch, self.options.dtype)
             module = copy.deepcopy(self.modules[graph]).to(device, dtype)
             if self.options.channels_last:
-                module = module.to(memory_format=torch.channels_last)
+                module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             names = [(spec.name, spec.shape) for spec in self.specs[graph].inputs]
             if graph == "denoiser":
                 names += [("a", (1,)), ("b", (1,))]

@@ -26,7 +26,7 @@ from moebius_edge.scheduler import Start, StepCoefficients
 from moebius_edge.tensors import write_tensors
 
 TINY = MoebiusConfig(
-    block_out_channels=(32, 64, 128), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
+    block_out_channels=(32, 64), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
 )
 TINY_VAE = VAEConfig(
     block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, sample_size=8, scaling_factor=0.5

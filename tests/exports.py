@@ -1,9 +1,12 @@
-"""torch's export takes most of a test's time; here one checkpoint's graphs are exported once per session."""
+"""torch's export takes most of a test's time: here a graph is exported once per run, for all processes."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import onnx
 import pytest
+from filelock import FileLock
 
 from moebius_edge.calibration.data import CalibrationOptions
 from moebius_edge.checkpoints import Checkpoint, fingerprint
@@ -12,12 +15,10 @@ from moebius_edge.export.forms import Forms
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.progress import Stage
 
-Key = tuple[str, Forms, str]
-
 QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)  # the least that calibration takes
 
 export_anew = graphs.fp32_graphs
-_seen: dict[Key, dict[str, onnx.ModelProto]] = {}
+_folder: list[Path] = []  # of the run; empty before `remembered`
 
 
 def export_once(
@@ -27,21 +28,32 @@ def export_once(
     progress: Stage | None = None,
     names: Sequence[str] = GRAPH_NAMES,
 ) -> dict[str, onnx.ModelProto]:
-    """`fp32_graphs`, from memory where these weights were exported in these forms before; copies."""
-    key = (fingerprint(checkpoint), forms, kind)
-    if key not in _seen:
-        _seen[key] = export_anew(checkpoint, forms, kind)
-    copies = {}
+    """`fp32_graphs`, from a file where these weights were exported in these forms before."""
+    weights, models = fingerprint(checkpoint), {}
     for done, name in enumerate(names):
         if progress is not None:
             progress(f"exporting the {name}", done, graphs.STAGES)
-        copies[name] = onnx.ModelProto()
-        copies[name].CopyFrom(_seen[key][name])
-    return copies
+        key = f"{weights} {name} {kind} {_matters(name, forms)}"
+        path = _folder[0] / f"{hashlib.sha256(key.encode()).hexdigest()}.onnx"
+        with FileLock(f"{path}.lock"):  # another process that is at it is waited for
+            if not path.exists():
+                onnx.save(export_anew(checkpoint, forms, kind, names=[name])[name], path)
+        models[name] = onnx.load(path)
+    return models
 
 
-def remembered() -> Iterator[None]:
-    """The body of a session fixture: exports in this process take graphs from memory."""
+def _matters(name: str, forms: Forms) -> object:
+    """What of the forms changes a graph."""
+    return {"encoder": None, "decoder": forms.decoder_upsample, "denoiser": forms}[name]
+
+
+def remembered(folders: pytest.TempPathFactory) -> Iterator[None]:
+    """The body of a session fixture: exports of this run take graphs from files that its processes share."""
+    base = folders.getbasetemp()
+    # A worker of xdist has a folder of its own in that of the run.
+    shared = (base.parent if base.name.startswith("popen-") else base) / "exports"
+    shared.mkdir(exist_ok=True)
+    _folder[:] = [shared]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graphs, "fp32_graphs", export_once)
         yield

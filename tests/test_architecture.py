@@ -32,6 +32,7 @@ ENGINES_OF = {
     "runtimes/mil.py": {"coremltools", "torch"},
     "runtimes/mil_operators.py": {"torch"},
     "runtimes/torch.py": TORCH,
+    "runtimes/cuda.py": TORCH,
     "runtimes/reference.py": TORCH,
 }
 

@@ -16,20 +16,14 @@ from moebius_edge import assemble, checkpoints
 from moebius_edge.checkpoints import MODELS, fingerprint, load_checkpoint, parameter_count, pull
 from moebius_edge.errors import CheckpointError
 from moebius_edge.fill import rule
-from moebius_edge.model.config import CONFIGS, VAE_CONFIGS, MoebiusConfig, VAEConfig
+from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
 from moebius_edge.training.weights import record_hash, write_config
 from moebius_edge.weights import infer_config, load_into
+from tests.conftest import TINY, TINY_VAE
 
 GOLDEN = Path(__file__).parent / "golden" / "state_dict.json"
-
-TINY = MoebiusConfig(
-    block_out_channels=(32, 64, 128), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
-)
-TINY_VAE = VAEConfig(
-    block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, sample_size=8, scaling_factor=0.5
-)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tests import exports
 
 
 @pytest.fixture(scope="session")
-def remembered() -> Iterator[None]:
-    yield from exports.remembered()
+def remembered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield from exports.remembered(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

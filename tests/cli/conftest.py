@@ -22,7 +22,7 @@ from tests import exports
 from tests.conftest import write_checkpoint
 
 # Large enough for pixels that are farther from the mask than the feather: 64 x 64.
-SMALL = MoebiusConfig((32, 64, 128), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
+SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
 SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
 
 
@@ -40,8 +40,8 @@ class Answer:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _exported_once() -> Iterator[None]:
-    yield from exports.remembered()
+def _exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield from exports.remembered(tmp_path_factory)
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ CONFIG = MoebiusConfig(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _exported_once() -> Iterator[None]:
-    yield from exports.remembered()
+def _exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    yield from exports.remembered(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
