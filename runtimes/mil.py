@@ -7,7 +7,7 @@ compute it, nor how they round inside an operator. Slow, and meant for `verify`.
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ with quiet_coremltools():
     from coremltools.models.utils import load_spec
 
 WEIGHTS = "Data/com.apple.CoreML/weights"
+Watch = Callable[[str, str, torch.Tensor], torch.Tensor]  # (operator, name of its result, result) -> result
 TORCH_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.int8, "uint8": torch.uint8}
 
 
@@ -54,8 +55,11 @@ class Program:
         self.readers = Counter(var.name for var in read if not _stored(var))
         self.outputs = [var.name for var in self.main.outputs]
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Evaluate `main`; each value is freed after the last operator that reads it."""
+    def run(self, inputs: Mapping[str, Array], watch: Watch | None = None) -> dict[str, Array]:
+        """Evaluate `main`; each value is freed after the last operator that reads it.
+
+        `watch` sees what each operator gives, and says what to go on with: to compare operator by operator.
+        """
         left = self.readers + Counter(self.outputs)
         values = self.stored | {
             name: torch.from_numpy(array).to(_type(self.main.inputs[name])) for name, array in inputs.items()
@@ -70,7 +74,8 @@ class Program:
                             del values[var.name]
                 results = made if isinstance(made, tuple) else (made,)
                 for var, result in zip(op.outputs, results, strict=True):
-                    values[var.name] = result.to(_type(var))
+                    value = result.to(_type(var))
+                    values[var.name] = watch(op.op_type, var.name, value) if watch else value
         return {name: values[name].float().numpy() for name in self.outputs}
 
 
