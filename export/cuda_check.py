@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from moebius_edge.samples import capsule_photo
 from moebius_edge.scheduler import DDIM
 from moebius_edge.scripts import script_parser
 from moebius_edge.tensors import Array
+from moebius_edge.timing import interleave, summary
 
 STEPS, STRENGTH, GUIDANCE = 20, 1.0, 2.0
 
@@ -69,7 +71,7 @@ VARIANTS = {
 }
 
 
-ONCE = {2: "encoder", 3: "decoder"}  # place among what `measure` times
+ONCE = ("encoder", "decoder")  # timed by themselves
 
 
 @dataclass(frozen=True)
@@ -158,40 +160,34 @@ def measure(
     if not contestants:
         raise RuntimeUnavailable("none of the variants runs here; what failed is written above")
     whole = set(graphs) == set(GRAPH_NAMES)
-    works: list[Callable[[Contestant], object]] = [Contestant.loop]
+    works: dict[str, Callable[[Contestant], object]] = {"loop": Contestant.loop}
     if whole:
-        works += [Contestant.edit, lambda one: one.graph("encoder"), lambda one: one.graph("decoder")]
-    times: dict[tuple[int, int], list[float]] = {}
-    for number in range(rounds + 1):
-        for index, work in enumerate(works):
-            for place, one in enumerate(contestants):
-                start = time.perf_counter()
-                work(one)
-                if number:
-                    times.setdefault((place, index), []).append(1e3 * (time.perf_counter() - start))
+        works |= {"edit": Contestant.edit, **{name: partial(Contestant.graph, name=name) for name in ONCE}}
+    sides = {
+        name: [
+            summary(times)
+            for times in interleave([partial(work, one) for one in contestants], rounds, lambda: None)
+        ]
+        for name, work in works.items()
+    }
     truth, picture = contestants[0].noise, contestants[0].edit() if whole else None
     for place, one in enumerate(contestants):
-        step_p50, step_p95 = _p50_p95([value / STEPS for value in times[place, 0]])
-        edits = _p50_p95(times[place, 1]) if whole else (None, None)
+        step = summary([value / STEPS for value in sides["loop"][place].times_ms])
+        edit = sides["edit"][place] if whole else None
         yield Row(
             variant=one.variant.name,
             first_s=round(one.first_s, 2),
-            step_p50=step_p50,
-            step_p95=step_p95,
-            edit_p50=edits[0],
-            edit_p95=edits[1],
-            graphs={name: _p50_p95(times[place, i])[0] for i, name in ONCE.items() if whole},
+            step_p50=step.p50_ms,
+            step_p95=step.p95_ms,
+            edit_p50=edit and edit.p50_ms,
+            edit_p95=edit and edit.p95_ms,
+            graphs={name: sides[name][place].p50_ms for name in ONCE if whole},
             db=round(compare(one.noise, truth).db, 2) if place else None,
             edit_db=round(compare(one.edit(), picture, 255.0).db, 2)
             if place and picture is not None
             else None,
             gigabytes=round(one.gigabytes, 2),
         )
-
-
-def _p50_p95(values: Sequence[float]) -> tuple[float, float]:
-    p50, p95 = np.percentile(values, [50, 95])
-    return round(float(p50), 3), round(float(p95), 3)
 
 
 def where() -> dict[str, Any]:

@@ -65,10 +65,9 @@ class Precision:
     """One row of the table of precisions."""
 
     convert: Convert = lambda models, conversion: (models, {})
-    calibrated: bool = False  # needs a recording
+    calibrated: bool = False  # needs a recording: what the denoiser's layers read is quantized
     followed: bool = False  # needs the FP32 loop to be followed
     searched: bool = False  # needs a ledger
-    quantized: bool = False  # the denoiser: it has the target's layout for that
 
     @property
     def tools(self) -> tuple[str, ...]:
@@ -81,7 +80,7 @@ class Precision:
 
     def forms(self, forms: Forms, quantized: Layout) -> Forms:
         """A target's forms in the layout that this precision is fast in; `quantized`: the one for INT8."""
-        return replace(forms, layout=quantized) if self.quantized else forms
+        return replace(forms, layout=quantized) if self.calibrated else forms
 
 
 def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
@@ -208,13 +207,12 @@ PRECISIONS: dict[str, Precision] = {
     "fp16": Precision(to_half, followed=True),
     "w8": Precision(partial(to_small_weights, bits=8)),
     "w4": Precision(partial(to_small_weights, bits=4)),
-    "int8": Precision(to_int8, calibrated=True, quantized=True),
+    "int8": Precision(to_int8, calibrated=True),
     "mixed": Precision(
         to_mixed,
         calibrated=True,
         followed=True,
         searched=True,
-        quantized=True,
     ),
 }
 

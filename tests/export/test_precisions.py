@@ -49,7 +49,7 @@ from tests.exports import QUICK
 def test_a_precision_is_close_to_the_floats(
     first: Models, last: Models, seen: Followed, recording: Recording, precision: str, closeness: float
 ) -> None:
-    models = last if PRECISIONS[precision].quantized else first
+    models = last if PRECISIONS[precision].calibrated else first
     conversion = Conversion("onnxruntime", "mse", recording=recording, seen=seen)
     graph = convert(models, precision, conversion)[0]["denoiser"]
     feed = seen.samples["denoiser"][0]
