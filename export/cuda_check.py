@@ -24,6 +24,7 @@ from moebius_edge.explain import explained
 from moebius_edge.export.describe import graph_specs, resolution_of
 from moebius_edge.export.forms import CUDA, CUDA_COMPILED, Forms
 from moebius_edge.export.graphs import build_module
+from moebius_edge.files import write_atomically
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.loop import Schedule
 from moebius_edge.machine import machine
@@ -218,9 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoint = load_checkpoint(asked.checkpoint)
         variants = [VARIANTS[name] for name in asked.variant or VARIANTS]
         rows = list(measure(checkpoint, variants, asked.rounds, asked.graph or GRAPH_NAMES))
-    result = {"checkpoint": asked.checkpoint, "where": where(), "rows": [asdict(row) for row in rows]}
-    if asked.output:
-        asked.output.write_text(json.dumps(result, indent=1) + "\n")
+        result = {"checkpoint": asked.checkpoint, "where": where(), "rows": [asdict(row) for row in rows]}
+        if asked.output:
+            write_atomically(asked.output, (json.dumps(result, indent=1) + "\n").encode())
     for row in rows:
         edit = (
             "" if row.edit_p50 is None else f"edit {row.edit_p50:.1f} ({row.edit_p95:.1f}) ms, {row.graphs}"

@@ -14,6 +14,7 @@ from moebius_edge.errors import ExportError
 from moebius_edge.export.coreml.compression import COMPRESSIONS, compression, nearest_values
 from moebius_edge.export.coreml.package import save, to_program
 from moebius_edge.export.options import ExportOptions, default_precision, parse_settings
+from moebius_edge.export.targets import TARGETS
 from moebius_edge.runtimes.mil import Program
 
 
@@ -97,6 +98,7 @@ def test_what_a_package_with_small_weights_computes(tmp_path: Path, precision: s
 
 
 def test_the_autoencoder_keeps_eight_bits() -> None:
+    assert COMPRESSIONS.keys() == TARGETS["coreml"].made_of.keys()
     for precision, (denoiser, others) in COMPRESSIONS.items():
         assert compression(precision, "denoiser") is denoiser
         assert compression(precision, "encoder") is compression(precision, "decoder") is others
