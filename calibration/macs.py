@@ -31,8 +31,10 @@ def node_macs(node: onnx.NodeProto, known: Shapes) -> int:
     """Of one node, ONNX's or one that ONNX Runtime made of it; 0 for operators that do not multiply and
     accumulate. `known`: of `shapes`."""
     kind = KINDS.get(node.op_type, node.op_type)
-    if kind not in ("Conv", "MatMul", "Gemm", "Einsum"):
+    if kind not in ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum"):
         return 0
+    if kind == "ConvTranspose":
+        return int(np.prod(known[node.input[0]])) * int(np.prod(known[node.input[1]][1:]))
     out = int(np.prod(known[node.output[0]]))
     if kind == "Conv":
         weight = 3 if node.op_type == "QLinearConv" else 1

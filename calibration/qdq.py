@@ -21,6 +21,7 @@ from moebius_edge.errors import CalibrationError
 Floats = NDArray[np.float32]
 INT32_MAX = 2**31 - 1
 S8_LIMIT = 127  # weights are symmetric: -128 is not used
+SMALLEST_SCALE = 1e-14  # of what is zero everywhere
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class QDQStyle:
     signed: bool = False  # activations s8 and symmetric; else u8 with a zero point
     quantized_bias: bool = True  # int32 bias with the scale of the sums; else float
     products_as_convolutions: bool = False  # matrix products of tokens as 1x1 convolutions with channels last
+    half_scales: bool = False  # scales are numbers of float16, so that floats between may have that type
     quantized_silu: bool = False  # between convolutions sigmoids and products stay quantized
     fused_silu: bool = False  # x * sigmoid(x) of floats as ONNX Runtime's QuickGelu
 
@@ -37,11 +39,11 @@ class QDQStyle:
 # ONNX Runtime: u8 by s8 is four times as fast as floats, s8 by s8 a fifth as fast as they; a ReLU disappears
 # in a u8 output; its quantized convolution does 1.4 times as many products per second as its quantized Gemm,
 # whose sums go through memory. TensorRT takes only symmetric s8 and no quantized bias; Core ML's own tools
-# write the same.
+# write the same; both compute float16 between, and want scales of that type.
 STYLES = {
     "onnxruntime": QDQStyle(products_as_convolutions=True, quantized_silu=True, fused_silu=True),
-    "tensorrt": QDQStyle(signed=True, quantized_bias=False),
-    "coreml": QDQStyle(signed=True, quantized_bias=False),
+    "tensorrt": QDQStyle(signed=True, quantized_bias=False, half_scales=True),
+    "coreml": QDQStyle(signed=True, quantized_bias=False, half_scales=True),
 }
 
 
@@ -53,19 +55,27 @@ class Scale:
     zero: int
 
     @classmethod
-    def of(cls, low_high: Range, signed: bool) -> "Scale":
+    def of(cls, low_high: Range, style: QDQStyle) -> "Scale":
         """For values in the range; the range is widened to hold 0, which padding needs exactly."""
         low, high = min(low_high[0], 0.0), max(low_high[1], 0.0)
-        if signed:
-            return cls(np.float32(max(-low, high, 1e-12) / S8_LIMIT), 0)
-        scale = np.float32(max(high - low, 1e-12) / 255)
+        if style.signed:
+            return cls(np.float32(_scales(max(-low, high) / S8_LIMIT, style.half_scales)), 0)
+        scale = np.float32(_scales((high - low) / 255, style.half_scales))
         return cls(scale, int(np.clip(round(-low / float(scale)), 0, 255)))
 
 
-def quantize_weight(weight: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
-    """Symmetric int8 per channel of `axis`: the integers, and a scale per channel."""
+def _scales(wanted: float | Floats, half: bool) -> Floats:
+    """The nearest numbers above zero of the type that holds scales."""
+    if half:
+        least = np.finfo(np.float16).smallest_subnormal
+        return np.clip(wanted, least, np.finfo(np.float16).max).astype(np.float16).astype(np.float32)
+    return np.maximum(wanted, SMALLEST_SCALE).astype(np.float32)
+
+
+def quantize_weight(weight: Floats, axis: int, half: bool = False) -> tuple[NDArray[np.int8], Floats]:
+    """Symmetric int8 per channel of `axis`: the integers, and a scale per channel; `half`: of float16."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    scale = np.maximum(np.abs(weight).max(axis=others), 1e-12).astype(np.float32) / np.float32(S8_LIMIT)
+    scale = _scales(np.abs(weight).max(axis=others).astype(np.float32) / np.float32(S8_LIMIT), half)
     shape = [1] * weight.ndim
     shape[axis] = -1
     integers = np.clip(np.rint(weight / scale.reshape(shape)), -S8_LIMIT, S8_LIMIT)
@@ -89,7 +99,7 @@ class QDQWriter:
         node = self.graph.nodes[layer.node]
         as_convolution = layer.op != "Conv" and self.style.products_as_convolutions and self._read_once(layer)
         weight = numpy_helper.to_array(self.graph.weights[layer.weight]).astype(np.float32)
-        integers, scales = quantize_weight(weight, layer.axis)
+        integers, scales = quantize_weight(weight, layer.axis, self.style.half_scales)
         axis = layer.axis
         if as_convolution:
             integers = (integers if axis == 0 else integers.T)[:, :, None, None]
@@ -204,7 +214,7 @@ class QDQWriter:
     def _scale(self, name: str) -> Scale:
         if name not in self.ranges:
             raise CalibrationError(f"there is no range for {name}; calibrate this model again")
-        return Scale.of(self.ranges[name], self.style.signed)
+        return Scale.of(self.ranges[name], self.style)
 
     def _pair(self, name: str, copy: str, scale: Scale) -> list[onnx.NodeProto]:
         zero = np.int8(scale.zero) if self.style.signed else np.uint8(scale.zero)

@@ -42,7 +42,7 @@ class DeployDecoder(nn.Module):
         self.decoder = copy.deepcopy(vae.decoder)
         for block in self.decoder.up_blocks:
             for i, resnet in enumerate(block.resnets):
-                if resnet.conv_shortcut is not None:
+                if resnet.conv_shortcut is not None and forms.decoder_shortcut == "product":
                     block.resnets[i] = _ShortcutFirst(resnet)
             for i, upsampler in enumerate(block.upsamplers or ()):
                 block.upsamplers[i] = _Upsample2D(upsampler.conv, forms.decoder_upsample)

@@ -17,7 +17,7 @@ from moebius_edge.calibration.sensitivity import Ledger
 from moebius_edge.checkpoints import Checkpoint, fingerprint
 from moebius_edge.export import graphs
 from moebius_edge.export.describe import CAPSULE, describe, graph_specs, record_capsule, resolution_of
-from moebius_edge.export.forms import Forms
+from moebius_edge.export.forms import CPU_INT8
 from moebius_edge.export.graphs import STAGES
 from moebius_edge.export.onnx_graph import save
 from moebius_edge.export.options import ExportOptions, check_used
@@ -83,7 +83,7 @@ def export_bundle(
 
 
 def _pairs(checkpoint: Checkpoint, options: ExportOptions, recording: Recording | None) -> Sequence[Pair]:
-    if not PRECISIONS[options.graph_precision].follows(recording is not None):
+    if not PRECISIONS[options.graph_precision].follows(recorded=recording is not None, half=options.half):
         return ()
     return draw_pairs(options.images, resolution_of(checkpoint), options.calibration)
 
@@ -93,7 +93,7 @@ def _write_graphs(
 ) -> dict[str, GraphSpec]:
     """The three .onnx files, and the report of what was converted; the graphs as the manifest has them."""
     target, precision = TARGETS[options.target], PRECISIONS[options.graph_precision]
-    forms = precision.forms(target.forms, target.quantized_layout)
+    forms = target.quantized_forms if precision.calibrated else target.forms
     models = graphs.fp32_graphs(checkpoint, forms, options.graph, say)
     macs = {name: count_macs(model) for name, model in models.items()}
     conversion = _conversion(checkpoint, models, options, evidence, say)
@@ -115,7 +115,7 @@ def record_ranges(checkpoint: Checkpoint, options: ExportOptions, progress: Stag
     """
     say = progress or (lambda what, done, total: None)
     pairs = draw_pairs(options.images, resolution_of(checkpoint), options.calibration)
-    models = graphs.fp32_graphs(checkpoint, Forms(layout="channels_last"), progress=say)
+    models = graphs.fp32_graphs(checkpoint, CPU_INT8, progress=say)
     samples = follow(models, pairs, options.calibration, say).samples["denoiser"]
     return record(models["denoiser"], samples, fingerprint(checkpoint), options.calibration, say=say)
 
@@ -135,8 +135,7 @@ def measure_ledger(
     evidence = Evidence(recording, None, _pairs(checkpoint, options, recording))
     evidence.require(fingerprint(checkpoint), options)
     target = TARGETS[options.target]
-    forms = PRECISIONS[options.precision].forms(target.forms, target.quantized_layout)
-    models = graphs.fp32_graphs(checkpoint, forms, progress=say)
+    models = graphs.fp32_graphs(checkpoint, target.quantized_forms, progress=say)
     return ledger_of(models["denoiser"], _conversion(checkpoint, models, options, evidence, say))
 
 
@@ -157,6 +156,7 @@ def _conversion(
         style=TARGETS[options.target].qdq,
         observer=options.observer,
         weights=TARGETS[options.target].weights,
+        half=options.half,
         options=calibration,
         recording=recording,
         seen=seen,

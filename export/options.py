@@ -64,6 +64,11 @@ class ExportOptions:
         return {name: self.settings.get(name, values[0]) for name, values in possible.items()}
 
     @property
+    def half(self) -> bool:
+        """Whether what INT8 leaves as floats is float16."""
+        return self.all_settings().get("floats") == "float16"
+
+    @property
     def graph_precision(self) -> str:
         """The precision of the ONNX graphs: the target makes the rest of it."""
         return TARGETS[self.target].graphs_of(self.precision)
@@ -99,6 +104,6 @@ def check_used(options: ExportOptions, *, recording: bool, ledger: bool) -> None
         raise ExportError(f"{name} uses no calibration; leave it away, or choose int8 or mixed")
     if ledger and not precision.searched:
         raise ExportError(f"{name} uses no ledger; leave it away, or choose mixed")
-    if options.images is not None and not precision.follows(recording):
+    if options.images is not None and not precision.follows(recorded=recording, half=options.half):
         why = "with a finished calibration it" if precision.calibrated else name
         raise ExportError(f"{why} uses no calibration photos; leave one of the two away")

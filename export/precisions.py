@@ -11,6 +11,7 @@ from moebius_edge.calibration.amplitudes import amplitudes
 from moebius_edge.calibration.calibrate import GraphRuntime
 from moebius_edge.calibration.data import CalibrationOptions, Followed, spread
 from moebius_edge.calibration.fp16 import to_fp16
+from moebius_edge.calibration.fp16_between import halve_between
 from moebius_edge.calibration.half_weights import store_halves
 from moebius_edge.calibration.layers import Graph, find_layers, left_floats
 from moebius_edge.calibration.mixed import Score, score, search
@@ -21,7 +22,6 @@ from moebius_edge.calibration.sensitivity import Ledger, measure
 from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.calibration.weight_only import WeightOptions, quantize_weights, total_bytes
 from moebius_edge.errors import ExportError
-from moebius_edge.export.forms import Forms, Layout
 from moebius_edge.progress import Stage
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
@@ -37,6 +37,7 @@ class Conversion:
     style: str  # how the engine wants its Q/DQ, a name of `STYLES`
     observer: str  # how ranges are read off histograms
     weights: Form = "arithmetic"  # how integers become float weights
+    half: bool = False  # what a quantized model has as floats is float16
     options: CalibrationOptions = field(default_factory=CalibrationOptions)  # of `seen`
     recording: Recording | None = None  # what calibration saw
     seen: Followed | None = None  # the FP32 loop: inputs of each graph, and edits
@@ -49,6 +50,16 @@ class Conversion:
         if self.recording is None:
             raise ExportError("int8 needs a calibration; run `moebius-edge calibrate`, or let export do it")
         return self.recording.ranges(denoiser, self.observer)
+
+    def sizes(self, models: Mapping[str, onnx.ModelProto]) -> dict[str, dict[str, float]]:
+        """Amplitudes of the tensors of each graph, on the inputs that it had in the FP32 loop."""
+        samples = self.followed().samples
+
+        def of(name: str, model: onnx.ModelProto) -> dict[str, float]:
+            what = f"finding how large the tensors of the {name} get"
+            return amplitudes(model, samples[name], lambda done, total: self.say(what, done, total))
+
+        return {name: of(name, model) for name, model in models.items()}
 
     def followed(self) -> Followed:
         """Raises ExportError when the loop was not followed."""
@@ -74,28 +85,34 @@ class Precision:
         """Packages whose results shape the graphs: calibration runs them in ONNX Runtime."""
         return ("onnxruntime",) if self.calibrated or self.followed else ()
 
-    def follows(self, recorded: bool) -> bool:
-        """Whether the FP32 loop is followed, when there is a recording or not."""
-        return self.followed or (self.calibrated and not recorded)
-
-    def forms(self, forms: Forms, quantized: Layout) -> Forms:
-        """A target's forms in the layout that this precision is fast in; `quantized`: the one for INT8."""
-        return replace(forms, layout=quantized) if self.calibrated else forms
+    def follows(self, *, recorded: bool, half: bool) -> bool:
+        """Whether the FP32 loop is followed: there is a recording or not; INT8 has float16 between or not."""
+        return self.followed or (self.calibrated and (half or not recorded))
 
 
 def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """The denoiser in INT8; weights of float arithmetic (tables, the time embedding) are stored as in w8.
 
-    The autoencoder stays as it is: it runs three times an edit, and its errors show.
+    The autoencoder is not quantized: it runs three times an edit, and its errors show.
     """
     denoiser = models["denoiser"]
     quantized = quantize(denoiser, conversion.ranges(denoiser), STYLES[conversion.style])
-    stored, report = quantize_weights(quantized, 8, WeightOptions(form=conversion.weights))
-    report = replace(report, fp32_bytes=total_bytes(denoiser))
-    return {**models, "denoiser": stored}, {
+    stored, weights = quantize_weights(quantized, 8, WeightOptions(form=conversion.weights))
+    weights = replace(weights, fp32_bytes=total_bytes(denoiser))
+    report = {
         "int8": _int8(Graph(denoiser), conversion, ()),
-        "float_weights": {"denoiser": report.to_json()},
+        "float_weights": {"denoiser": weights.to_json()},
     }
+    made = {**models, "denoiser": stored}
+    return _halved(made, conversion.sizes(models), report) if conversion.half else (made, report)
+
+
+def _halved(
+    models: Models, sizes: Mapping[str, Mapping[str, float]], report: Report
+) -> tuple[Models, Report]:
+    """The graphs with float16 where they have floats."""
+    halved, floats = _apart({name: halve_between(model, sizes[name]) for name, model in models.items()})
+    return halved, {**report, "fp16": floats["graphs"]}
 
 
 def _int8(graph: Graph, conversion: Conversion, kept: Collection[str]) -> Report:
@@ -116,6 +133,7 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     Float weights are stored in 8 bits like INT8's when the target allows it, else in 16.
     """
     denoiser, seen = models["denoiser"], conversion.followed()
+    sizes = conversion.sizes(models) if conversion.half else {}
     ranges, style = conversion.ranges(denoiser), STYLES[conversion.style]
     graph = Graph(denoiser)
     layers = find_layers(graph)
@@ -133,10 +151,11 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
             options = WeightOptions(form=conversion.weights, keep=exact)
             model = quantize_weights(model, 8, options)[0]
         # Casts would be done when an .ort file is made, which then is FP32.
-        return store_halves(model) if conversion.weights == "arithmetic" else model
+        return store_halves(model) if conversion.weights == "arithmetic" and not conversion.half else model
 
     def trial(kept: Collection[str], bits: int = 16) -> Score:
-        runtime.replace("denoiser", mixed(kept, bits))
+        model = mixed(kept, bits)
+        runtime.replace("denoiser", halve_between(model, sizes["denoiser"])[0] if conversion.half else model)
         return score(runtime, seen.edits, conversion.options, conversion.target_db)
 
     mix = search(layers, costs, trial, conversion.target_db, conversion.say)
@@ -146,14 +165,15 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     if bits == 8:
         mix = replace(mix, score=smaller)
     made = mixed(mix.kept, bits)
-    stored = bits if bits == 8 or conversion.weights == "arithmetic" else 32
+    stored = bits if bits == 8 or conversion.half or conversion.weights == "arithmetic" else 32
     report = {
         "mix": {**asdict(mix), "float_weight_bits": stored},
         "int8": _int8(graph, conversion, mix.kept),
         "bytes": {"fp32": total_bytes(denoiser), "now": total_bytes(made)},
         "ledger": asdict(used[0]) if used else None,
     }
-    return {**models, "denoiser": made}, report
+    converted = {**models, "denoiser": made}
+    return _halved(converted, sizes, report) if conversion.half else (converted, report)
 
 
 def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
@@ -180,15 +200,8 @@ def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
 
 def to_half(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """All three graphs in FP16, but for what float16 cannot hold on the inputs that were seen."""
-    seen = conversion.followed()
-
-    def ranges(name: str) -> dict[str, float]:
-        what = f"finding how large the tensors of the {name} get"
-        return amplitudes(
-            models[name], seen.samples[name], lambda done, total: conversion.say(what, done, total)
-        )
-
-    return _apart({name: to_fp16(model, ranges(name)) for name, model in models.items()})
+    sizes = conversion.sizes(models)
+    return _apart({name: to_fp16(model, sizes[name]) for name, model in models.items()})
 
 
 def to_small_weights(models: Models, conversion: Conversion, *, bits: Literal[8, 4]) -> tuple[Models, Report]:

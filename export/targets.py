@@ -8,7 +8,9 @@ from typing import Any
 from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.errors import ExportError
-from moebius_edge.export.forms import Forms, Layout
+from moebius_edge.export.forms import CPU, CPU_INT8, NEURAL_ENGINE, NEURAL_ENGINE_INT8, Forms
+
+HALF_OR_FLOAT = ("float16", "float32")  # of the setting `floats`: what INT8 leaves as floats
 
 
 @dataclass(frozen=True)
@@ -18,10 +20,10 @@ class Target:
     name: str  # as typed: `--target ort`
     runtime: str  # the runtime that opens the bundle
     precisions: tuple[str, ...]  # the first one is the default
-    forms: Forms = field(default_factory=Forms)  # of the deploy graphs
+    forms: Forms = CPU  # of the deploy graphs
     qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `calibration.qdq.STYLES`
     weights: Form = "arithmetic"  # how integers become float weights: see `calibration.weight_forms`
-    quantized_layout: Layout = "channels_last"  # of a denoiser in INT8: see `export.channels_last`
+    quantized_forms: Forms = CPU_INT8  # of graphs whose denoiser is in INT8
     blocked: bool = True  # FP32 may run on blocks of channels, as x86-64 likes it best
     # What makes the artifacts of ONNX files: "module:function(folder, graphs, options, checkpoint)".
     ship: str | None = None
@@ -29,7 +31,7 @@ class Target:
     made_of: Mapping[str, str] = field(default_factory=dict)
     # What can be set for `ship` by name: the values that are possible, the default first.
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # Precision -> the settings of which it allows only some values.
+    # Precision -> settings that only it has, or of which it allows only some values.
     only: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
     # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
@@ -69,16 +71,18 @@ TARGETS: dict[str, Target] = {
             ("fp16", "fp32", "int8", "mixed", "w8", "w4", "p8", "p6", "p4"),
             qdq="coreml",
             weights="dequantize",
-            quantized_layout="channels_first",
+            forms=NEURAL_ENGINE,
+            quantized_forms=NEURAL_ENGINE_INT8,
             made_of=dict.fromkeys(("w8", "w4", "p8", "p6", "p4"), "fp16"),
             settings={"deployment": ("iOS17", "iOS16", "iOS18")},  # the oldest system to run on
             only={
-                "int8": {"deployment": ("iOS17", "iOS18")},
-                "mixed": {"deployment": ("iOS17", "iOS18")},
+                "int8": {"deployment": ("iOS17", "iOS18"), "floats": HALF_OR_FLOAT},
+                "mixed": {"deployment": ("iOS17", "iOS18"), "floats": HALF_OR_FLOAT},
                 "w4": {"deployment": ("iOS18",)},
             },
             ship="moebius_edge.export.coreml.package:ship",
             tools=("coremltools",),
+            doctor="moebius_edge.export.coreml.neural_engine:examine",
         ),
     )
 }

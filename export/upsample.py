@@ -4,7 +4,10 @@ In one dimension the even and odd outputs are e = w0 x[-1] + (w1 + w2) x[0] and 
 *Phase*: as written, 2 taps each: 16 in two dimensions instead of 36.
 *Difference*: with s = w0 + w1 + w2 and d = x[1] - x[0], e = s x[0] - w0 d[-1] and o = s x[0] + w2 d[0]:
 three products instead of four, so 9 in two dimensions, and as many weights as the 3x3 kernel itself.
+*Transposed*: the phases as one transposed convolution with a 4x4 kernel: nothing is interleaved.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +21,12 @@ SAME, BEFORE, AFTER = (1.0, 1.0, 1.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
 def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
     """Two tensors [.., n, ..] -> one [.., 2n, ..], even first along `dim`."""
-    pair = torch.stack([even, odd], dim=dim + 1)
     shape = list(even.shape)
-    shape[dim] *= 2
-    return pair.reshape(shape)
+    inner = shape[dim + 1 :]
+    # Four dimensions are enough, and more is more than some engines take.
+    flat = (shape[0], -1, shape[dim], math.prod(inner))
+    pair = torch.cat([even.reshape(flat), odd.reshape(flat)], dim=3)
+    return pair.reshape(*shape[:dim], 2 * shape[dim], *inner)
 
 
 class PhaseUpsample(nn.Module):
@@ -92,6 +97,23 @@ class DifferenceUpsample(nn.Module):
         return interleave(rows[0], rows[1], dim=2)
 
 
+class TransposedUpsample(nn.Module):
+    """One transposed convolution: 16 taps per input pixel, as many weights as the phases."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        assert conv.bias is not None
+        # In one dimension input i reaches the outputs 2i - 1 to 2i + 2, by these taps of the kernel.
+        taps = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=torch.float64)
+        kernel = torch.einsum("oiyx,ay,bx->ioab", conv.weight.double(), taps, taps).float()
+        self.register_buffer("weight", kernel.contiguous())
+        self.register_buffer("bias", conv.bias.detach().clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B,C,h,w] -> [B,C',2h,2w]."""
+        return F.conv_transpose2d(x, self.weight, self.bias, stride=2, padding=1)
+
+
 class NearestUpsample(nn.Module):
     """The operation as the reference has it: fewest weights where the engine has a fast 3x3."""
 
@@ -109,6 +131,7 @@ UPSAMPLERS: dict[UpsampleForm, type[nn.Module]] = {
     "nearest": NearestUpsample,
     "phase": PhaseUpsample,
     "difference": DifferenceUpsample,
+    "transposed": TransposedUpsample,
 }
 
 

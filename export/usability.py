@@ -1,7 +1,7 @@
 """Which nodes of a bundle's graphs a phone's execution providers would take, and why not the others."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class Use:
     macs: int
     macs_taken: int
     falls: tuple[Fall, ...]  # heaviest first
+    slow: tuple[Fall, ...] = ()  # of those taken, what runs badly there
 
     @property
     def share(self) -> float:
@@ -149,25 +150,25 @@ def use(name: str, model: onnx.ModelProto, provider: Provider) -> Use:
         graph=name,
         nodes=len(flags),
         taken=sum(flags),
-        partitions=partitions(model, flags),
+        partitions=partitions(((node.input, node.output) for node in model.graph.node), flags),
         macs=total,
         macs_taken=macs_taken,
         falls=tuple(Fall(*key, falls[key], macs_of[key]) for key in order),
     )
 
 
-def partitions(model: onnx.ModelProto, taken: list[bool]) -> int:
-    """Pieces that the taken nodes lie in, nodes in topological order.
+def partitions(links: Iterable[tuple[Iterable[str], Iterable[str]]], taken: list[bool]) -> int:
+    """Pieces that the taken nodes lie in; `links`: what each node reads and gives, in topological order.
 
     As ONNX Runtime groups them (`CreateSupportedPartitionNodeGroups`): all nodes that can run in a stage
     before any left node that needs them make one piece; a left node that needs a taken one ends its stage.
     """
     stage: dict[str, tuple[int, bool]] = {}  # output -> (stage, whether its node was taken)
     stages = set()
-    for node, mine in zip(model.graph.node, taken, strict=True):
-        before = [stage[name] for name in node.input if name in stage]
+    for (reads, gives), mine in zip(links, taken, strict=True):
+        before = [stage[name] for name in reads if name in stage]
         now = max((number + (theirs and not mine) for number, theirs in before), default=0)
-        stage.update(dict.fromkeys(node.output, (now, mine)))
+        stage.update(dict.fromkeys(gives, (now, mine)))
         if mine:
             stages.add(now)
     return len(stages)

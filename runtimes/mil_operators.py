@@ -159,6 +159,40 @@ def conv(
 
 
 @operator
+def conv_transpose(
+    x: Tensor,
+    weight: Tensor,
+    *,
+    bias: Tensor | None = None,
+    strides: Any = (1, 1),
+    pad_type: str = "valid",
+    pad: Any = (0, 0, 0, 0),
+    dilations: Any = (1, 1),
+    groups: Any = 1,
+    **_: Any,  # output_shape, which follows from the others
+) -> Tensor:
+    """Of pictures; pad: cut off at top, bottom, left, right."""
+    if pad_type not in ("custom", "valid"):
+        raise ValueError(f"conv_transpose with the padding {pad_type}")
+    whole = F.conv_transpose2d(
+        x.float(),
+        weight.float(),
+        None if bias is None else bias.float(),
+        _ints(strides),
+        groups=_int(groups),
+        dilation=_ints(dilations),
+    )
+    top, bottom, left, right = _ints(pad) if pad_type == "custom" else (0, 0, 0, 0)
+    return whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right]
+
+
+@operator
+def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any, scale_factor_width: Any) -> Tensor:
+    """Each pixel repeated."""
+    return x.repeat_interleave(_int(scale_factor_height), 2).repeat_interleave(_int(scale_factor_width), 3)
+
+
+@operator
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b."""
     return F.linear(x.float(), weight.float(), None if bias is None else bias.float())

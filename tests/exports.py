@@ -44,7 +44,9 @@ def export_once(
 
 def _matters(name: str, forms: Forms) -> object:
     """What of the forms changes a graph."""
-    return {"encoder": None, "decoder": forms.decoder_upsample, "denoiser": forms}[name]
+    return {"encoder": None, "decoder": (forms.decoder_upsample, forms.decoder_shortcut), "denoiser": forms}[
+        name
+    ]
 
 
 def remembered(folders: pytest.TempPathFactory) -> Iterator[None]:

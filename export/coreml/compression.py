@@ -65,7 +65,9 @@ def _distinct(weights: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
     if weights.dtype != np.float16:
         values, places, counts = np.unique(weights, return_inverse=True, return_counts=True)
         return values, counts, lambda numbers: numbers.astype(np.uint8)[places.reshape(-1)]
-    codes = weights.view(np.uint16)  # there are so few that counting beats sorting: 40 times as fast
+    codes = (weights + np.float16(0)).view(
+        np.uint16
+    )  # -0 becomes 0. There are so few that counting beats sorting: 40 times as fast
     often = np.bincount(codes, minlength=2**16)
     used = np.flatnonzero(often).astype(np.uint16)
     used = used[np.argsort(used.view(np.float16), kind="stable")]

@@ -12,13 +12,33 @@ def instance_norm(node: Node) -> Var:
     value = node.var(0)
     if value.rank not in (3, 4):
         node.refuse(f"its input has {value.rank} dimensions; expected 3 or 4")
-    return mb.instance_norm(
-        x=value,
+    normalized = mb.instance_norm(
+        x=_as_picture(node),
         gamma=node.constant(1),
         beta=node.constant(2),
         epsilon=number(value, node.attribute("epsilon", 1e-5)),
         name=node.label,
     )
+    if normalized.rank == value.rank:
+        return normalized
+    return mb.reshape(x=normalized, shape=value.shape, name=f"{node.label}_flat")
+
+
+def _as_picture(node: Node) -> Var:
+    """What is normalized; a flat group of pictures or tokens [B,G,n] as a picture [B,G,n/w,w] of their rows.
+
+    The Neural Engine has no axis as long as such a group, and rows of pictures are what it is made for.
+    """
+    value, maker = node.var(0), node.maker(0)
+    if value.rank == 4 or maker is None or maker.op_type != "Reshape":
+        return value
+    before = node.scope.var(maker.input[0])
+    width = before.shape[-1]
+    if before.rank not in (3, 4) or value.shape[2] % width:
+        return value
+    batch, groups, length = value.shape
+    shape = (batch, groups, length // width, width)
+    return mb.reshape(x=before, shape=shape, name=f"{node.label}_pictures")
 
 
 @lowers("LayerNormalization")

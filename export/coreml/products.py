@@ -32,6 +32,28 @@ def conv(node: Node) -> Var:
     )
 
 
+@lowers("ConvTranspose")
+def conv_transpose(node: Node) -> Var:
+    """Of pictures; the weight is [C,C'/groups,h,w] in both."""
+    node.require(auto_pad="NOTSET", output_padding=[0, 0], output_shape=None)
+    value = node.var(0)
+    if value.rank != 4:
+        node.refuse(f"its input has {value.rank} dimensions; expected pictures with 4")
+    node.attribute("kernel_shape")  # the weight's own
+    top, left, bottom, right = node.attribute("pads", [0, 0, 0, 0])
+    return mb.conv_transpose(
+        x=value,
+        weight=node.var(1),
+        bias=node.var(2) if node.has(2) else None,
+        strides=node.attribute("strides", [1, 1]),
+        pad_type="custom",
+        pad=[top, bottom, left, right],
+        dilations=node.attribute("dilations", [1, 1]),
+        groups=node.attribute("group", 1),
+        name=node.label,
+    )
+
+
 @lowers("MatMul")
 def matmul(node: Node) -> Var:
     """`linear` where the second is a constant matrix."""

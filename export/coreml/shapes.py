@@ -97,6 +97,25 @@ def expand(node: Node) -> Var:
     return mb.tile(x=value, reps=repeats, name=node.label)
 
 
+@lowers("Resize")
+def resize(node: Node) -> Var:
+    """Each pixel repeated, a whole number of times."""
+    node.require(mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    node.require(antialias=0, axes=None, keep_aspect_ratio_policy="stretch")
+    for unused in ("cubic_coeff_a", "exclude_outside", "extrapolation_value"):
+        node.attribute(unused)  # of other modes
+    value = node.var(0)
+    if node.has(3):
+        factors = [new / old for new, old in zip(node.integers(3), value.shape, strict=True)]
+    else:
+        factors = [float(factor) for factor in node.constant(2)]
+    if value.rank != 4 or factors[:2] != [1, 1] or any(factor % 1 or factor < 1 for factor in factors):
+        node.refuse(f"it makes {factors} times of {value.shape}; expected pictures and whole numbers")
+    return mb.upsample_nearest_neighbor(
+        x=value, scale_factor_height=int(factors[2]), scale_factor_width=int(factors[3]), name=node.label
+    )
+
+
 @lowers("Gather")
 def gather(node: Node) -> Var:
     """By constant indices, which in ONNX may count from the end."""

@@ -8,7 +8,9 @@ import typer
 from moebius_edge.cli import show
 
 if TYPE_CHECKING:
-    from moebius_edge.export.usability import Usability
+    from collections.abc import Sequence
+
+    from moebius_edge.export.usability import Fall, Usability
 
 REASONS = 3  # of each row of the table; --json has all
 
@@ -24,7 +26,8 @@ def doctor(
 
     For `ort-mobile`: per execution provider (XNNPACK, CoreML, QNN) and graph the number of pieces, the share
     of nodes and of multiply-accumulates (MACs) that it takes, and the operators that are left to the CPU,
-    heaviest first. Read from published rules, without a device: upper bounds. Nothing is run.
+    heaviest first. For `coreml`: the same of the Neural Engine, and what is slow there. Read from published
+    rules, without a device: upper bounds. Nothing is run.
     """
     from moebius_edge.bundle import Bundle  # noqa: PLC0415
     from moebius_edge.export.targets import find_doctor  # noqa: PLC0415
@@ -43,18 +46,22 @@ def print_usability(answer: "Usability") -> None:
     from rich.table import Table  # noqa: PLC0415
 
     console = show.out()
-    table = Table("provider", "graph", "pieces", "nodes", "MACs", "left to the CPU", box=None, pad_edge=False)
+    table = Table("provider", "graph", "pieces", "nodes", "MACs", "left to others", box=None, pad_edge=False)
     for provider in answer.providers:
         for graph in provider.graphs:
-            left = [f"{fall.nodes} {fall.operator} ({fall.reason})" for fall in graph.falls[:REASONS]]
-            if len(graph.falls) > REASONS:
-                left.append(f"{len(graph.falls) - REASONS} more")
             table.add_row(
                 provider.provider,
                 graph.graph,
                 str(graph.partitions),
                 f"{graph.taken} of {graph.nodes}",
                 f"{100 * graph.share:.0f} %",
-                ", ".join(left) or "-",
+                _listed(graph.falls) + (f"; slow: {_listed(graph.slow)}" if graph.slow else ""),
             )
     console.print(table)
+
+
+def _listed(falls: "Sequence[Fall]") -> str:
+    listed = [f"{fall.nodes} {fall.operator} ({fall.reason})" for fall in falls[:REASONS]]
+    if len(falls) > REASONS:
+        listed.append(f"{len(falls) - REASONS} more")
+    return ", ".join(listed) or "-"

@@ -4,6 +4,7 @@ import copy
 import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,12 +46,16 @@ def chain(*operators: str) -> onnx.ModelProto:
     return helper.make_model(helper.make_graph(nodes, "chain", ends[:1], ends[1:]))
 
 
+def links(model: onnx.ModelProto) -> list[tuple[Any, Any]]:
+    return [(node.input, node.output) for node in model.graph.node]
+
+
 def test_pieces_of_a_chain() -> None:
     model = chain("Relu", "Erf", "Relu", "Relu", "Erf", "Erf", "Relu")
     taken = [node.op_type == "Relu" for node in model.graph.node]
-    assert partitions(model, taken) == 3
-    assert partitions(model, [True] * 7) == 1
-    assert partitions(model, [False] * 7) == 0
+    assert partitions(links(model), taken) == 3
+    assert partitions(links(model), [True] * 7) == 1
+    assert partitions(links(model), [False] * 7) == 0
 
 
 def test_branches_that_can_wait_for_each_other_are_one_piece() -> None:
@@ -64,7 +69,7 @@ def test_branches_that_can_wait_for_each_other_are_one_piece() -> None:
         node("Add", ["e", "a"], ["f"]),
     ]
     model = helper.make_model(helper.make_graph(nodes, "g", [], []))
-    assert partitions(model, [True, False, True, True, False, True]) == 2
+    assert partitions(links(model), [True, False, True, True, False, True]) == 2
 
 
 def test_shapes_are_known_behind_an_operator_that_onnx_does_not_know(tmp_path: Path) -> None:

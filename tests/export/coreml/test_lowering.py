@@ -187,6 +187,20 @@ def expand(draw: Draw) -> Case:
     return [node("Expand", ["x", "s"], ["y"])], shape, {"s": wanted}
 
 
+@case("Resize")
+def resize(draw: Draw) -> Case:
+    factors = (1, 1, draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    shape = (2, 3, 4, 5)
+    if draw(st.booleans()):
+        weights = {"f": np.array(factors, np.float32)}
+        names = ["x", "", "f"]
+    else:
+        weights = {"s": np.array(shape, np.int64) * factors}
+        names = ["x", "", "", "s"]
+    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor", "mode": "nearest"}
+    return [node("Resize", names, ["y"], **how)], shape, weights
+
+
 @case("Gather")
 def gather(draw: Draw) -> Case:
     shape = draw(shapes(1, 4))
@@ -224,6 +238,24 @@ def conv(draw: Draw) -> Case:
     return [made], (2, groups * each, 7, 6), weights
 
 
+@case("ConvTranspose")
+def conv_transpose(draw: Draw) -> Case:
+    groups, each = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    weights = {"w": numbers(2 * groups, each, draw(st.integers(2, 4)), 3, seed=1)}
+    if draw(st.booleans()):
+        weights["b"] = numbers(each * groups, seed=2)
+    made = node(
+        "ConvTranspose",
+        ["x", *weights],
+        ["y"],
+        group=groups,
+        pads=[draw(st.integers(0, 1)) for _ in range(4)],
+        strides=[draw(st.integers(1, 2)) for _ in range(2)],
+        dilations=[draw(st.integers(1, 2))] * 2,
+    )
+    return [made], (2, 2 * groups, 5, 6), weights
+
+
 @case("MatMul")
 def matmul(draw: Draw) -> Case:
     shape = (*draw(shapes(1, 3)), 4)
@@ -244,10 +276,19 @@ def gemm(draw: Draw) -> Case:
 
 @case("InstanceNormalization")
 def instance_norm(draw: Draw) -> Case:
-    shape = (2, 3, *draw(st.sampled_from([(9,), (4, 5)])))
-    weights = {"g": numbers(3, seed=1), "b": numbers(3, seed=2)}
+    """Alone, and as a GroupNorm of pictures or tokens."""
+    shape = (2, 6, *draw(st.sampled_from([(9,), (4, 5)])))
+    groups = draw(st.sampled_from([6, 3, 2]))
+    weights = {"g": numbers(groups, seed=1), "b": numbers(groups, seed=2)}
     epsilon = draw(st.sampled_from([1e-5, 1e-2]))
-    return [node("InstanceNormalization", ["x", *weights], ["y"], epsilon=epsilon)], shape, weights
+    if groups == 6:
+        return [node("InstanceNormalization", ["x", *weights], ["y"], epsilon=epsilon)], shape, weights
+    nodes = [
+        node("Reshape", ["x", "joined"], ["j"]),
+        node("InstanceNormalization", ["j", *weights], ["n"], epsilon=epsilon),
+        node("Reshape", ["n", "apart"], ["y"]),
+    ]
+    return nodes, shape, weights | {"joined": integers(0, groups, -1), "apart": integers(*shape)}
 
 
 @case("LayerNormalization")
