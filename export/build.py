@@ -52,6 +52,7 @@ def export_bundle(
     options: ExportOptions = ExportOptions(),
     *,
     overwrite: bool = False,
+    artifacts: bool = True,
     recording: Recording | None = None,
     ledger: Ledger | None = None,
     progress: Stage | None = None,
@@ -59,9 +60,11 @@ def export_bundle(
     """Write the bundle folder `output` and open it again.
 
     `recording`: of `record_ranges`; `ledger`: of `measure_ledger`; None: made now where the precision needs
-    one. Raises ExportError when `output` exists (and not `overwrite`) or cannot be written, or something is
-    given that the precision does not use, and CalibrationError for a recording or ledger of other weights,
-    photos that cannot be used, and a target that is out of reach; then nothing is left.
+    one. `artifacts`: False leaves the target's ONNX graphs as they are and the bundle to ONNX Runtime, to
+    compare what was made of them with. Raises ExportError when `output` exists (and not `overwrite`) or
+    cannot be written, or something is given that the precision does not use, and CalibrationError for a
+    recording or ledger of other weights, photos that cannot be used, and a target that is out of reach; then
+    nothing is left.
     """
     say = progress or (lambda what, done, total: None)
     target = TARGETS[options.target]
@@ -71,13 +74,14 @@ def export_bundle(
     evidence.require(fingerprint(checkpoint), options)
     with staging(output, overwrite=overwrite) as folder:
         specs = _write_graphs(folder, checkpoint, options, evidence, say)
-        if target.ship is not None:
+        if target.ship is not None and artifacts:
             say(f"writing the files of {target.name}", 3, STAGES)
             specs = load_function(target.ship)(folder, specs, options, checkpoint)
         say("recording the self-test with the FP32 reference", 4, STAGES)
         write_tensors(folder / CAPSULE, record_capsule(checkpoint))
         say("hashing", 5, STAGES)
-        seal(folder, describe(checkpoint, target, options, specs))
+        manifest = describe(checkpoint, target, options, specs)
+        seal(folder, manifest if artifacts else replace(manifest, runtime="onnxruntime"))
     say("done", STAGES, STAGES)
     return Bundle.open(output)
 

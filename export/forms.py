@@ -9,7 +9,6 @@ from typing import Literal
 
 LocalLambdaForm = Literal["convolution", "window"]
 UpsampleForm = Literal["nearest", "phase", "difference", "transposed"]
-WindowForm = Literal["gather", "slices"]
 ShortcutForm = Literal["product", "convolution"]
 Layout = Literal["channels_first", "channels_last"]
 
@@ -25,7 +24,6 @@ class Forms:
     window_up_to: int = 64
     window_tile: int = 8  # query columns per tile of the window form
     whole_rows_up_to: int = 16  # up to this side a tile is a whole row: no keys outside the picture
-    windows: WindowForm = "gather"  # how the keys of each window are brought together
     # Upsamplers: nearest + 3x3 (36 taps per input pixel), four 2x2 phases (16), the same as a transposed
     # convolution, or differences (9).
     upsample: UpsampleForm = "difference"
@@ -47,11 +45,9 @@ CPU_INT8 = Forms(layout="channels_last")  # also where ranges are recorded
 # GPUs are fast in large convolutions and slow in many small kernels: measured by `export.cuda_check`.
 CUDA = Forms(upsample="nearest", decoder_upsample="nearest")
 CUDA_COMPILED = Forms(layout="channels_last", decoder_upsample="nearest")  # where kernels are fused
-# What keeps all of a graph on the Neural Engine, by `moebius-edge doctor`: no gather, no kernel over 13, no
-# axis over 16384, nothing interleaved. A transposed convolution does the decoder's upsampling with fewer
+# What keeps all of a graph on the Neural Engine, by `moebius-edge doctor`: no kernel over 13, no axis over
+# 16384, nothing interleaved. A transposed convolution does the decoder's upsampling with fewer
 # products; in the denoiser its larger kernels would be 29 MB of FP16.
-NEURAL_ENGINE = Forms(
-    windows="slices", upsample="nearest", decoder_upsample="transposed", decoder_shortcut="convolution"
-)
+NEURAL_ENGINE = Forms(upsample="nearest", decoder_upsample="transposed", decoder_shortcut="convolution")
 # INT8 has ranges for the difference form alone.
 NEURAL_ENGINE_INT8 = replace(NEURAL_ENGINE, upsample="difference")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from moebius_edge.export.fold import affine_before, fold_batch_norm
-from moebius_edge.export.forms import Forms, WindowForm
+from moebius_edge.export.forms import Forms
 from moebius_edge.model.lambdas import LocalLambda
 
 
@@ -77,17 +77,8 @@ class ConvolutionLocalLambda(DeployLocalLambda):
 class WindowLocalLambda(DeployLocalLambda):
     """Relative scores over windows of key rows and columns; no convolution and no index per pair."""
 
-    def __init__(
-        self,
-        source: LocalLambda,
-        size: int,
-        scale: Tensor,
-        shift: Tensor,
-        tile: int,
-        form: WindowForm = "gather",
-    ) -> None:
+    def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor, tile: int) -> None:
         super().__init__(source, size, scale, shift)
-        self.form = form
         if size % tile:
             raise ValueError(f"tile {tile} must divide the latent side {size}")
         kernel = source.pos_conv.weight.detach().squeeze(2).squeeze(1)
@@ -102,8 +93,6 @@ class WindowLocalLambda(DeployLocalLambda):
             scores = scores[..., self.padding : self.padding + size]
             self.columns, self.padding = size, 0
         self.register_buffer("score_weight", scores.flatten(2).contiguous())
-        if self.form == "slices":
-            return
         # Two gathers of long rows: the columns of each tile, then for each tile of queries its rows.
         tiles = torch.arange(self.tiles)
         self.register_buffer("columns_of", (tiles[:, None] * tile + torch.arange(self.columns)).flatten())
@@ -126,19 +115,9 @@ class WindowLocalLambda(DeployLocalLambda):
         batch, above = value.shape[0], self.window // 2
         image = value.reshape(batch, self.size, self.size, self.dim)
         image = F.pad(image, (0, 0, self.padding, self.padding, above, above))
-        if self.form == "slices":
-            return self._slices(image)
         columns = image.index_select(2, self.columns_of).reshape(batch, -1, self.columns * self.dim)
         rows = columns.index_select(1, self.rows_of)
         return rows.reshape(batch * self.size * self.tiles, -1, self.dim)
-
-    def _slices(self, image: Tensor) -> Tensor:
-        """The same without a gather, and in four dimensions: rows of keys side by side, then their tiles."""
-        flat = (image.shape[0] * self.size, 1, image.shape[2], self.dim)
-        rows = torch.cat([image[:, y : y + self.size].reshape(flat) for y in range(self.window)], dim=1)
-        starts = range(0, self.size, self.tile)
-        tiles = torch.cat([rows[:, :, x : x + self.columns] for x in starts], dim=1)
-        return tiles.reshape(flat[0] * self.tiles, -1, self.dim)
 
 
 def deploy_local_lambda(
@@ -146,5 +125,5 @@ def deploy_local_lambda(
 ) -> DeployLocalLambda:
     """The form that `forms` asks for at this size."""
     if forms.local_lambda(size) == "window":
-        return WindowLocalLambda(source, size, scale, shift, forms.tile(size), forms.windows)
+        return WindowLocalLambda(source, size, scale, shift, forms.tile(size))
     return ConvolutionLocalLambda(source, size, scale, shift)

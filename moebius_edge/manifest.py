@@ -13,6 +13,7 @@ from typing import Any
 from moebius_edge import strictjson
 from moebius_edge.errors import BundleError
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from moebius_edge.proof import MAX_PROOFS, Proof
 from moebius_edge.scheduler import Start, StepCoefficients
 
 FORMAT = "moebius-edge-bundle"
@@ -115,6 +116,7 @@ class Manifest:
     capsule: str  # the self-test tensors, a safetensors file
     tools: dict[str, str]  # versions of what made this bundle
     settings: dict[str, str] = field(default_factory=dict)  # of the target's compiler, by name
+    proofs: tuple[Proof, ...] = ()  # what was measured where the bundle runs: `moebius-edge prove`
     files: dict[str, FileEntry] = field(default_factory=dict)  # every file but the manifest; `seal` fills it
     format: str = FORMAT
     schema_version: int = SCHEMA_VERSION
@@ -206,6 +208,7 @@ def check(manifest: Manifest) -> None:
     _check_graphs(manifest)
     _check_scheduler(manifest)
     _check_files(manifest)
+    _require(len(manifest.proofs) <= MAX_PROOFS, f"it has more than {MAX_PROOFS} proofs")
 
 
 def check_name(name: str) -> None:

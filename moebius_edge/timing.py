@@ -20,11 +20,11 @@ class Side:
 
 
 def interleave(
-    works: Sequence[Callable[[], object]], runs: int, tick: Callable[[], None]
+    works: Sequence[Callable[[], object]], runs: int, tick: Callable[[], None], *, warm: bool = True
 ) -> list[list[float]]:
-    """Milliseconds of `runs` runs of each, in turns; a first round loads and warms up and is not counted."""
+    """Milliseconds of `runs` runs of each, in turns; `warm`: after a round that loads and is not counted."""
     times: list[list[float]] = [[] for _ in works]
-    for number in range(runs + 1):
+    for number in range(0 if warm else 1, runs + 1):
         order = range(len(works)) if number % 2 else reversed(range(len(works)))
         for index in order:
             time.sleep(PAUSE_SECONDS)

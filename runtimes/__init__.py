@@ -47,6 +47,15 @@ class DeviceLoop(Protocol):
         ...
 
 
+@runtime_checkable
+class DevicePlan(Protocol):
+    """A runtime that can tell where its engine would run a graph."""
+
+    def devices(self, graph: str) -> dict[str, int]:
+        """Operators by the device that the engine prefers for them; empty where the system does not tell."""
+        ...
+
+
 # Runtime name -> "module:callable(bundle, threads)".
 RUNTIMES: dict[str, str] = {
     "onnxruntime": "moebius_edge.runtimes.onnxruntime:OnnxRuntime",
@@ -58,6 +67,17 @@ RUNTIMES: dict[str, str] = {
 }
 # Runtime that not every system has -> the system, and what runs its bundles elsewhere.
 ELSEWHERE = {"coreml": ("darwin", "mil")}
+# Runtime -> the compute units that it may be told to use, the one that apps use first; others have one.
+UNITS = {"coreml": ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")}
+# Runtime -> the packages whose versions matter to what it computes.
+ENGINES = {
+    "onnxruntime": ("onnxruntime",),
+    "torch": ("torch",),
+    "cuda": ("torch",),
+    "cuda-compiled": ("torch",),
+    "coreml": ("coremltools",),
+    "mil": ("coremltools", "torch"),
+}
 # What brings a runtime's engine.
 EXTRAS = {
     "torch": "[export]",
@@ -75,11 +95,18 @@ def default_runtime(bundle: Bundle) -> str:
     return made_for if sys.platform == system else instead
 
 
-def open_runtime(bundle: Bundle, name: str | None = None, threads: int | None = None) -> Runtime:
-    """The runtime `name` (None: `default_runtime`) on `threads` CPU threads (None: all).
+def units_of(name: str) -> tuple[str, ...]:
+    """The compute units of a runtime."""
+    return UNITS.get(name, ("default",))
 
-    Raises InvalidInput for an impossible number of threads, and RuntimeUnavailable when the name is unknown
-    or the engine is not installed.
+
+def open_runtime(
+    bundle: Bundle, name: str | None = None, threads: int | None = None, unit: str | None = None
+) -> Runtime:
+    """The runtime `name` (None: `default_runtime`) on `threads` CPU threads (None: all) and a compute unit.
+
+    `unit`: one of `units_of` (None: the first). Raises InvalidInput for an impossible number of threads, and
+    RuntimeUnavailable when the name is unknown or the engine is not installed.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise InvalidInput(f"threads is {threads}; expected 1 to {MAX_THREADS}, or none for all cores")
@@ -101,4 +128,5 @@ def open_runtime(bundle: Bundle, name: str | None = None, threads: int | None = 
             f"the runtime {name!r} needs {error.name}, which cannot be imported; "
             f'pip install "moebius-edge{EXTRAS.get(name, "")}"'
         ) from error
-    return cast(Runtime, factory(bundle, threads))
+    chosen = {"unit": unit} if name in UNITS and unit is not None else {}
+    return cast(Runtime, factory(bundle, threads, **chosen))

@@ -1,6 +1,7 @@
 """ML programs on macOS, through coremltools and Apple's own runtime."""
 
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,9 @@ from moebius_edge.bundle import REPAIR, Bundle
 from moebius_edge.errors import RuntimeUnavailable
 from moebius_edge.memory import trim_memory
 from moebius_edge.quiet import quiet_coremltools
-from moebius_edge.runtimes import ELSEWHERE
+from moebius_edge.runtimes import ELSEWHERE, UNITS
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.tensors import Array
-
-UNITS = "CPU_AND_NE"  # of a compute unit in coremltools: what apps use
 
 
 class CoreMLRuntime:
@@ -22,14 +21,17 @@ class CoreMLRuntime:
 
     name = "coreml"
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        """Loads nothing yet; Core ML chooses its threads. Raises RuntimeUnavailable off macOS."""
+    def __init__(self, bundle: Bundle, threads: int | None = None, unit: str = UNITS["coreml"][0]) -> None:
+        """Loads nothing yet; Core ML chooses its threads. `unit`: a name of `coremltools.ComputeUnit`.
+
+        Raises RuntimeUnavailable off macOS.
+        """
         system, instead = ELSEWHERE[self.name]
         if sys.platform != system:
             raise RuntimeUnavailable(
                 f"Core ML runs on macOS alone; --runtime {instead} interprets the same packages here, slowly"
             )
-        self.bundle = bundle
+        self.bundle, self.unit = bundle, unit
         self._models: dict[str, Any] = {}
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
@@ -38,8 +40,28 @@ class CoreMLRuntime:
         check_inputs(graph, spec.inputs, inputs)
         if graph not in self._models:
             self._models[graph] = self._load(spec.file)
-        outputs = self._models[graph].predict(dict(inputs))
+        try:
+            outputs = self._models[graph].predict(dict(inputs))
+        except RuntimeError as error:
+            raise RuntimeUnavailable(f"Core ML cannot run {graph} on {self.unit}: {error}") from error
         return {output.name: np.asarray(outputs[output.name], np.float32) for output in spec.outputs}
+
+    def devices(self, graph: str) -> dict[str, int]:
+        """Operators of a loaded graph by the device that Core ML prefers (`MLComputePlan`, macOS 14.4)."""
+        with quiet_coremltools():
+            import coremltools as ct  # noqa: PLC0415
+            from coremltools.models.compute_plan import MLComputePlan  # noqa: PLC0415
+        model = self._models[graph]
+        try:
+            plan = MLComputePlan.load_from_path(
+                model.get_compiled_model_path(), compute_units=ct.ComputeUnit[self.unit]
+            )
+            operations = plan.model_structure.program.functions["main"].block.operations
+        except (RuntimeError, ValueError, AttributeError):  # an older system has no plans
+            return {}
+        uses = (plan.get_compute_device_usage_for_mlprogram_operation(each) for each in operations)
+        names = (type(use.preferred_compute_device).__name__ for use in uses if use is not None)
+        return dict(Counter(name.removeprefix("ML").removesuffix("ComputeDevice") for name in names))
 
     def release(self, graph: str) -> None:
         """Free the graph's model."""
@@ -51,6 +73,6 @@ class CoreMLRuntime:
         with quiet_coremltools():
             import coremltools as ct  # noqa: PLC0415
         try:
-            return ct.models.MLModel(str(self.bundle.file(file)), compute_units=ct.ComputeUnit[UNITS])
+            return ct.models.MLModel(str(self.bundle.file(file)), compute_units=ct.ComputeUnit[self.unit])
         except Exception as error:
             raise RuntimeUnavailable(f"Core ML cannot load {file}: {error}; {REPAIR}") from error

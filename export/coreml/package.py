@@ -17,7 +17,7 @@ import onnx
 from moebius_edge import __version__
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
-from moebius_edge.export.coreml import arithmetic, norms, products, quantization, shapes  # noqa: F401
+from moebius_edge.export.coreml import arithmetic, gather, norms, products, quantization, shapes  # noqa: F401
 from moebius_edge.export.coreml.compression import Compression, compression
 from moebius_edge.export.coreml.lowering import lower
 from moebius_edge.export.onnx_graph import remove

@@ -116,17 +116,6 @@ def resize(node: Node) -> Var:
     )
 
 
-@lowers("Gather")
-def gather(node: Node) -> Var:
-    """By constant indices, which in ONNX may count from the end."""
-    value, axis = node.var(0), node.attribute("axis", 0)
-    indices, size = node.constant(1), value.shape[axis]
-    if indices.size and not (-size <= indices.min() and indices.max() < size):
-        node.refuse(f"its indices are {indices.min()} to {indices.max()} of an axis of {size}")
-    counted = np.where(indices < 0, indices + size, indices).astype(np.int32)
-    return mb.gather(x=value, indices=counted, axis=axis, validate_indices=False, name=node.label)
-
-
 @lowers("Pad")
 def pad(node: Node) -> Var:
     """With a constant."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, ledger, models, profile, show
+from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, ledger, models, profile, prove, show
 from moebius_edge.explain import explained
 
 
@@ -50,6 +50,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
     "Check a bundle": {
         "verify": checks.verify,
         "profile": profile.profile,
+        "prove": prove.prove,
         "inspect": checks.inspect,
         "doctor": doctor.doctor,
     },

@@ -11,6 +11,7 @@ from moebius_edge.progress import progress
 
 if TYPE_CHECKING:
     from moebius_edge.bundle import Bundle
+    from moebius_edge.proof import Proof
     from moebius_edge.report import Report
 
 
@@ -104,6 +105,11 @@ def _print_report(report: "Report") -> None:
     console.print("ok: the bundle is what its reference says" if report.ok else "the bundle is NOT ok")
 
 
+def _proven(proof: "Proof") -> str:
+    passed = ", ".join(unit.unit for unit in proof.units if unit.ok) or "nothing passed"
+    return f"{proof.machine['processor']} by {proof.runtime}: {passed}"
+
+
 def _print_bundle(bundle: "Bundle") -> None:
     from rich.table import Table  # noqa: PLC0415
 
@@ -119,6 +125,7 @@ def _print_bundle(bundle: "Bundle") -> None:
         f"{manifest.graph} graphs",
         "defaults": f"{defaults.steps} steps, guidance {defaults.guidance:g}, strength "
         f"{defaults.strength:g}: {len(manifest.scheduler.coefficients)} steps are run",
+        **({"proven on": "; ".join(map(_proven, manifest.proofs))} if manifest.proofs else {}),
         "made by": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
     for name, fact in facts.items():

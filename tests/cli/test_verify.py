@@ -176,3 +176,19 @@ def test_inspect_needs_no_engine(moebius: Any, exported: Path, monkeypatch: pyte
 
     monkeypatch.setattr("moebius_edge.runtimes.open_runtime", unavailable)
     assert moebius("inspect", exported).code == 0
+
+
+def test_a_proof_is_made_kept_and_brought_to_another_copy(
+    moebius: Any, exported: Path, tmp_path: Path
+) -> None:
+    first, second = (Path(shutil.copytree(exported, tmp_path / name)) for name in ("first", "second"))
+    answer = moebius("prove", first, "--runs", 1, "--output", tmp_path / "proof.json", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json()["ok"] and answer.json()["units"][0]["unit"] == "default"
+    answer = moebius("prove", second, "--attach", tmp_path / "proof.json")
+    assert answer.code == 0 and "default: ok, hole" in answer.out and "denoiser" in answer.out
+    assert (first / "manifest.json").read_bytes() == (second / "manifest.json").read_bytes()
+    assert "proven on" in moebius("inspect", second).out
+    (tmp_path / "proof.json").write_text("{}")
+    answer = moebius("prove", second, "--attach", tmp_path / "proof.json")
+    assert answer.code == 2 and "is no proof" in answer.err

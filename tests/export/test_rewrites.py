@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from moebius_edge.export.fold import affine_after, affine_before, fold_batch_norm
-from moebius_edge.export.forms import Forms, WindowForm
+from moebius_edge.export.forms import Forms
 from moebius_edge.export.interactive_lambda import DeployInteractiveLambda
 from moebius_edge.export.local_lambda import ConvolutionLocalLambda, WindowLocalLambda, deploy_local_lambda
 from moebius_edge.export.upsample import UPSAMPLERS, deploy_upsample
@@ -78,13 +78,12 @@ def local_lambda() -> LocalLambda:
     return source.eval()
 
 
-@pytest.mark.parametrize("form", ["gather", "slices"])
 @pytest.mark.parametrize(("size", "tile"), [(4, 4), (8, 8), (16, 8), (16, 4), (24, 8)])
-def test_the_window_form_equals_local_lambda(size: int, tile: int, form: WindowForm) -> None:
+def test_the_window_form_equals_local_lambda(size: int, tile: int) -> None:
     source, scale, shift = local_lambda(), random(CHANNELS, seed=5), random(CHANNELS, seed=6)
     x = random(2, CHANNELS, size, size)
     expected = run(source, scale[:, None, None] * x + shift[:, None, None])
-    found = run(WindowLocalLambda(source, size, scale, shift, tile, form), tokens(x))
+    found = run(WindowLocalLambda(source, size, scale, shift, tile), tokens(x))
     assert relative_error(found, tokens(expected)) < TOLERANCE
 
 

@@ -207,9 +207,22 @@ def gather(draw: Draw) -> Case:
     axis = draw(st.integers(-len(shape), len(shape) - 1))
     size = shape[axis]
     found = draw(st.lists(st.integers(-size, size - 1), min_size=4, max_size=4))
-    indices = integers(*found)
-    wide = indices.reshape(2, 2) if draw(st.booleans()) else indices
-    return [node("Gather", ["x", "i"], ["y"], axis=axis)], shape, {"i": wide}
+    wanted = [integers(*found), integers(*found).reshape(2, 2), np.array(found[0])]
+    return [node("Gather", ["x", "i"], ["y"], axis=axis)], shape, {"i": draw(st.sampled_from(wanted))}
+
+
+@given(
+    axis=st.integers(0, 2),
+    length=st.integers(1, 40),
+    starts=st.lists(st.integers(0, 20), min_size=1, max_size=40),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_gather_of_windows_is_the_same_in_slices_or_not(axis: int, length: int, starts: list[int]) -> None:
+    shape = tuple(60 if place == axis else 2 for place in range(3))
+    indices = (np.arange(length)[:, None] + starts).reshape(-1)
+    model = graph([node("Gather", ["x", "i"], ["y"], axis=axis)], shape, {"i": indices})
+    (found,), (expected,) = outputs(model, numbers(*shape))
+    np.testing.assert_array_equal(found, expected)
 
 
 @case("Pad")

@@ -45,12 +45,15 @@ def weight(*shape: int) -> np.ndarray:
 
 
 WEIGHT, FLAT = weight(4, 4, 3, 3), np.array([4, -1])
+SCATTERED, WINDOWS = np.arange(40) * 7 % 64, (np.arange(60)[:, None] + np.arange(0, 20, 4)).reshape(-1)
 
 
 @pytest.mark.parametrize(
     ("nodes", "shape", "weights", "reason"),
     [
-        ([node("Gather", ["x", "i"], ["y"], axis=3)], (1, 4, 8, 64), {"i": np.arange(40)}, "gather"),
+        ([node("Gather", ["x", "i"], ["y"], axis=3)], (1, 4, 8, 64), {"i": SCATTERED}, "gather"),
+        ([node("Gather", ["x", "i"], ["y"], axis=3)], (1, 4, 8, 64), {"i": np.arange(40)}, ""),
+        ([node("Gather", ["x", "i"], ["y"], axis=1)], (1, 80, 64), {"i": WINDOWS}, ""),
         ([node("Conv", ["x", "w"], ["y"])], (1, 4, 32, 64), {"w": weight(4, 4, 15, 3)}, "a kernel of 15"),
         ([node("Conv", ["x", "w"], ["y"], dilations=[2, 2])], (1, 4, 64, 64), {"w": WEIGHT}, "dilated"),
         ([node("Reshape", ["x", "s"], ["y"])], (1, 4, 128, 256), {"s": FLAT}, "an axis of 32768"),
@@ -100,7 +103,6 @@ def left(module: nn.Module, *shape: int) -> set[str]:
     [
         (NEURAL_ENGINE, set()),
         (NEURAL_ENGINE_INT8, set()),
-        (replace(NEURAL_ENGINE, windows="gather"), {"gather"}),
         (replace(NEURAL_ENGINE, window_up_to=0), {"a kernel of 15"}),
     ],
 )

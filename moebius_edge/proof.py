@@ -1,0 +1,90 @@
+"""Proofs: what `verify` and a clock found on a machine where a bundle really runs, kept in its manifest.
+
+A Mac, an iPhone or an edge box proves what the machine that made the bundle cannot: each compute unit of the
+engine replays the self-test and is timed. The JSON of a proof names the files it was measured on, so it can
+come back to any copy of the same bundle, and to no other.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from moebius_edge import strictjson
+from moebius_edge.errors import InvalidInput
+from moebius_edge.files import plain_size
+
+FORMAT = "moebius-edge-proof-1"
+MAX_BYTES = 1 << 20
+MAX_PROOFS = 64  # in a manifest
+
+
+@dataclass(frozen=True)
+class GraphProof:
+    """One graph on one compute unit."""
+
+    db: float  # against the FP32 reference, on the reference's inputs; the denoiser's worst step
+    p50_ms: float
+    p95_ms: float
+    load_ms: float | None  # the first run minus p50
+    devices: dict[
+        str, int
+    ]  # operators by the device that the engine prefers for them; empty: it does not say
+
+
+@dataclass(frozen=True)
+class UnitProof:
+    """One compute unit of the engine: what `verify` says of it, and times."""
+
+    unit: str  # "CPU_AND_NE"; "default" where the engine has no choice
+    ok: bool
+    failures: tuple[str, ...]  # numbers below their bars, or why the unit cannot run the bundle
+    hole_db: float | None  # of the finished picture, inside the hole
+    graphs: dict[str, GraphProof]  # encoder, denoiser, decoder; empty where it cannot run
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One machine."""
+
+    files_sha256: str  # of `fingerprint`: which graphs were run
+    runtime: str  # "coreml"
+    precision: str
+    machine: dict[str, str]  # of `machine.machine`
+    versions: dict[str, str]  # of the engine and of moebius-edge
+    runs: int  # timed runs of each graph
+    units: tuple[UnitProof, ...]
+    format: str = FORMAT
+
+    @property
+    def ok(self) -> bool:
+        """Whether a compute unit passed."""
+        return any(unit.ok for unit in self.units)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def fingerprint(files: Mapping[str, Any]) -> str:
+    """SHA-256 over names and SHA-256s of a manifest's `files`."""
+    listing = "".join(f"{name} {files[name].sha256}\n" for name in sorted(files))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def read(path: Path) -> Proof:
+    """A proof from its JSON file. Raises InvalidInput for anything else."""
+    try:
+        if plain_size(path) > MAX_BYTES:
+            raise InvalidInput(f"{path} has more than {MAX_BYTES:,} bytes; expected the JSON of a proof")
+        value = strictjson.loads(path.read_bytes(), MAX_BYTES)
+        if not isinstance(value, dict) or value.get("format") != FORMAT:
+            raise strictjson.JSONError(f'it does not say "format": "{FORMAT}"')
+        value.pop("ok", None)  # follows from the units
+        found: Proof = strictjson.decode(Proof, value, "proof")
+    except strictjson.JSONError as error:
+        raise InvalidInput(f"{path} is no proof: {error}; write one with `moebius-edge prove`") from None
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror or error}") from None
+    return found

@@ -1,0 +1,108 @@
+"""`prove`: replay and time a bundle on every compute unit of this machine, and keep what was found."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib import metadata
+
+from moebius_edge import __version__, capsule
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.files import write_atomically
+from moebius_edge.fresh import graph_inputs
+from moebius_edge.machine import machine
+from moebius_edge.manifest import GRAPH_NAMES, MANIFEST_NAME
+from moebius_edge.parity import verify
+from moebius_edge.proof import MAX_PROOFS, GraphProof, Proof, UnitProof, fingerprint
+from moebius_edge.report import Report
+from moebius_edge.runtimes import ENGINES, DevicePlan, Runtime, default_runtime, open_runtime, units_of
+from moebius_edge.timing import interleave, summary
+
+MAX_RUNS = 1000
+
+Progress = Callable[[str, int, int], None]
+
+
+def prove(
+    bundle: Bundle,
+    *,
+    runtime: str | None = None,
+    units: Sequence[str] = (),
+    runs: int = 10,
+    progress: Progress | None = None,
+) -> Proof:
+    """`verify` and `runs` timed runs of each graph, on each of the compute units `units` (none: all of them).
+
+    A unit that cannot run the bundle is an entry with the reason. `progress(what, done, total)`. Raises
+    InvalidInput for a unit that the runtime does not have, RuntimeUnavailable when the runtime is not here.
+    """
+    if not 1 <= runs <= MAX_RUNS:
+        raise InvalidInput(f"runs is {runs}; expected 1 to {MAX_RUNS}")
+    name = runtime or default_runtime(bundle)
+    known = units_of(name)
+    for unit in units:
+        if unit not in known:
+            raise InvalidInput(f"the runtime {name} has no unit {unit!r}; it has {', '.join(known)}")
+    open_runtime(bundle, name)  # raises before anything takes time
+    say = progress or (lambda what, done, total: None)
+    chosen = [unit for unit in known if unit in units] if units else list(known)
+    found = []
+    for done, unit in enumerate(chosen):
+        say(f"{name}, {unit}", done, len(chosen))
+        found.append(_unit(bundle, name, unit, runs))
+    return Proof(
+        files_sha256=fingerprint(bundle.manifest.files),
+        runtime=name,
+        precision=bundle.manifest.precision,
+        machine=machine(),
+        versions={"moebius-edge": __version__, **{tool: metadata.version(tool) for tool in ENGINES[name]}},
+        runs=runs,
+        units=tuple(found),
+    )
+
+
+def _unit(bundle: Bundle, name: str, unit: str, runs: int) -> UnitProof:
+    try:
+        engine = open_runtime(bundle, name, unit=unit)
+        report = verify(bundle, engine)
+        graphs = {graph: _graph(bundle, engine, graph, report, runs) for graph in GRAPH_NAMES}
+    except RuntimeUnavailable as error:
+        return UnitProof(unit, False, (str(error)[:300],), None, {})
+    return UnitProof(unit, report.ok, report.failures, report.image.hole_db, graphs)
+
+
+def _graph(bundle: Bundle, engine: Runtime, graph: str, report: Report, runs: int) -> GraphProof:
+    manifest = bundle.manifest
+    tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
+    inputs = graph_inputs(tensors)[graph]
+    engine.release(graph)  # verify has left it loaded, or not: now it is not
+    first, *rest = interleave([lambda: engine.run(graph, inputs)], runs + 1, lambda: None, warm=False)[0]
+    devices = engine.devices(graph) if isinstance(engine, DevicePlan) else {}
+    engine.release(graph)
+    side = summary(rest, first)
+    return GraphProof(report.graphs[graph].db, side.p50_ms, side.p95_ms, side.load_ms, devices)
+
+
+def attach(bundle: Bundle, proof: Proof) -> Bundle:
+    """Keep a proof in the manifest of its bundle; one of the same machine and runtime is replaced.
+
+    Raises InvalidInput for a proof of other files, BundleError when the manifest cannot be written.
+    """
+    manifest = bundle.manifest
+    if proof.files_sha256 != fingerprint(manifest.files):
+        raise InvalidInput(
+            f"the proof is of other files than those of {bundle.folder.name}; prove this bundle itself, or a "
+            "copy of it"
+        )
+    others = [each for each in manifest.proofs if _where(each) != _where(proof)]
+    if len(others) >= MAX_PROOFS:
+        raise InvalidInput(f"{bundle.folder.name} holds {len(others)} proofs already, which is the most")
+    manifest = replace(manifest, proofs=(*others, proof))
+    try:
+        write_atomically(bundle.folder / MANIFEST_NAME, manifest.to_bytes())
+    except OSError as error:
+        raise BundleError(f"cannot write {error.filename}: {error.strerror or error}") from error
+    return Bundle.open(bundle.folder)
+
+
+def _where(proof: Proof) -> tuple[str, dict[str, str]]:
+    return proof.runtime, proof.machine

@@ -1,0 +1,103 @@
+"""Proofs: what is measured where a bundle runs, and how it comes back into the manifest."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import BundleError, InvalidInput
+from moebius_edge.manifest import MANIFEST_NAME
+from moebius_edge.proof import MAX_PROOFS, GraphProof, Proof, UnitProof, fingerprint, read
+from moebius_edge.prove import attach
+
+GRAPH = GraphProof(70.5, 12.0, 13.5, 900.0, {"NeuralEngine": 200, "CPU": 2})
+
+
+def proof_of(bundle: Bundle, chip: str = "Apple M9", ok: bool = True) -> Proof:
+    unit = UnitProof("CPU_AND_NE", ok, () if ok else ("too slow",), 59.5, {"encoder": GRAPH})
+    return Proof(
+        files_sha256=fingerprint(bundle.manifest.files),
+        runtime="coreml",
+        precision="fp16",
+        machine={"processor": chip, "system": "Darwin arm64"},
+        versions={"moebius-edge": "0.1.0", "coremltools": "9.0"},
+        runs=10,
+        units=(unit,),
+    )
+
+
+def test_a_proof_comes_back_into_the_manifest(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    bundle = make_bundle()
+    path = tmp_path / "proof.json"
+    path.write_text(json.dumps(proof_of(bundle).to_json()))
+    kept = attach(bundle, read(path))
+    assert kept.manifest.proofs == (proof_of(bundle),)
+    assert kept.manifest.files == bundle.manifest.files
+    # Of another machine beside it; of the same machine in its place.
+    both = attach(attach(kept, proof_of(bundle, "Apple A20")), proof_of(bundle, ok=False))
+    assert [each.machine["processor"] for each in both.manifest.proofs] == ["Apple A20", "Apple M9"]
+    assert [each.ok for each in both.manifest.proofs] == [True, False]
+
+
+def test_a_proof_of_other_files_is_refused(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    before = (bundle.folder / MANIFEST_NAME).read_bytes()
+    with pytest.raises(InvalidInput, match="of other files than those of tiny"):
+        attach(bundle, replace(proof_of(bundle), files_sha256="0" * 64))
+    assert (bundle.folder / MANIFEST_NAME).read_bytes() == before
+
+
+def test_there_is_room_for_so_many(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    many = tuple(proof_of(bundle, f"chip {number}") for number in range(MAX_PROOFS))
+    full = replace(bundle, manifest=replace(bundle.manifest, proofs=many))
+    with pytest.raises(InvalidInput, match="holds 64 proofs"):
+        attach(full, proof_of(bundle))
+
+
+def test_a_manifest_that_cannot_be_written(
+    make_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_bundle()
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("moebius_edge.prove.write_atomically", full)
+    with pytest.raises(BundleError, match=r"manifest\.json: No space left"):
+        attach(bundle, proof_of(bundle))
+    assert Bundle.open(bundle.folder).manifest.proofs == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda value: value.pop("units"), "lacks 'units'"),
+        (lambda value: value.update(format="other"), "does not say"),
+        (lambda value: value.update(runs="ten"), "expected an integer"),
+        (lambda value: value["units"][0].update(hole_db=[]), "expected a number"),
+    ],
+)
+def test_what_is_no_proof(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, change: Callable[[Any], Any], words: str
+) -> None:
+    value = proof_of(make_bundle()).to_json()
+    change(value)
+    path = tmp_path / "proof.json"
+    path.write_text(json.dumps(value))
+    with pytest.raises(InvalidInput, match=words):
+        read(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\x00", b"[]", b" " * (1 << 21)])
+def test_damaged_proofs(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "proof.json"
+    path.write_bytes(data)
+    with pytest.raises(InvalidInput, match=r"proof\.json"):
+        read(path)
+    with pytest.raises(InvalidInput, match="cannot read"):
+        read(tmp_path)
