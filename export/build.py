@@ -60,11 +60,11 @@ def export_bundle(
     """Write the bundle folder `output` and open it again.
 
     `recording`: of `record_ranges`; `ledger`: of `measure_ledger`; None: made now where the precision needs
-    one. `artifacts`: False leaves the target's ONNX graphs as they are and the bundle to ONNX Runtime, to
-    compare what was made of them with. Raises ExportError when `output` exists (and not `overwrite`) or
-    cannot be written, or something is given that the precision does not use, and CalibrationError for a
-    recording or ledger of other weights, photos that cannot be used, and a target that is out of reach; then
-    nothing is left.
+    one. `artifacts`: False leaves the target's ONNX graphs as they are and the bundle to ONNX Runtime: to
+    compare with, and where the target knows a kit, to make the artifacts elsewhere. Raises ExportError when
+    `output` exists (and not `overwrite`) or cannot be written, or something is given that the precision does
+    not use, and CalibrationError for a recording or ledger of other weights, photos that cannot be used, and
+    a target that is out of reach; then nothing is left.
     """
     say = progress or (lambda what, done, total: None)
     target = TARGETS[options.target]
@@ -74,6 +74,8 @@ def export_bundle(
     evidence.require(fingerprint(checkpoint), options)
     with staging(output, overwrite=overwrite) as folder:
         specs = _write_graphs(folder, checkpoint, options, evidence, say)
+        if target.kit is not None and not artifacts:
+            load_function(target.kit)(folder, specs)
         if target.ship is not None and artifacts:
             say(f"writing the files of {target.name}", 3, STAGES)
             specs = load_function(target.ship)(folder, specs, options, checkpoint)

@@ -116,9 +116,23 @@ def describe(
         tools={
             "moebius-edge": __version__,
             "python": platform.python_version(),
-            **{
-                tool: metadata.version(tool)
-                for tool in (*TOOLS, *target.tools, *PRECISIONS[options.graph_precision].tools)
-            },
+            **_versions(*TOOLS, *target.tools, *PRECISIONS[options.graph_precision].tools),
         },
     )
+
+
+def _versions(*tools: str) -> dict[str, str]:
+    """Of the installed packages; of "a|b" the first."""
+    found = {}
+    for tool in tools:
+        names = [name for name in tool.split("|") if _installed(name)]
+        found.update({name: metadata.version(name) for name in names[:1]})
+    return found
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

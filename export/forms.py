@@ -44,10 +44,10 @@ CPU = Forms()
 CPU_INT8 = Forms(layout="channels_last")  # also where ranges are recorded
 # GPUs are fast in large convolutions and slow in many small kernels: measured by `export.cuda_check`.
 CUDA = Forms(upsample="nearest", decoder_upsample="nearest")
+GPU_INT8 = Forms(decoder_upsample="nearest")  # INT8 has ranges for the difference form alone
 CUDA_COMPILED = Forms(layout="channels_last", decoder_upsample="nearest")  # where kernels are fused
 # What keeps all of a graph on the Neural Engine, by `moebius-edge doctor`: no kernel over 13, no axis over
 # 16384, nothing interleaved. A transposed convolution does the decoder's upsampling with fewer
 # products; in the denoiser its larger kernels would be 29 MB of FP16.
 NEURAL_ENGINE = Forms(upsample="nearest", decoder_upsample="transposed", decoder_shortcut="convolution")
-# INT8 has ranges for the difference form alone.
 NEURAL_ENGINE_INT8 = replace(NEURAL_ENGINE, upsample="difference")

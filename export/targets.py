@@ -8,7 +8,7 @@ from typing import Any
 from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.errors import ExportError
-from moebius_edge.export.forms import CPU, CPU_INT8, NEURAL_ENGINE, NEURAL_ENGINE_INT8, Forms
+from moebius_edge.export.forms import CPU, CPU_INT8, CUDA, GPU_INT8, NEURAL_ENGINE, NEURAL_ENGINE_INT8, Forms
 
 HALF_OR_FLOAT = ("float16", "float32")  # of the setting `floats`: what INT8 leaves as floats
 
@@ -27,13 +27,16 @@ class Target:
     blocked: bool = True  # FP32 may run on blocks of channels, as x86-64 likes it best
     # What makes the artifacts of ONNX files: "module:function(folder, graphs, options, checkpoint)".
     ship: str | None = None
+    # What adds to the ONNX files what it takes to do that elsewhere: "module:function(folder, graphs)".
+    kit: str | None = None
     # Precisions that `ship` makes of the ONNX graphs of another one.
     made_of: Mapping[str, str] = field(default_factory=dict)
     # What can be set for `ship` by name: the values that are possible, the default first.
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Precision -> settings that only it has, or of which it allows only some values.
     only: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
+    # Packages that make the artifact, besides those of every export; "a|b": the first that is there.
+    tools: tuple[str, ...] = ()
     # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
     doctor: str | None = None
 
@@ -83,6 +86,30 @@ TARGETS: dict[str, Target] = {
             ship="moebius_edge.export.coreml.package:ship",
             tools=("coremltools",),
             doctor="moebius_edge.export.coreml.neural_engine:examine",
+        ),
+        Target(  # NVIDIA GPUs
+            "tensorrt",
+            "tensorrt",
+            ("fp16", "fp32", "int8", "mixed"),
+            forms=CUDA,
+            quantized_forms=GPU_INT8,
+            qdq="tensorrt",
+            weights="dequantize",
+            settings={
+                "workspace": ("all", "256", "512", "1024", "2048", "4096", "8192"),
+                "optimization": ("3", "0", "1", "2", "4", "5"),
+                "compatible": ("no", "yes"),
+                "timing_cache": ("no", "yes"),
+                "tf32": ("no", "yes"),
+            },
+            only={
+                "fp16": {"tf32": ("no",)},
+                "int8": {"tf32": ("no",), "floats": ("float16",)},
+                "mixed": {"tf32": ("no",), "floats": ("float16",)},
+            },
+            ship="moebius_edge.export.tensorrt.target:ship",
+            kit="moebius_edge.export.tensorrt.target:kit",
+            tools=("tensorrt|tensorrt_rtx",),
         ),
     )
 }

@@ -98,11 +98,21 @@ THRESHOLDS["p4"] = THRESHOLDS["w4"]
 THRESHOLDS["mixed"] = replace(THRESHOLDS["int8"], hole_db=36.0, ring_db=36.0)
 
 
-def thresholds(precision: str) -> Thresholds:
-    """The row of a precision. Raises BundleError for one that this version does not know."""
+def thresholds(precision: str, *, half: bool = False) -> Thresholds:
+    """The row of a precision; `half`: what it leaves as floats is float16.
+
+    Raises BundleError for a precision that this version does not know.
+    """
     if precision not in THRESHOLDS:
         raise BundleError(
             f"there are no thresholds for the precision {precision!r}; known are {', '.join(THRESHOLDS)}: "
             "update moebius-edge"
         )
-    return THRESHOLDS[precision]
+    row, floats = THRESHOLDS[precision], THRESHOLDS["fp16"]
+    if not half:
+        return row
+    return replace(
+        row,
+        encoder_db=min(row.encoder_db, floats.encoder_db),
+        decoder_db=min(row.decoder_db, floats.decoder_db),
+    )

@@ -62,6 +62,7 @@ RUNTIMES: dict[str, str] = {
     "torch": "moebius_edge.runtimes.reference:open_reference",
     "cuda": "moebius_edge.runtimes.cuda:open_cuda",
     "cuda-compiled": "moebius_edge.runtimes.cuda:open_compiled",
+    "tensorrt": "moebius_edge.runtimes.tensorrt:TensorRTRuntime",
     "coreml": "moebius_edge.runtimes.coreml:CoreMLRuntime",
     "mil": "moebius_edge.runtimes.mil:MilRuntime",
 }
@@ -75,6 +76,7 @@ ENGINES = {
     "torch": ("torch",),
     "cuda": ("torch",),
     "cuda-compiled": ("torch",),
+    "tensorrt": (),  # whichever has built the engines: it is in the manifest
     "coreml": ("coremltools",),
     "mil": ("coremltools", "torch"),
 }
@@ -83,6 +85,7 @@ EXTRAS = {
     "torch": "[export]",
     "cuda": "[export]",
     "cuda-compiled": "[export]",
+    "tensorrt": "[tensorrt]",
     "coreml": "[coreml]",
     "mil": "[coreml]",
 }

@@ -12,7 +12,17 @@ from moebius_edge.bundle import Bundle
 
 ROOT = Path(__file__).parents[1]
 TORCH = {"torch", "diffusers"}
-ENGINES = {"onnx", "onnxruntime", "onnxscript", "onnxsim", "coremltools", *TORCH}
+ENGINES = {
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "onnxsim",
+    "coremltools",
+    "cuda",
+    "tensorrt",
+    "tensorrt_rtx",
+    *TORCH,
+}
 
 # Folder or file -> engines that it may import; the longest prefix counts. Core is everything else.
 ENGINES_OF = {
@@ -24,6 +34,8 @@ ENGINES_OF = {
     "moebius_edge/weights.py": TORCH,
     "export": {"onnx", "onnxsim", *TORCH},
     "export/coreml": {"onnx", "coremltools"},
+    "export/coreml/table.py": {"onnxruntime"},
+    "export/tensorrt": {"onnx"},
     "export/ort_format.py": {"onnx", "onnxruntime"},
     "export/ort_mobile.py": {"onnxruntime"},
     "calibration": {"onnx", "onnxruntime"},
@@ -33,6 +45,7 @@ ENGINES_OF = {
     "runtimes/mil_operators.py": {"torch"},
     "runtimes/torch.py": TORCH,
     "runtimes/cuda.py": TORCH,
+    "runtimes/cuda_device.py": {"cuda"},
     "runtimes/reference.py": TORCH,
 }
 

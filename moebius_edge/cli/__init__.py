@@ -45,6 +45,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "calibrate": calibrate.calibrate,
         "ledger": ledger.ledger,
         "export": bundles.export,
+        "import-engine": bundles.import_engine,
     },
     "Use a bundle": {"inpaint": edit.inpaint},
     "Check a bundle": {

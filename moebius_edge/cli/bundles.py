@@ -19,13 +19,13 @@ def export(  # noqa: PLR0913, PLR0917
         typer.Option("--output", "-o", help="Folder to write; default: NAME.moebius in the current folder."),
     ] = None,
     target: Annotated[
-        str, typer.Option(help="What the bundle is to run on: ort, ort-mobile or coreml.")
+        str, typer.Option(help="What the bundle is to run on: ort, ort-mobile, coreml or tensorrt.")
     ] = "ort",
     precision: Annotated[
         str | None,
         typer.Option(
             help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8, w4, p8, p6, p4. Not every target "
-            "has all. Default: fp32, of coreml fp16."
+            "has all. Default: fp32, of coreml and tensorrt fp16."
         ),
     ] = None,
     graph: Annotated[
@@ -53,9 +53,17 @@ def export(  # noqa: PLR0913, PLR0917
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Something of the target, repeatable. coreml: deployment=iOS16, iOS17 (default) or iOS18.",
+            help="Something of the target, repeatable. coreml: deployment=iOS16, iOS17 (default) or iOS18, "
+            "of INT8 floats=float16 (default) or float32. tensorrt: workspace=MiB, optimization=0 to 5, "
+            "compatible=yes, timing_cache=yes, and of fp32 tf32=yes.",
         ),
     ] = None,
+    build_kit: Annotated[
+        bool,
+        typer.Option(
+            "--build-kit", help="For `tensorrt`: the typed graphs and a script that builds on the box itself."
+        ),
+    ] = False,
     revision: Revision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
@@ -86,6 +94,8 @@ def export(  # noqa: PLR0913, PLR0917
         target_db=target_db,
         settings=parse_settings(settings or ()),
     )
+    if build_kit and TARGETS[target].kit is None:
+        raise ExportError(f"there is no build kit for {target}; leave --build-kit away")
     check_used(options, recording=calibration is not None, ledger=ledger is not None)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
     if folder.exists() and not overwrite:
@@ -102,6 +112,7 @@ def export(  # noqa: PLR0913, PLR0917
             folder,
             options,
             overwrite=overwrite,
+            artifacts=not build_kit,
             recording=recording,
             ledger=costs,
             progress=say,
@@ -117,6 +128,31 @@ def export(  # noqa: PLR0913, PLR0917
             print_worth(loaded, bundle)
         else:
             console.print(f"not timed against fp32: {bundle.manifest.runtime} does not run on this system")
+    if build_kit:
+        console.print(f"on the box: python {folder}/build.py --output engines", markup=False)
+        return
     if TARGETS[target].doctor is not None:
         print_usability(find_doctor(target)(bundle))
     show.suggest("verify", folder)
+
+
+def import_engine(
+    kit: Annotated[Path, typer.Argument(metavar="KIT", help="A folder of `export --build-kit`.")],
+    engines: Annotated[Path, typer.Argument(metavar="ENGINES", help="What its build.py wrote, on the box.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
+) -> None:
+    """Make a bundle of the engines that a box has built of a kit.
+
+    Engines of other graphs, of another build and damaged ones are refused, and nothing is written.
+    """
+    from moebius_edge.bundle import Bundle  # noqa: PLC0415
+    from moebius_edge.errors import ExportError  # noqa: PLC0415
+    from moebius_edge.export.tensorrt.engines import import_engines  # noqa: PLC0415
+
+    if output.exists() and not overwrite:
+        raise ExportError(f"{output} already exists; choose another folder, or add --overwrite to replace it")
+    bundle = import_engines(Bundle.open(kit), engines, output, overwrite=overwrite)
+    size = show.size(bundle.manifest.total_bytes)
+    show.out().print(f"wrote {output} ({size}, tensorrt, {bundle.manifest.precision})", markup=False)
+    show.suggest("verify", output)

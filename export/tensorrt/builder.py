@@ -1,0 +1,227 @@
+"""ONNX graphs -> TensorRT engines. Needs Python 3.10 and TensorRT alone, because a build kit takes it along:
+
+    python build.py --output engines        # in the folder of a kit, on the box that is to run the engines
+
+It checks the graphs against the kit's manifest, builds an engine of each, and writes build.json, which says
+of what and by what they were made. `moebius-edge import-engine KIT engines -o BUNDLE` makes a bundle of them.
+"""
+
+import argparse
+import hashlib
+import importlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("tensorrt", "tensorrt_rtx")  # the first that can be imported builds
+REPORT, MANIFEST = "build.json", "manifest.json"
+UPDATE = "update"  # the small graph beside the three: x <- a x + b noise
+MISSING = (
+    "TensorRT is not installed: for RTX cards, and to build without a GPU, `pip install tensorrt-rtx`; for "
+    "data-centre cards `pip install tensorrt`; a Jetson has it with JetPack (a virtual environment sees it "
+    "with --system-site-packages)"
+)
+
+Say = Callable[[str], None]
+
+
+# Name -> ("input" or "output", type by numpy's name, shape).
+Interface = dict[str, tuple[str, str, tuple[int, ...]]]
+
+
+class BuildError(Exception):
+    """One sentence: what TensorRT does not take, or what is missing."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How engines are built; the names and values of a bundle's settings."""
+
+    workspace: str = "all"  # MiB of device memory for scratch space while building
+    optimization: str = "3"  # level of the builder, 0 (quick to build) to 5 (tries everything)
+    compatible: str = "no"  # "yes": newer versions of TensorRT load the engine, too
+    tf32: str = "no"  # "yes": products of float32 in tensor cores, with 10 bits; of float32 graphs
+
+    @classmethod
+    def of(cls, settings: Mapping[str, str]) -> "BuildOptions":
+        """From a manifest's settings; others are for other parts."""
+        return cls(**{name: settings[name] for name in cls.__annotations__ if name in settings})
+
+
+def find_tensorrt() -> Any:
+    """The package. Raises BuildError that says what to install."""
+    for name in PACKAGES:
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    raise BuildError(MISSING)
+
+
+def build_engine(
+    trt: Any,
+    path: Path,
+    options: BuildOptions,
+    timing_cache: Path | None = None,
+    say: Say = lambda what: None,
+) -> tuple[bytes, Interface]:
+    """The engine of an ONNX file, types as the graph has them, and its inputs and outputs.
+
+    `timing_cache`: read if it is there, and written: a second build on the same card is quicker. Raises
+    BuildError with the node that TensorRT does not take.
+    """
+    logger = _logger(trt)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(path)):
+        raise BuildError(f"TensorRT cannot read {path.name}: {_parser_errors(parser)}")
+    config = builder.create_builder_config()
+    if options.workspace != "all":
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace) << 20)
+    config.builder_optimization_level = int(options.optimization)
+    (config.set_flag if options.tf32 == "yes" else config.clear_flag)(trt.BuilderFlag.TF32)
+    if options.compatible == "yes":
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    cache = None
+    if timing_cache is not None:
+        cache = config.create_timing_cache(timing_cache.read_bytes() if timing_cache.is_file() else b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
+    config.progress_monitor = monitor = _monitor(trt, say)
+    engine = builder.build_serialized_network(network, config)
+    if monitor.interrupted:
+        raise KeyboardInterrupt
+    if engine is None:
+        raise BuildError(
+            f"TensorRT cannot build {path.name}: {'; '.join(logger.errors) or 'it said nothing'}"
+        )
+    if cache is not None and timing_cache is not None:
+        timing_cache.parent.mkdir(parents=True, exist_ok=True)
+        timing_cache.write_bytes(bytes(config.get_timing_cache().serialize()))
+    return bytes(engine), _interface(trt, network)
+
+
+def _interface(trt: Any, network: Any) -> Interface:
+    sides = {
+        "input": [network.get_input(index) for index in range(network.num_inputs)],
+        "output": [network.get_output(index) for index in range(network.num_outputs)],
+    }
+    return {
+        tensor.name: (side, trt.nptype(tensor.dtype).__name__, tuple(tensor.shape))
+        for side, tensors in sides.items()
+        for tensor in tensors
+    }
+
+
+def _parser_errors(parser: Any) -> str:
+    """The first three, with their nodes."""
+    found = []
+    for index in range(min(parser.num_errors, 3)):
+        error = parser.get_error(index)
+        node = f"{error.node_name()} ({error.node_operator()}): " if error.node_name() else ""
+        found.append(f"{node}{error.desc()}")
+    return "; ".join(found) or "it said nothing"
+
+
+def _logger(trt: Any) -> Any:
+    """Keeps what went wrong, and prints nothing."""
+
+    class Logger(trt.ILogger):
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.errors.append(" ".join(message.split())[:300])
+
+    return Logger()
+
+
+def _monitor(trt: Any, say: Say) -> Any:
+    """Says what phase a build is in, and lets Ctrl-C end it: TensorRT swallows exceptions."""
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            super().__init__()
+            self.interrupted = False
+
+        def phase_start(self, name: str, parent: str | None, steps: int) -> None:
+            self._guard(lambda: say(name))
+
+        def phase_finish(self, name: str) -> None:
+            pass
+
+        def step_complete(self, name: str, step: int) -> bool:
+            return not self.interrupted
+
+        def _guard(self, work: Callable[[], None]) -> None:
+            try:
+                work()
+            except KeyboardInterrupt:
+                self.interrupted = True
+
+    return Monitor()
+
+
+def sha256(data: bytes) -> str:
+    """In hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def graph_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Graph -> its .onnx file, of a kit's manifest."""
+    files = {name: graph["file"] for name, graph in manifest["graphs"].items()}
+    return {**files, UPDATE: f"{UPDATE}.onnx"}
+
+
+def sources(manifest: Mapping[str, Any], file: str) -> dict[str, str]:
+    """The files that make up a graph, with their SHA-256: the .onnx file and its weights."""
+    return {name: e["sha256"] for name, e in manifest["files"].items() if name in (file, f"{file}.data")}
+
+
+def build_kit(kit: Path, output: Path, timing_cache: Path | None, say: Say) -> None:
+    """Build all graphs of a kit. Raises BuildError for a damaged one, FileExistsError for an old `output`."""
+    trt = find_tensorrt()
+    manifest = json.loads((kit / MANIFEST).read_text())
+    options = BuildOptions.of(manifest["settings"])
+    graphs = graph_files(manifest)
+    for file in graphs.values():
+        for name, expected in sources(manifest, file).items():
+            if sha256((kit / name).read_bytes()) != expected:
+                raise BuildError(f"{name} is damaged: its SHA-256 is not the manifest's; copy the kit again")
+    output.mkdir(parents=True)  # fails where it exists: what lies there may be of another kit
+    report: dict[str, Any] = {"builder": trt.__name__, "version": trt.__version__, "graphs": {}}
+    for name, file in graphs.items():
+        say(f"building the {name}")
+        engine, _ = build_engine(trt, kit / file, options, timing_cache)
+        (output / f"{name}.engine").write_bytes(engine)
+        report["graphs"][name] = {"of": sources(manifest, file), "sha256": sha256(engine)}
+    (output / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def main() -> None:
+    """The script of a kit."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True, help="a new folder for the engines")
+    parser.add_argument("--timing-cache", type=Path, help="a file that makes the next build quicker")
+    given = parser.parse_args()
+    try:
+        build_kit(
+            Path(__file__).parent, given.output, given.timing_cache, lambda what: print(what, flush=True)
+        )
+    except FileExistsError:
+        sys.exit(f"error: {given.output} already exists; choose a new folder")
+    except OSError as error:
+        sys.exit(f"error: {error.filename}: {error.strerror}")
+    except BuildError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The files of a TensorRT bundle: an engine for each graph, and one for the step of the loop."""
+
+import inspect
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.errors import ExportError
+from moebius_edge.export.onnx_graph import IR_VERSION, OPSET, remove
+from moebius_edge.export.options import ExportOptions
+from moebius_edge.export.tensorrt import builder
+from moebius_edge.export.tensorrt.builder import UPDATE, BuildError, BuildOptions, build_engine, find_tensorrt
+from moebius_edge.manifest import GraphSpec
+
+KIT = "build.py"
+
+
+def ship(
+    folder: Path, graphs: dict[str, GraphSpec], options: ExportOptions, checkpoint: Checkpoint
+) -> dict[str, GraphSpec]:
+    """Replace the .onnx files of `graphs` in `folder` by engines, and add that of the step.
+
+    Returns the graphs with the new names. Raises ExportError where TensorRT is missing, or for a node that it
+    does not take.
+    """
+    settings = options.all_settings()
+    built = BuildOptions.of(settings)
+    try:
+        trt = find_tensorrt()
+        cache = _timing_cache(trt.__name__, trt.__version__) if settings["timing_cache"] == "yes" else None
+        write_update(folder, graphs["denoiser"])
+        for name in (*graphs, UPDATE):
+            source = folder / f"{name}.onnx"
+            engine, interface = build_engine(trt, source, built, cache)
+            if name in graphs and interface != _expected(graphs[name]):
+                raise ExportError(f"the engine of the {name} has the interface {interface}")
+            (folder / f"{name}.engine").write_bytes(engine)
+            remove(source)
+    except BuildError as error:
+        raise ExportError(f"{error}; or export with --build-kit, to build on the box itself") from error
+    return {name: replace(graph, file=f"{name}.engine") for name, graph in graphs.items()}
+
+
+def _expected(graph: GraphSpec) -> builder.Interface:
+    sides = {"input": graph.inputs, "output": graph.outputs}
+    return {spec.name: (side, spec.dtype, spec.shape) for side, specs in sides.items() for spec in specs}
+
+
+def kit(folder: Path, graphs: dict[str, GraphSpec]) -> None:
+    """Add to a folder with .onnx files what a box needs to build engines of them."""
+    write_update(folder, graphs["denoiser"])
+    (folder / KIT).write_text(inspect.getsource(builder))
+
+
+def write_update(folder: Path, denoiser: GraphSpec) -> None:
+    """The graph of one step, x <- a x + b noise, in float32: so the latents never leave the device."""
+    (noise,) = denoiser.outputs
+    shapes = {"latents": noise.shape, "noise": noise.shape, "a": (1,), "b": (1,)}
+    info = helper.make_tensor_value_info
+    nodes = [
+        helper.make_node("Mul", ["latents", "a"], ["kept"]),
+        helper.make_node("Mul", ["noise", "b"], ["added"]),
+        helper.make_node("Add", ["kept", "added"], ["next"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        UPDATE,
+        [info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
+        [info("next", TensorProto.FLOAT, noise.shape)],
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    onnx.save(
+        helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION), folder / f"{UPDATE}.onnx"
+    )
+
+
+def _timing_cache(package: str, version: str) -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "moebius-edge" / f"{package}-{version}.timing"

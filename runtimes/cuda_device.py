@@ -1,0 +1,77 @@
+"""The little of CUDA's runtime API that a loop on a device needs, through NVIDIA's cuda-bindings."""
+
+from collections.abc import Callable
+from typing import Any
+
+from cuda.bindings import runtime as cudart
+
+from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.tensors import Array
+
+
+class Device:
+    """Memory, copies and one stream on the first CUDA device."""
+
+    def __init__(self) -> None:
+        """Raises RuntimeUnavailable without a device or a driver for it."""
+        error, count = cudart.cudaGetDeviceCount()
+        if error != cudart.cudaError_t.cudaSuccess or not count:
+            raise RuntimeUnavailable(
+                f"CUDA finds no device here ({_name(error)}); the runtime tensorrt needs an NVIDIA GPU with "
+                "its driver"
+            )
+        self.stream = _checked(cudart.cudaStreamCreate())
+
+    def allocate(self, size: int) -> int:
+        """The address of `size` bytes."""
+        return int(_checked(cudart.cudaMalloc(size)))
+
+    def free(self, address: int) -> None:
+        """Give memory back."""
+        _checked(cudart.cudaFree(address))
+
+    def upload(self, address: int, values: Array) -> None:
+        """Host -> device, in the order of the stream; `values` may be reused at once."""
+        self._copy(address, values.ctypes.data, values.nbytes, "HostToDevice")
+        self.wait()
+
+    def download(self, address: int, values: Array) -> None:
+        """Device -> host, when the device has come so far."""
+        self._copy(values.ctypes.data, address, values.nbytes, "DeviceToHost")
+        self.wait()
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Between two addresses of the device."""
+        self._copy(target, source, size, "DeviceToDevice")
+
+    def _copy(self, target: int, source: int, size: int, kind: str) -> None:
+        direction = getattr(cudart.cudaMemcpyKind, f"cudaMemcpy{kind}")
+        _checked(cudart.cudaMemcpyAsync(target, source, size, direction, self.stream))
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        _checked(cudart.cudaStreamSynchronize(self.stream))
+
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
+        """`work` as one CUDA graph: what it returns launches it. Raises RuntimeUnavailable if it fails."""
+        mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed
+        _checked(cudart.cudaStreamBeginCapture(self.stream, mode))
+        try:
+            work()
+        finally:  # a stream that is left capturing takes nothing else
+            error, graph = cudart.cudaStreamEndCapture(self.stream)
+        _checked((error,))
+        executable = _checked(cudart.cudaGraphInstantiate(graph, 0))
+        return lambda: _checked(cudart.cudaGraphLaunch(executable, self.stream))
+
+
+def _checked(answer: tuple[Any, ...]) -> Any:
+    error, *values = answer
+    if error != cudart.cudaError_t.cudaSuccess:
+        raise RuntimeUnavailable(f"CUDA: {_name(error)}")
+    return values[0] if values else None
+
+
+def _name(error: Any) -> str:
+    found = cudart.cudaGetErrorString(error)[1]
+    return found.decode() if isinstance(found, bytes) else str(error)

@@ -1,0 +1,253 @@
+"""TensorRT engines: inputs and outputs at fixed addresses, the whole guided loop on the device.
+
+A step is one CUDA graph: the denoiser's engine, the small engine of x <- a x + b ε, and a copy of the result
+into the denoiser's input. The latents do not leave the device between the first step and the last.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from moebius_edge.bundle import REPAIR, Bundle
+from moebius_edge.errors import BundleError, RuntimeUnavailable
+from moebius_edge.manifest import GraphSpec, TensorSpec
+from moebius_edge.runtimes.inputs import check_inputs, graph_spec
+from moebius_edge.scheduler import StepCoefficients
+from moebius_edge.tensors import Array
+
+PACKAGES = ("tensorrt", "tensorrt_rtx")
+UPDATE = "update"
+ONE = (1,)
+
+
+class DeviceMemory(Protocol):
+    """What this runtime asks of a device: `cuda_device.Device`."""
+
+    stream: Any
+
+    def allocate(self, size: int) -> int: ...
+    def free(self, address: int) -> None: ...
+    def upload(self, address: int, values: Array) -> None: ...
+    def download(self, address: int, values: Array) -> None: ...
+    def copy(self, target: int, source: int, size: int) -> None: ...
+    def wait(self) -> None: ...
+    def capture(self, work: Callable[[], None]) -> Callable[[], None]: ...
+
+
+class Engine:
+    """One engine with a buffer for each input and output."""
+
+    def __init__(self, trt: Any, runtime: Any, data: bytes, spec: GraphSpec, device: DeviceMemory) -> None:
+        """Raises BundleError for an engine that does not load here, or has another interface than `spec`."""
+        self.device, self.spec = device, spec
+        engine = runtime.deserialize_cuda_engine(data)
+        if engine is None:
+            raise BundleError(
+                f"{spec.file} does not load: an engine runs with the TensorRT and on the kind of GPU that it "
+                "was built for; export the bundle again here, or import engines that this box has built"
+            )
+        check_interface(trt, engine, spec)
+        self.context = engine.create_execution_context()
+        if self.context is None:
+            raise RuntimeUnavailable(f"{spec.file} cannot be run: not enough memory on the device?")
+        self.tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
+        self.addresses = {name: device.allocate(_bytes(tensor)) for name, tensor in self.tensors.items()}
+        for name, address in self.addresses.items():
+            self.context.set_tensor_address(name, address)
+
+    def enqueue(self) -> None:
+        """Start a run; kernel by kernel."""
+        if not self.context.execute_async_v3(self.device.stream):
+            raise RuntimeUnavailable(f"TensorRT cannot run {self.spec.file}")
+
+    def write(self, name: str, values: Array) -> None:
+        """Fill an input."""
+        self.device.upload(self.addresses[name], np.ascontiguousarray(values, self.tensors[name].dtype))
+
+    def read(self, name: str) -> Array:
+        """An output, when the device has come so far."""
+        tensor = self.tensors[name]
+        values = np.empty(tensor.shape, tensor.dtype)
+        self.device.download(self.addresses[name], values)
+        return values
+
+    def free(self) -> None:
+        """Give all memory back."""
+        self.device.wait()
+        self.context = None
+        for address in self.addresses.values():
+            self.device.free(address)
+        self.addresses = {}
+
+
+def check_interface(trt: Any, engine: Any, spec: GraphSpec) -> None:
+    """Raise BundleError unless names, types and shapes of an engine are those of the manifest."""
+    expected = {
+        **{tensor.name: ("input", tensor.dtype, tensor.shape) for tensor in spec.inputs},
+        **{tensor.name: ("output", tensor.dtype, tensor.shape) for tensor in spec.outputs},
+    }
+    found = {}
+    for index in range(engine.num_io_tensors):
+        name = engine.get_tensor_name(index)
+        side = "input" if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT else "output"
+        dtype = np.dtype(trt.nptype(engine.get_tensor_dtype(name))).name
+        found[name] = (side, dtype, tuple(engine.get_tensor_shape(name)))
+    if found != expected:
+        raise BundleError(f"{spec.file} has the interface {found}; the manifest says {expected}; {REPAIR}")
+
+
+class TensorRTRuntime:
+    """Runs a bundle's engines on the first CUDA device."""
+
+    name = "tensorrt"
+
+    def __init__(
+        self, bundle: Bundle, threads: int | None = None, device: DeviceMemory | None = None
+    ) -> None:
+        """Loads nothing yet; `threads` mean nothing to a GPU.
+
+        Raises RuntimeUnavailable without TensorRT or a device, and for a bundle whose engines another package
+        or version has built.
+        """
+        self.bundle = bundle
+        self.trt = _tensorrt(bundle)
+        if device is None:
+            from moebius_edge.runtimes.cuda_device import Device  # noqa: PLC0415 (needs cuda-bindings)
+
+            device = Device()
+        self.device = device
+        self._logger = _logger(self.trt)  # the runtime does not keep it alive
+        self._runtime = self.trt.Runtime(self._logger)
+        self._engines: dict[str, Engine] = {}
+        self._step: Callable[[], None] | None = None
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate one graph; names, shapes and dtypes as in the manifest."""
+        spec = graph_spec(self.bundle, graph)
+        check_inputs(graph, spec.inputs, inputs)
+        engine = self._engine(graph, spec)
+        for name, values in inputs.items():
+            engine.write(name, values)
+        engine.enqueue()
+        return {output.name: engine.read(output.name) for output in spec.outputs}
+
+    def denoise(
+        self,
+        start: Array,
+        mask: Array,
+        masked_latents: Array,
+        coefficients: Sequence[StepCoefficients],
+        guidance: float,
+        after_step: Callable[[], None] | None = None,
+    ) -> Array:
+        """All steps of the loop on the device; see `moebius_edge.loop.denoise`."""
+        denoiser = self._engine("denoiser", graph_spec(self.bundle, "denoiser"))
+        update = self._engine(UPDATE, _update_spec(denoiser.spec))
+        denoiser.write("mask", mask)
+        denoiser.write("masked_latents", masked_latents)
+        denoiser.write("guidance", np.array([guidance]))
+        if self._step is None:
+            denoiser.write("latents", start)
+            self._step = self._captured(denoiser, update)
+        denoiser.write("latents", start)
+        values = np.array([(step.timestep, step.a, step.b) for step in coefficients], np.float32)
+        table = self.device.allocate(values.nbytes)
+        try:
+            self.device.upload(table, values)
+            scalars = (denoiser.addresses["timestep"], update.addresses["a"], update.addresses["b"])
+            for place in range(0, values.size, len(scalars)):
+                for offset, address in enumerate(scalars):
+                    self.device.copy(address, table + 4 * (place + offset), 4)
+                self._step()
+                if after_step is not None:
+                    self.device.wait()
+                    after_step()
+            return denoiser.read("latents")
+        finally:
+            self.device.free(table)
+
+    def release(self, graph: str) -> None:
+        """Free what the graph holds on the device."""
+        graph_spec(self.bundle, graph)
+        names = (graph, UPDATE) if graph == "denoiser" else (graph,)
+        if graph == "denoiser":
+            self._step = None
+        for name in names:
+            if (engine := self._engines.pop(name, None)) is not None:
+                engine.free()
+
+    def _captured(self, denoiser: Engine, update: Engine) -> Callable[[], None]:
+        """A step as one CUDA graph, or as it is where that cannot be."""
+        size = _bytes(denoiser.tensors["latents"])
+
+        def step() -> None:
+            self.device.copy(update.addresses["latents"], denoiser.addresses["latents"], size)
+            denoiser.enqueue()
+            self.device.copy(update.addresses["noise"], denoiser.addresses["noise"], size)
+            update.enqueue()
+            self.device.copy(denoiser.addresses["latents"], update.addresses["next"], size)
+
+        step()  # the first run compiles and takes memory, which cannot be captured
+        self.device.wait()
+        try:
+            return self.device.capture(step)
+        except RuntimeUnavailable as error:
+            print(f"note: a step cannot be captured and runs kernel by kernel: {error}", file=sys.stderr)
+            return step
+
+    def _engine(self, name: str, spec: GraphSpec) -> Engine:
+        if name not in self._engines:
+            data = self.bundle.file(spec.file).read_bytes()
+            try:
+                self._engines[name] = Engine(self.trt, self._runtime, data, spec, self.device)
+            except BundleError as error:
+                raise BundleError("; ".join([str(error), *self._logger.errors[-1:]])) from error
+        return self._engines[name]
+
+
+def _tensorrt(bundle: Bundle) -> Any:
+    tools = bundle.manifest.tools
+    built = next((name for name in PACKAGES if name in tools), None)
+    if built is None:
+        raise RuntimeUnavailable(f"{bundle.folder.name} has no engines of TensorRT")
+    try:
+        trt = importlib.import_module(built)
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            f"the engines of {bundle.folder.name} need {built} {tools[built]}; pip install {built}"
+        ) from error
+    if trt.__version__ != tools[built] and bundle.manifest.settings.get("compatible") != "yes":
+        raise RuntimeUnavailable(
+            f"the engines of {bundle.folder.name} were built by {built} {tools[built]}, and "
+            f"{trt.__version__} is installed; build them again, or export with --set compatible=yes"
+        )
+    return trt
+
+
+def _logger(trt: Any) -> Any:
+    """Keeps what went wrong, and prints nothing."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR):
+                self.errors.append(f"TensorRT says: {' '.join(message.split())[:300]}")
+
+    return Logger()
+
+
+def _update_spec(denoiser: GraphSpec) -> GraphSpec:
+    shape = denoiser.outputs[0].shape
+    inputs = [TensorSpec(name, "float32", shape) for name in ("latents", "noise")]
+    inputs += [TensorSpec(name, "float32", ONE) for name in ("a", "b")]
+    return GraphSpec(f"{UPDATE}.engine", tuple(inputs), (TensorSpec("next", "float32", shape),))
+
+
+def _bytes(tensor: TensorSpec) -> int:
+    return int(np.prod(tensor.shape)) * np.dtype(tensor.dtype).itemsize

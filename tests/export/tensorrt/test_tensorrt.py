@@ -1,0 +1,214 @@
+"""Engines are really built, by TensorRT for RTX and without a GPU; build kits, and what is refused."""
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.calibration.recording import Recording
+from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.errors import ExportError
+from moebius_edge.export.build import export_bundle
+from moebius_edge.export.options import ExportOptions
+from moebius_edge.export.tensorrt import builder
+from moebius_edge.export.tensorrt.builder import BuildError, BuildOptions, build_engine, find_tensorrt
+from moebius_edge.export.tensorrt.engines import import_engines
+from moebius_edge.manifest import GRAPH_NAMES
+from moebius_edge.parity import verify
+from moebius_edge.runtimes import open_runtime
+from tests.exports import QUICK
+
+MAGIC = b"vtrt"  # of the engines of TensorRT for RTX
+ENGINES = {*GRAPH_NAMES, "update"}
+
+
+def save(path: Path, *nodes: onnx.NodeProto, **weights: Any) -> Path:
+    """A graph x [2,4] -> y."""
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 4]) for name in ("x", "y")]
+    tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(list(nodes), "g", ends[:1], ends[1:], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def int8(checkpoint: Checkpoint, recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("tensorrt")
+    options = ExportOptions(target="tensorrt", precision="int8", calibration=QUICK)
+    return export_bundle(checkpoint, folder / "int8", options, recording=recording)
+
+
+@pytest.fixture(scope="module")
+def kit(checkpoint: Checkpoint, recording: Recording, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("kit")
+    options = ExportOptions(target="tensorrt", precision="int8", calibration=QUICK)
+    return export_bundle(checkpoint, folder / "kit", options, recording=recording, artifacts=False)
+
+
+@pytest.fixture(scope="module")
+def built(kit: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Engines, built as on a box: by the script in the kit, which finds nothing of this project."""
+    output = tmp_path_factory.mktemp("box") / "engines"
+    command = [sys.executable, "-P", str(kit.folder / "build.py"), "--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == sorted(f"building the {name}" for name in ENGINES)
+    return output
+
+
+def engines_of(bundle: Bundle) -> dict[str, bytes]:
+    return {name: bundle.file(f"{name}.engine").read_bytes() for name in ENGINES}
+
+
+def test_int8_engines_with_float16_between(int8: Bundle) -> None:
+    manifest = int8.manifest
+    assert (manifest.target, manifest.runtime) == ("tensorrt", "tensorrt")
+    assert manifest.settings["floats"] == "float16" and "tensorrt_rtx" in manifest.tools
+    assert {name: graph.file for name, graph in manifest.graphs.items()} == {
+        name: f"{name}.engine" for name in GRAPH_NAMES
+    }
+    assert not [name for name in manifest.files if ".onnx" in name]
+    for name, engine in engines_of(int8).items():
+        assert engine.startswith(MAGIC), name
+
+
+def test_fp16_engines(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    options = ExportOptions(target="tensorrt", precision="fp16", calibration=QUICK)
+    bundle = export_bundle(checkpoint, tmp_path / "fp16", options)
+    assert all(engine.startswith(MAGIC) for engine in engines_of(bundle).values())
+
+
+def test_a_kit_runs_in_onnx_runtime_and_is_what_the_engines_are_made_of(kit: Bundle) -> None:
+    assert (kit.manifest.target, kit.manifest.runtime) == ("tensorrt", "onnxruntime")
+    report = verify(kit, open_runtime(kit))
+    assert report.graphs["denoiser"].db > 20  # a tiny model with weights by rule
+    denoiser = onnx.load(kit.file("denoiser.onnx"))
+    kinds = {tensor.data_type for tensor in denoiser.graph.initializer}
+    assert TensorProto.INT8 in kinds and TensorProto.FLOAT16 in kinds
+    zeros = {n.input[2] for n in denoiser.graph.node if n.op_type == "QuantizeLinear"}
+    values = {t.name: numpy_helper.to_array(t) for t in denoiser.graph.initializer if t.name in zeros}
+    assert values and all(zero.dtype == np.int8 and not zero.any() for zero in values.values())  # symmetric
+    biases = [n for n in denoiser.graph.node if n.op_type == "DequantizeLinear" and "bias" in n.input[0]]
+    assert not biases
+
+
+def test_a_box_builds_the_same_engines_and_they_come_back(
+    kit: Bundle, built: Path, int8: Bundle, tmp_path: Path
+) -> None:
+    bundle = import_engines(kit, built, tmp_path / "bundle")
+    assert engines_of(bundle) == engines_of(int8)
+    assert bundle.manifest.tools["tensorrt_rtx"] == find_tensorrt().__version__
+    assert bundle.manifest.graphs == int8.manifest.graphs
+    assert {name for name in bundle.manifest.files if "onnx" in name or name == "build.py"} == set()
+
+
+Spoil = Callable[[Path, dict[str, Any]], None]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (
+            lambda folder, report: (folder / "decoder.engine").write_bytes(b"vtrt"),
+            "decoder.engine is damaged",
+        ),
+        (lambda folder, report: (folder / "decoder.engine").unlink(), "cannot read .*decoder.engine"),
+        (lambda folder, report: report["graphs"].pop("update"), "no engine of the update"),
+        (lambda folder, report: report["graphs"]["encoder"]["of"].clear(), "built of other graphs"),
+        (lambda folder, report: report.update(builder="gcc"), "'gcc' built"),
+        (lambda folder, report: report.clear(), "is not what build.py writes"),
+    ],
+)
+def test_foreign_and_damaged_engines_are_refused(
+    kit: Bundle, built: Path, tmp_path: Path, spoil: Spoil, words: str
+) -> None:
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    for file in built.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    report = json.loads((folder / "build.json").read_text())
+    spoil(folder, report)
+    (folder / "build.json").write_text(json.dumps(report))
+    with pytest.raises(ExportError, match=words):
+        import_engines(kit, folder, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_folder_without_a_report_and_a_bundle_that_is_no_kit(
+    kit: Bundle, int8: Bundle, built: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match=r"cannot read .*build\.json.*run the kit's build\.py"):
+        import_engines(kit, tmp_path, tmp_path / "bundle")
+    with pytest.raises(ExportError, match="int8 is no build kit"):
+        import_engines(int8, built, tmp_path / "bundle")
+
+
+def test_a_damaged_kit_builds_nothing(kit: Bundle, tmp_path: Path) -> None:
+    folder = tmp_path / "kit"
+    folder.mkdir()
+    for name in kit.manifest.files:
+        (folder / name).write_bytes(kit.file(name).read_bytes())
+    (folder / "manifest.json").write_bytes((kit.folder / "manifest.json").read_bytes())
+    (folder / "decoder.onnx").write_bytes(b"other")
+    with pytest.raises(BuildError, match=r"decoder\.onnx is damaged"):
+        builder.build_kit(folder, tmp_path / "engines", None, lambda what: None)
+    assert not (tmp_path / "engines").exists()
+
+
+def test_a_node_that_tensorrt_does_not_take_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "g.onnx", helper.make_node("Det", ["x"], ["y"], name="the_node"))
+    with pytest.raises(BuildError, match=r"cannot read g\.onnx: the_node \(Det\)"):
+        build_engine(find_tensorrt(), path, BuildOptions())
+
+
+@pytest.mark.parametrize(
+    "options", [BuildOptions(), BuildOptions(workspace="256", optimization="0", tf32="yes")]
+)
+def test_options_reach_the_builder(tmp_path: Path, options: BuildOptions) -> None:
+    path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
+    said: list[str] = []
+    engine, interface = build_engine(find_tensorrt(), path, options, say=said.append)
+    assert engine.startswith(MAGIC) and said
+    assert interface == {"x": ("input", "float32", (2, 4)), "y": ("output", "float32", (2, 4))}
+
+
+def test_what_the_builder_does_not_have_is_one_sentence(tmp_path: Path) -> None:
+    """TensorRT for RTX comes without the library that makes engines version compatible."""
+    path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
+    with pytest.raises(BuildError, match=r"cannot build g\.onnx: .*nvinfer_lean"):
+        build_engine(find_tensorrt(), path, BuildOptions(compatible="yes"))
+
+
+def test_ctrl_c_ends_a_build(tmp_path: Path) -> None:
+    path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
+
+    def stop(what: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(find_tensorrt(), path, BuildOptions(), say=stop)
+
+
+def test_without_tensorrt_the_error_says_what_to_install(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> Any:
+        raise ImportError(name)
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    with pytest.raises(BuildError, match="pip install tensorrt-rtx"):
+        find_tensorrt()
+    monkeypatch.undo()
+    monkeypatch.setattr(builder, "PACKAGES", ())
+    with pytest.raises(ExportError, match="--build-kit"):
+        export_bundle(checkpoint, tmp_path / "x", ExportOptions(target="tensorrt", precision="fp32"))
+    assert not (tmp_path / "x").exists()
