@@ -1,27 +1,31 @@
 """The table of docs/coreml.md: what each precision costs through the interpreter, and how large it is.
 
     python -m moebius_edge.export.coreml.table nano            # every precision: dB, picture, size
-    python -m moebius_edge.export.coreml.table synthetic fp32 fp16 w8 --parity --no-verify
+    python -m moebius_edge.export.coreml.table synthetic fp32 fp16 w8 p6 p4 --parity --no-verify --quick
 
 Needs no Mac. `--parity` compares the packages of FP32 graphs with ONNX Runtime on the same graphs,
 optimizations off: the largest difference relative to the largest value, on the self-test's inputs.
 """
 
 import json
+import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from moebius_edge import capsule
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle import Bundle, seal, staging
+from moebius_edge.calibration.data import CalibrationOptions
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.explain import explained
 from moebius_edge.export.build import export_bundle
+from moebius_edge.export.coreml.package import ship
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets import TARGETS
 from moebius_edge.fresh import graph_inputs
@@ -34,6 +38,7 @@ from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.scripts import script_parser
 
 TARGET = "coreml"
+LEAST = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)
 
 
 @dataclass(frozen=True)
@@ -49,28 +54,60 @@ class Row:
     parity: dict[str, float]  # graph -> largest relative difference from ONNX Runtime; empty: not asked for
 
 
-def measure(checkpoint: Checkpoint, precision: str, folder: Path, *, replay: bool, parity: bool) -> Row:
-    """Export into `folder`, replay the self-test, and compare INT8 and FP32 with ONNX Runtime."""
-    options = ExportOptions(target=TARGET, precision=precision)
-    with stages(f"{checkpoint.name} in {precision}") as say:
-        start = time.perf_counter()
-        bundle = export_bundle(checkpoint, folder / precision, options, progress=say)
-        seconds = time.perf_counter() - start
-        report = _replayed(bundle, "mil") if replay else None
-        engine, differences = None, {}
-        if (replay and precision == "int8") or (parity and precision == "fp32"):
-            same = export_bundle(checkpoint, folder / "onnx", options, artifacts=False, progress=say)
-            engine = _replayed(same, "onnxruntime").image.hole_db if replay else None
-            differences = {name: _difference(bundle, same, name) for name in GRAPH_NAMES} if parity else {}
-    return Row(
-        precision,
-        sum(bundle.manifest.files[file].size for file in graph_files(bundle, "denoiser")) / 1e6,
-        round(seconds, 1),
-        None if report is None else report.graphs["denoiser"].db,
-        None if report is None else report.image.hole_db,
-        engine,
-        differences,
-    )
+def measure(
+    checkpoint: Checkpoint,
+    precisions: Sequence[str],
+    folder: Path,
+    calibration: CalibrationOptions,
+    *,
+    replay: bool,
+    parity: bool,
+) -> Iterator[Row]:
+    """A row for each precision; ONNX graphs that several are made of are made once, in `folder`."""
+    graphs: dict[str, tuple[Bundle, float]] = {}
+    for precision in precisions:
+        options = ExportOptions(target=TARGET, precision=precision, calibration=calibration)
+        kind = options.graph_precision
+        with stages(f"{checkpoint.name} in {precision}") as say:
+            if kind not in graphs:
+                start = time.perf_counter()
+                source = replace(options, precision=kind)
+                made = export_bundle(checkpoint, folder / kind, source, artifacts=False, progress=say)
+                graphs[kind] = made, time.perf_counter() - start
+            same, seconds = graphs[kind]
+            start = time.perf_counter()
+            say("writing the packages", 0, 1)
+            bundle = packaged(checkpoint, same, options, folder / f"{precision}.packages")
+            seconds += time.perf_counter() - start
+            report = _replayed(bundle, "mil") if replay else None
+            beside = replay and precision in ("fp32", "int8")
+            engine = _replayed(same, "onnxruntime").image.hole_db if beside else None
+            differ = parity and precision == "fp32"
+            differences = {name: _difference(bundle, same, name) for name in GRAPH_NAMES} if differ else {}
+        size = sum(bundle.manifest.files[file].size for file in graph_files(bundle, "denoiser"))
+        shutil.rmtree(bundle.folder)
+        yield Row(
+            precision,
+            size / 1e6,
+            round(seconds, 1),
+            None if report is None else report.graphs["denoiser"].db,
+            None if report is None else report.image.hole_db,
+            engine,
+            differences,
+        )
+
+
+def packaged(checkpoint: Checkpoint, graphs: Bundle, options: ExportOptions, output: Path) -> Bundle:
+    """The bundle that `export` makes of these ONNX graphs."""
+    manifest = graphs.manifest
+    with staging(output) as folder:
+        for name in manifest.files:
+            shutil.copyfile(graphs.file(name), folder / name)
+        specs = ship(folder, dict(manifest.graphs), options, checkpoint)
+        settings = options.all_settings()
+        made = replace(manifest, graphs=specs, runtime=TARGET, precision=options.precision, settings=settings)
+        seal(folder, made)
+    return Bundle.open(output)
 
 
 def _replayed(bundle: Bundle, runtime: str) -> Report:
@@ -124,18 +161,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoint", help="as for `moebius-edge export`")
     parser.add_argument("precisions", nargs="*", default=known, metavar="precision", help=", ".join(known))
     parser.add_argument("--no-verify", action="store_true", help="sizes alone")
+    parser.add_argument("--quick", action="store_true", help="the least calibration: enough for sizes")
     parser.add_argument("--parity", action="store_true", help="compare fp32 with ONNX Runtime")
     parser.add_argument("--json", action="store_true", help="instead of Markdown")
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.precisions if name not in known]:
         parser.error(f"there is no precision {unknown[0]!r}; choose from {', '.join(known)}")
-    rows = []
-    with explained():
+    rows: list[Row] = []
+    calibration = LEAST if given.quick else CalibrationOptions()
+    with explained(), tempfile.TemporaryDirectory() as folder:
         checkpoint = load_checkpoint(given.checkpoint)
-        for precision in given.precisions:
-            with tempfile.TemporaryDirectory() as name:
-                folder, replay = Path(name), not given.no_verify
-                rows.append(measure(checkpoint, precision, folder, replay=replay, parity=given.parity))
+        how = {"replay": not given.no_verify, "parity": given.parity}
+        for row in measure(checkpoint, given.precisions, Path(folder), calibration, **how):
+            rows.append(row)
+            print(table(rows[-1:]), file=sys.stderr)
     print(json.dumps([asdict(row) for row in rows], indent=1) if given.json else table(rows))
 
 

@@ -123,14 +123,15 @@ def export(  # noqa: PLR0913, PLR0917
         f"wrote {folder} ({show.size(total)}, {target}, {options.precision}, {graph})", markup=False
     )
     print_conversion(bundle)
+    if build_kit:
+        console.print(f"on the box: python {folder}/build.py --output engines", markup=False)
+        console.print("then: moebius-edge import-engine KIT engines --output BUNDLE", markup=False)
+        return
     if compare and options.precision != "fp32":
         if default_runtime(bundle) == bundle.manifest.runtime:
             print_worth(loaded, bundle)
         else:
             console.print(f"not timed against fp32: {bundle.manifest.runtime} does not run on this system")
-    if build_kit:
-        console.print(f"on the box: python {folder}/build.py --output engines", markup=False)
-        return
     if TARGETS[target].doctor is not None:
         print_usability(find_doctor(target)(bundle))
     show.suggest("verify", folder)

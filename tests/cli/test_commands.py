@@ -275,3 +275,13 @@ def test_a_name_that_the_output_cannot_spell_is_escaped(monkeypatch: pytest.Monk
     show.out().print("wrote é.png", markup=False)
     stream.flush()
     assert stream.buffer.getvalue() == b"wrote \\xe9.png\n"  # type: ignore[attr-defined]
+
+
+def test_build_kits_and_engines_that_are_none(moebius: Any, exported: Path, tmp_path: Path) -> None:
+    answer = moebius("export", "nano", "--target", "ort", "--build-kit", "-o", tmp_path / "kit")
+    assert answer.code == 2 and "there is no build kit for ort" in answer.err
+    answer = moebius("import-engine", exported, tmp_path, "-o", tmp_path / "bundle")
+    assert answer.code == 2 and "is no build kit" in answer.err and "--build-kit" in answer.err
+    answer = moebius("import-engine", exported, tmp_path, "-o", tmp_path)
+    assert answer.code == 2 and "already exists" in answer.err
+    assert list(tmp_path.iterdir()) == []

@@ -27,6 +27,8 @@ from moebius_edge.parity import verify
 from moebius_edge.runtimes import open_runtime
 from tests.exports import QUICK
 
+pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not on this system")
+
 MAGIC = b"vtrt"  # of the engines of TensorRT for RTX
 ENGINES = {*GRAPH_NAMES, "update"}
 
