@@ -6,8 +6,12 @@ import onnx
 import pytest
 
 from moebius_edge.bundle import Bundle
+from moebius_edge.calibration.amplitudes import float_tensors
+from moebius_edge.calibration.fp16 import to_fp16
 from moebius_edge.checkpoints import load_checkpoint
 from moebius_edge.export.build import export_bundle
+from moebius_edge.export.onnx_graph import save
+from moebius_edge.export.tensorrt.builder import BuildOptions, build_engine
 from moebius_edge.fresh import measure_fresh
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.parity import verify
@@ -50,6 +54,19 @@ def test_an_edit_stays_within_its_memory(bundle: Bundle) -> None:
     if peak is None:
         pytest.skip("this system does not tell a process's peak memory")
     assert peak < EDIT_PEAK_MB
+
+
+def test_tensorrt_builds_the_denoiser(bundle: Bundle, tmp_path: Path) -> None:
+    """In FP16, by TensorRT for RTX and without a GPU; which nodes calibration would keep is not the point."""
+    trt = pytest.importorskip("tensorrt_rtx")
+    model = onnx.load(bundle.file("denoiser.onnx"))
+    halved, _ = to_fp16(model, dict.fromkeys(float_tensors(model), 1.0))
+    save(halved, tmp_path / "denoiser.onnx")
+    del model, halved
+    engine, interface = build_engine(trt, tmp_path / "denoiser.onnx", BuildOptions())
+    spec = bundle.manifest.graphs["denoiser"]
+    assert interface.keys() == {tensor.name for tensor in (*spec.inputs, *spec.outputs)}
+    assert 400e6 < len(engine) < 600e6
 
 
 def test_no_file_names_the_machine(bundle: Bundle) -> None:

@@ -15,11 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.recording import Recording
-from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions
-from moebius_edge.export.tensorrt import builder
+from moebius_edge.export.tensorrt import builder, target
 from moebius_edge.export.tensorrt.builder import BuildError, BuildOptions, build_engine, find_tensorrt
 from moebius_edge.export.tensorrt.engines import import_engines
 from moebius_edge.manifest import GRAPH_NAMES
@@ -87,6 +87,27 @@ def test_fp16_engines(checkpoint: Checkpoint, tmp_path: Path) -> None:
     options = ExportOptions(target="tensorrt", precision="fp16", calibration=QUICK)
     bundle = export_bundle(checkpoint, tmp_path / "fp16", options)
     assert all(engine.startswith(MAGIC) for engine in engines_of(bundle).values())
+
+
+@pytest.mark.full_size
+def test_six_engines_of_nano(tmp_path: Path) -> None:
+    """With the interface of the manifest, which `ship` compares before it writes an engine."""
+    nano = load_checkpoint("nano")
+    for precision in ("fp16", "int8"):
+        options = ExportOptions(target="tensorrt", precision=precision, calibration=QUICK)
+        bundle = export_bundle(nano, tmp_path / precision, options)
+        assert all(engine.startswith(MAGIC) for engine in engines_of(bundle).values())
+        shapes = {tensor.name: tensor.shape for tensor in bundle.manifest.graphs["denoiser"].inputs}
+        assert shapes["latents"] == (1, 4, 32, 32)
+
+
+def test_an_engine_with_another_interface_is_not_written(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "build_engine", lambda *given: (b"vtrt", {"x": ("input", "float32", (1,))}))
+    with pytest.raises(ExportError, match="the engine of the encoder has the interface"):
+        export_bundle(checkpoint, tmp_path / "x", ExportOptions(target="tensorrt", precision="fp32"))
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_kit_runs_in_onnx_runtime_and_is_what_the_engines_are_made_of(kit: Bundle) -> None:
