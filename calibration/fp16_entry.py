@@ -8,7 +8,8 @@ that mixes channels averages those that come after it. nano in FP16, worst step:
 from collections.abc import Collection, Sequence
 
 import onnx
-from onnx import helper
+
+from moebius_edge.calibration.attributes import attributes_of
 
 FOLLOW = {"Relu", "Clip"}  # may stand between the two convolutions
 
@@ -41,5 +42,4 @@ def entry_nodes(
 
 
 def _groups(node: onnx.NodeProto) -> int:
-    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    return int(values.get("group", 1))
+    return int(attributes_of(node).get("group", 1))

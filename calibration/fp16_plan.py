@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 import onnx
-from onnx import TensorProto, defs, helper, numpy_helper
+from onnx import TensorProto, defs, numpy_helper
 
 from moebius_edge.calibration.amplitudes import float_tensors
+from moebius_edge.calibration.attributes import attributes_of
 from moebius_edge.calibration.fp16_entry import entry_nodes
 from moebius_edge.errors import InvalidInput
 from moebius_edge.tensors import Array
@@ -281,8 +282,7 @@ class Planner:
 
 def epsilon(node: onnx.NodeProto) -> float:
     """A normalization's epsilon."""
-    values = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-    return float(values.get("epsilon", DEFAULT_EPSILON))
+    return float(attributes_of(node).get("epsilon", DEFAULT_EPSILON))
 
 
 def _rounding(amplitude: float) -> float:

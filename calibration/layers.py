@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import onnx
 
+from moebius_edge.calibration.attributes import attributes_of
 from moebius_edge.calibration.macs import Shapes, node_macs, shapes
 from moebius_edge.errors import CalibrationError
 
@@ -117,7 +118,7 @@ def _products(graph: Graph) -> list[int]:
 def _layer(graph: Graph, index: int) -> Layer:
     node = graph.nodes[index]
     weight = graph.weights[node.input[1]]
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    attributes = attributes_of(node)
     if node.op_type == "Conv":
         axis = 0
     elif node.op_type == "Gemm":

@@ -4,6 +4,8 @@ import numpy as np
 import onnx
 from onnx import shape_inference
 
+from moebius_edge.calibration.attributes import attributes_of
+
 Shapes = dict[str, tuple[int, ...]]
 
 # Operators that multiply like Conv, MatMul or Gemm: on integers, and all.
@@ -39,7 +41,7 @@ def node_macs(node: onnx.NodeProto, known: Shapes) -> int:
     if kind == "Conv":
         weight = 3 if node.op_type == "QLinearConv" else 1
         return out * int(np.prod(known[node.input[weight]][1:]))
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    attributes = attributes_of(node)
     if kind == "MatMul":
         return out * known[node.input[0]][-2 if attributes.get("transA") else -1]
     if kind == "Gemm":

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
+from moebius_edge.calibration.attributes import attributes_of
 from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.errors import InvalidInput
 
@@ -94,7 +95,7 @@ def select(model: onnx.ModelProto, options: WeightOptions) -> tuple[dict[str, Us
 
 def roles(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Use]:
     """The constant operands of a Conv, Gemm or MatMul; `shapes` are those of the float weights."""
-    attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    attributes = attributes_of(node)
     if node.op_type == "Conv" and (name := node.input[1]) in shapes:
         shape = shapes[name]
         # Inputs per output channel is axis 1; a depthwise convolution has one.

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, shape_inference
 
 from moebius_edge.bundle import REPAIR, Bundle
+from moebius_edge.calibration.attributes import attributes_of
 from moebius_edge.calibration.macs import node_macs
 from moebius_edge.errors import ExportError
 from moebius_edge.export.ort_format import structure
@@ -181,7 +182,7 @@ def _node(
     taken_by: Mapping[str, str],
 ) -> Node:
     domain = "" if proto.domain in ("", "ai.onnx") else f"{proto.domain}:"
-    attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+    attributes = attributes_of(proto)
     return Node(
         operator=domain + proto.op_type,
         attributes={k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()},

@@ -36,7 +36,7 @@ class CoreMLRuntime:
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate one graph; names, shapes and dtypes as in the manifest."""
-        spec = graph_spec(self.bundle, graph)
+        spec = graph_spec(self.bundle.manifest.graphs, graph)
         check_inputs(graph, spec.inputs, inputs)
         if graph not in self._models:
             self._models[graph] = self._load(spec.file)
@@ -65,7 +65,7 @@ class CoreMLRuntime:
 
     def release(self, graph: str) -> None:
         """Free the graph's model."""
-        graph_spec(self.bundle, graph)
+        graph_spec(self.bundle.manifest.graphs, graph)
         if self._models.pop(graph, None) is not None:
             trim_memory()
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from moebius_edge.bundle import Bundle
 from moebius_edge.errors import RuntimeUnavailable
 from moebius_edge.manifest import GraphSpec
-from moebius_edge.runtimes.inputs import check_inputs
+from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.runtimes.reference import load_reference
 from moebius_edge.scheduler import StepCoefficients
 from moebius_edge.tensors import Array
@@ -145,7 +145,7 @@ class CudaRuntime:
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate one graph; names, shapes and dtypes as in the manifest."""
-        spec = self.specs[graph]
+        spec = graph_spec(self.specs, graph)
         check_inputs(graph, spec.inputs, inputs)
         program = self._program(graph)
         self._write(program, inputs)

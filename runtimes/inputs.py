@@ -4,19 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from moebius_edge.bundle import Bundle
 from moebius_edge.errors import InvalidInput
 from moebius_edge.manifest import GraphSpec, TensorSpec
 from moebius_edge.tensors import Array
 
 
-def graph_spec(bundle: Bundle, graph: str) -> GraphSpec:
-    """What the manifest says of a graph. Raises InvalidInput for one that it does not have."""
-    try:
-        return bundle.manifest.graphs[graph]
-    except KeyError:
-        known = ", ".join(bundle.manifest.graphs)
-        raise InvalidInput(f"there is no graph {graph!r}; the bundle has {known}") from None
+def graph_spec(graphs: Mapping[str, GraphSpec], graph: str) -> GraphSpec:
+    """One of a manifest's `graphs`. Raises InvalidInput for one that it does not have."""
+    if graph not in graphs:
+        raise InvalidInput(f"there is no graph {graph!r}; the bundle has {', '.join(graphs)}")
+    return graphs[graph]
 
 
 def check_inputs(graph: str, specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:

@@ -131,7 +131,7 @@ class MilRuntime:
 
         Raises InvalidInput for other inputs, BundleError for a package that is not what the manifest says.
         """
-        spec = graph_spec(self.bundle, graph)
+        spec = graph_spec(self.bundle.manifest.graphs, graph)
         check_inputs(graph, spec.inputs, inputs)
         with self._loading:
             if graph not in self._programs:
@@ -149,7 +149,7 @@ class MilRuntime:
 
     def release(self, graph: str) -> None:
         """Free the graph's program."""
-        graph_spec(self.bundle, graph)
+        graph_spec(self.bundle.manifest.graphs, graph)
         if self._programs.pop(graph, None) is not None:
             trim_memory()
 

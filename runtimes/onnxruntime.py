@@ -83,7 +83,7 @@ class OnnxRuntime:
         Raises InvalidInput for other inputs, BundleError for a graph that is not what the manifest says,
         RuntimeUnavailable when the engine cannot load or run it.
         """
-        spec = graph_spec(self.bundle, graph)
+        spec = graph_spec(self.bundle.manifest.graphs, graph)
         check_inputs(graph, spec.inputs, inputs)
         session = self._session(graph, spec)
         feeds = {name: np.ascontiguousarray(value).reshape(value.shape) for name, value in inputs.items()}
@@ -96,7 +96,7 @@ class OnnxRuntime:
 
     def release(self, graph: str) -> None:
         """Free the graph's session and give the memory back to the system."""
-        graph_spec(self.bundle, graph)
+        graph_spec(self.bundle.manifest.graphs, graph)
         if self._sessions.pop(graph, None) is not None:
             trim_memory()
 

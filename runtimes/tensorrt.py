@@ -126,7 +126,7 @@ class TensorRTRuntime:
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate one graph; names, shapes and dtypes as in the manifest."""
-        spec = graph_spec(self.bundle, graph)
+        spec = graph_spec(self.bundle.manifest.graphs, graph)
         check_inputs(graph, spec.inputs, inputs)
         engine = self._engine(graph, spec)
         for name, values in inputs.items():
@@ -144,7 +144,7 @@ class TensorRTRuntime:
         after_step: Callable[[], None] | None = None,
     ) -> Array:
         """All steps of the loop on the device; see `moebius_edge.loop.denoise`."""
-        denoiser = self._engine("denoiser", graph_spec(self.bundle, "denoiser"))
+        denoiser = self._engine("denoiser", graph_spec(self.bundle.manifest.graphs, "denoiser"))
         update = self._engine(UPDATE, _update_spec(denoiser.spec))
         denoiser.write("mask", mask)
         denoiser.write("masked_latents", masked_latents)
@@ -171,7 +171,7 @@ class TensorRTRuntime:
 
     def release(self, graph: str) -> None:
         """Free what the graph holds on the device."""
-        graph_spec(self.bundle, graph)
+        graph_spec(self.bundle.manifest.graphs, graph)
         names = (graph, UPDATE) if graph == "denoiser" else (graph,)
         if graph == "denoiser":
             self._step = None

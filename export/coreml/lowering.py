@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Function, Program, Var, types
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
+from moebius_edge.calibration.attributes import attributes_of
 from moebius_edge.errors import ExportError
 from moebius_edge.tensors import Array
 
@@ -66,7 +67,7 @@ class Node:
         self.proto, self.scope = proto, scope
         self.operator = f"{proto.domain}:{proto.op_type}" if proto.domain else proto.op_type
         self.name = proto.name or proto.output[0]
-        self.attributes = {a.name: helper.get_attribute_value(a) for a in proto.attribute}
+        self.attributes = attributes_of(proto)
         self.unread = set(self.attributes)
         self.label = identifier(proto.output[0])  # for the MIL operator
 

@@ -1,5 +1,7 @@
 """Convolutions and matrix products."""
 
+from typing import Any
+
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Var
@@ -13,45 +15,35 @@ LINEAR_RANK = 3  # of what `linear` takes at most
 @lowers("Conv")
 def conv(node: Node) -> Var:
     """Of pictures [B,C,h,w]; the weight may be a constant in any form, quantized ones too."""
-    node.require(auto_pad="NOTSET")
-    value, weight = node.var(0), node.var(1)
-    if value.rank != 4:
-        node.refuse(f"its input has {value.rank} dimensions; expected pictures with 4")
-    node.attribute("kernel_shape")  # the weight's own
-    top, left, bottom, right = node.attribute("pads", [0, 0, 0, 0])
-    return mb.conv(
-        x=value,
-        weight=weight,
-        bias=node.var(2) if node.has(2) else None,
-        strides=node.attribute("strides", [1, 1]),
-        pad_type="custom",
-        pad=[top, bottom, left, right],
-        dilations=node.attribute("dilations", [1, 1]),
-        groups=node.attribute("group", 1),
-        name=node.label,
-    )
+    return mb.conv(**_convolution(node))
 
 
 @lowers("ConvTranspose")
 def conv_transpose(node: Node) -> Var:
     """Of pictures; the weight is [C,C'/groups,h,w] in both."""
-    node.require(auto_pad="NOTSET", output_padding=[0, 0], output_shape=None)
+    node.require(output_padding=[0, 0], output_shape=None)
+    return mb.conv_transpose(**_convolution(node))
+
+
+def _convolution(node: Node) -> dict[str, Any]:
+    """What both have."""
+    node.require(auto_pad="NOTSET")
     value = node.var(0)
     if value.rank != 4:
         node.refuse(f"its input has {value.rank} dimensions; expected pictures with 4")
     node.attribute("kernel_shape")  # the weight's own
     top, left, bottom, right = node.attribute("pads", [0, 0, 0, 0])
-    return mb.conv_transpose(
-        x=value,
-        weight=node.var(1),
-        bias=node.var(2) if node.has(2) else None,
-        strides=node.attribute("strides", [1, 1]),
-        pad_type="custom",
-        pad=[top, bottom, left, right],
-        dilations=node.attribute("dilations", [1, 1]),
-        groups=node.attribute("group", 1),
-        name=node.label,
-    )
+    return {
+        "x": value,
+        "weight": node.var(1),
+        "bias": node.var(2) if node.has(2) else None,
+        "strides": node.attribute("strides", [1, 1]),
+        "pad_type": "custom",
+        "pad": [top, bottom, left, right],
+        "dilations": node.attribute("dilations", [1, 1]),
+        "groups": node.attribute("group", 1),
+        "name": node.label,
+    }
 
 
 @lowers("MatMul")

@@ -83,7 +83,6 @@ def export(  # noqa: PLR0913, PLR0917
         parse_settings,
     )
     from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
-    from moebius_edge.runtimes import default_runtime  # noqa: PLC0415
 
     options = ExportOptions(
         target,
@@ -128,10 +127,11 @@ def export(  # noqa: PLR0913, PLR0917
         console.print("then: moebius-edge import-engine KIT engines --output BUNDLE", markup=False)
         return
     if compare and options.precision != "fp32":
-        if default_runtime(bundle) == bundle.manifest.runtime:
+        if bundle.manifest.runtime == "onnxruntime":
             print_worth(loaded, bundle)
-        else:
-            console.print(f"not timed against fp32: {bundle.manifest.runtime} does not run on this system")
+        else:  # FP32 is timed in ONNX Runtime, which says nothing of another engine
+            engine = bundle.manifest.runtime
+            console.print(f"to compare it with another precision, where {engine} runs: profile A --against B")
     if TARGETS[target].doctor is not None:
         print_usability(find_doctor(target)(bundle))
     show.suggest("verify", folder)

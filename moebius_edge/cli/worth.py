@@ -22,7 +22,7 @@ def print_conversion(bundle: "Bundle") -> None:
         return
     report = json.loads(bundle.file(REPORT).read_text())
     lines = [*_coverage(report.get("coverage")), *_mix(report.get("mix"))]
-    for name, graph in report.get("graphs", {}).items():
+    for name, graph in {**report.get("graphs", {}), **report.get("fp16", {})}.items():
         lines += _halves(name, graph) if "rescaled" in graph else _integers(name, graph)
     for line in [*lines, f"what was converted, what was kept and why: {bundle.file(REPORT)}"]:
         show.out().print(line, markup=False)

@@ -51,6 +51,11 @@ def inputs() -> dict[str, dict[str, Array]]:
     }
 
 
+def test_an_unknown_graph(checkpoint: Checkpoint) -> None:
+    with pytest.raises(InvalidInput, match="no graph 'upscaler'; the bundle has encoder"):
+        make(checkpoint).run("upscaler", {})
+
+
 @pytest.mark.parametrize("graph", ["encoder", "denoiser", "decoder"])
 @pytest.mark.parametrize("kind", ["deploy", "direct"])
 def test_graphs_are_the_references(checkpoint: Checkpoint, graph: str, kind: str) -> None:
