@@ -100,7 +100,7 @@ def _quantize(
     candidates = []
     if bits == 8:
         for axis in use.outer:
-            values, scales = per_channel(weight, axis, bits)
+            values, scales = per_channel(weight, axis, bits, half=options.half_scales)
             candidates.append(Integers(use.name, values, scales, axis, 0, bits))
     else:
         block = block_of(weight.shape[use.inner], options.block)

@@ -30,6 +30,7 @@ class WeightOptions:
     min_size: int = 4096
     block: int = 32  # of w4: weights per scale
     form: Form = "arithmetic"  # see weight_forms
+    half_scales: bool = False  # scales of 8 bits are numbers of float16, so that they may become that
     keep: tuple[str, ...] = ()  # weights that stay FP32 in any case
 
     def __post_init__(self) -> None:

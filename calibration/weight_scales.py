@@ -20,8 +20,11 @@ SHARES: dict[Bits, tuple[float, ...]] = {
 SMALLEST_BLOCK = 16
 # Scales of blocks would be a fifth of a 4-bit file as float32; the search sees how float16 rounds them.
 SCALE_TYPES: dict[Bits, type[np.floating[Any]]] = {8: np.float32, 4: np.float16}
-SMALLEST_SCALE: dict[Bits, float] = {8: 2.0**-126, 4: 2.0**-24}  # what a row of zeros gets
-LARGEST_SCALE: dict[Bits, float] = {8: 3.4e38, 4: 65504.0}
+# What a row of zeros gets, and the largest.
+SCALE_LIMITS: dict[type[np.floating[Any]], tuple[float, float]] = {
+    np.float32: (2.0**-126, 3.4e38),
+    np.float16: (2.0**-24, 65504.0),
+}
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,14 @@ class Grid:
         return self.integers.astype(np.float32) * self.scales[:, None]
 
 
-def fit(rows: Array, bits: Bits) -> Grid:
+def fit(rows: Array, bits: Bits, *, half: bool = False) -> Grid:
     """The grid of least squared error over the candidates of `SHARES`, per row of `rows` [rows, n].
 
-    The error of a weight is at most half a scale, unless it lies beyond the end of the grid.
+    `half`: scales are numbers of float16, as those of 4 bits always are. The error of a weight is at most
+    half a scale, unless it lies beyond the end of the grid.
     """
+    kind = np.float16 if half else SCALE_TYPES[bits]
+    least, most = SCALE_LIMITS[kind]
     low, high = RANGES[bits]
     rows = np.ascontiguousarray(rows, np.float32)
     # Positive weights end at `high`; for 4 bits a negative one may reach one step further.
@@ -48,8 +54,7 @@ def fit(rows: Array, bits: Bits) -> Grid:
     best = np.full(len(rows), np.inf, np.float32)
     scales = np.empty_like(whole)
     for share in SHARES[bits]:
-        candidate = np.clip(whole * np.float32(share), SMALLEST_SCALE[bits], LARGEST_SCALE[bits])
-        candidate = candidate.astype(SCALE_TYPES[bits]).astype(np.float32)
+        candidate = np.clip(whole * np.float32(share), least, most).astype(kind).astype(np.float32)
         error = rows - _integers(rows, candidate, bits) * candidate[:, None]
         squared = np.einsum("rn,rn->r", error, error)
         better = squared < best
@@ -62,10 +67,12 @@ def _integers(rows: NDArray[np.float32], scales: NDArray[np.float32], bits: Bits
     return rounded
 
 
-def per_channel(weight: Array, axis: int, bits: Bits) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Integers of the shape of `weight` and scales [weight.shape[axis]]."""
+def per_channel(
+    weight: Array, axis: int, bits: Bits, *, half: bool = False
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Integers of the shape of `weight` and scales [weight.shape[axis]]; `half` as in `fit`."""
     moved = np.moveaxis(weight, axis, 0)
-    grid = fit(moved.reshape(len(moved), -1), bits)
+    grid = fit(moved.reshape(len(moved), -1), bits, half=half)
     integers = np.moveaxis(grid.integers.reshape(moved.shape), 0, axis)
     return np.ascontiguousarray(integers), grid.scales
 

@@ -12,7 +12,7 @@ from moebius_edge import __version__, capsule
 from moebius_edge.checkpoints import Checkpoint, fingerprint, parameter_count
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.precisions import PRECISIONS
-from moebius_edge.export.targets import Target
+from moebius_edge.export.targets import Target, load_function
 from moebius_edge.manifest import (
     Defaults,
     GraphSpec,
@@ -116,23 +116,10 @@ def describe(
         tools={
             "moebius-edge": __version__,
             "python": platform.python_version(),
-            **_versions(*TOOLS, *target.tools, *PRECISIONS[options.graph_precision].tools),
+            **{
+                tool: metadata.version(tool)
+                for tool in (*TOOLS, *target.tools, *PRECISIONS[options.graph_precision].tools)
+            },
+            **(load_function(target.made_by)() if target.made_by else {}),
         },
     )
-
-
-def _versions(*tools: str) -> dict[str, str]:
-    """Of the installed packages; of "a|b" the first."""
-    found = {}
-    for tool in tools:
-        names = [name for name in tool.split("|") if _installed(name)]
-        found.update({name: metadata.version(name) for name in names[:1]})
-    return found
-
-
-def _installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

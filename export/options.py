@@ -55,8 +55,8 @@ class ExportOptions:
                     f"{', '.join(possible) or 'none'}"
                 )
             if value not in possible[name]:
-                expected = " or ".join(possible[name])
-                raise ExportError(f"{name} is {value!r}; {self.precision} needs {expected}")
+                expected = " or ".join(repr(each) for each in possible[name])
+                raise ExportError(f"{name} is {value!r}; {self.precision} takes {expected}")
 
     def all_settings(self) -> dict[str, str]:
         """What was set, and the target's defaults."""

@@ -13,7 +13,7 @@ from moebius_edge.calibration.data import CalibrationOptions, Followed, spread
 from moebius_edge.calibration.fp16 import to_fp16
 from moebius_edge.calibration.fp16_between import halve_between
 from moebius_edge.calibration.half_weights import store_halves
-from moebius_edge.calibration.layers import Graph, find_layers, left_floats
+from moebius_edge.calibration.layers import Graph, Layer, find_layers, left_floats
 from moebius_edge.calibration.mixed import Score, score, search
 from moebius_edge.calibration.observers import Range
 from moebius_edge.calibration.qdq import STYLES, quantize
@@ -43,6 +43,7 @@ class Conversion:
     seen: Followed | None = None  # the FP32 loop: inputs of each graph, and edits
     ledger: Ledger | None = None  # measured now where a precision needs one
     target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
+    measured: Mapping[str, Mapping[str, float]] | None = None  # of `sizes`, where that is done already
     say: Stage = lambda what, done, total: None
 
     def ranges(self, denoiser: onnx.ModelProto) -> dict[str, Range]:
@@ -51,8 +52,10 @@ class Conversion:
             raise ExportError("int8 needs a calibration; run `moebius-edge calibrate`, or let export do it")
         return self.recording.ranges(denoiser, self.observer)
 
-    def sizes(self, models: Mapping[str, onnx.ModelProto]) -> dict[str, dict[str, float]]:
+    def sizes(self, models: Mapping[str, onnx.ModelProto]) -> Mapping[str, Mapping[str, float]]:
         """Amplitudes of the tensors of each graph, on the inputs that it had in the FP32 loop."""
+        if self.measured is not None:
+            return self.measured
         samples = self.followed().samples
 
         def of(name: str, model: onnx.ModelProto) -> dict[str, float]:
@@ -97,22 +100,24 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """
     denoiser = models["denoiser"]
     quantized = quantize(denoiser, conversion.ranges(denoiser), STYLES[conversion.style])
-    stored, weights = quantize_weights(quantized, 8, WeightOptions(form=conversion.weights))
-    weights = replace(weights, fp32_bytes=total_bytes(denoiser))
-    report = {
+    options = WeightOptions(form=conversion.weights, half_scales=conversion.half)
+    stored, weights = quantize_weights(quantized, 8, options)
+    made, floats = _between({**models, "denoiser": stored}, conversion, models)
+    weights = replace(weights, fp32_bytes=total_bytes(denoiser), bytes=total_bytes(made["denoiser"]))
+    return made, {
         "int8": _int8(Graph(denoiser), conversion, ()),
         "float_weights": {"denoiser": weights.to_json()},
+        **floats,
     }
-    made = {**models, "denoiser": stored}
-    return _halved(made, conversion.sizes(models), report) if conversion.half else (made, report)
 
 
-def _halved(
-    models: Models, sizes: Mapping[str, Mapping[str, float]], report: Report
-) -> tuple[Models, Report]:
-    """The graphs with float16 where they have floats."""
-    halved, floats = _apart({name: halve_between(model, sizes[name]) for name, model in models.items()})
-    return halved, {**report, "fp16": floats["graphs"]}
+def _between(models: Models, conversion: Conversion, originals: Models) -> tuple[Models, Report]:
+    """The graphs with float16 where they have floats, if that is asked for; `originals`: before INT8."""
+    if not conversion.half:
+        return models, {}
+    sizes = conversion.sizes(originals)
+    halved, report = _apart({name: halve_between(model, sizes[name]) for name, model in models.items()})
+    return halved, {"fp16": report["graphs"]}
 
 
 def _int8(graph: Graph, conversion: Conversion, kept: Collection[str]) -> Report:
@@ -133,10 +138,8 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     Float weights are stored in 8 bits like INT8's when the target allows it, else in 16.
     """
     denoiser, seen = models["denoiser"], conversion.followed()
-    sizes = conversion.sizes(models) if conversion.half else {}
-    ranges, style = conversion.ranges(denoiser), STYLES[conversion.style]
-    graph = Graph(denoiser)
-    layers = find_layers(graph)
+    layers = find_layers(Graph(denoiser))
+    conversion = replace(conversion, measured=conversion.sizes(models) if conversion.half else None)
     runtime = GraphRuntime(models)  # of all trials: only the denoiser changes
     used = list[Ledger]()
 
@@ -144,18 +147,9 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
         used.append(conversion.ledger or ledger_of(denoiser, conversion))
         return used[0]
 
-    def mixed(kept: Collection[str], bits: int = 16) -> onnx.ModelProto:
-        model = quantize(denoiser, ranges, style, names=layers.keys() - set(kept))
-        if bits == 8:
-            exact = tuple(layers[name].weight for name in kept)
-            options = WeightOptions(form=conversion.weights, keep=exact)
-            model = quantize_weights(model, 8, options)[0]
-        # Casts would be done when an .ort file is made, which then is FP32.
-        return store_halves(model) if conversion.weights == "arithmetic" and not conversion.half else model
-
     def trial(kept: Collection[str], bits: int = 16) -> Score:
-        model = mixed(kept, bits)
-        runtime.replace("denoiser", halve_between(model, sizes["denoiser"])[0] if conversion.half else model)
+        model = _mixed(denoiser, conversion, layers, kept, bits)
+        runtime.replace("denoiser", _between({"denoiser": model}, conversion, models)[0]["denoiser"])
         return score(runtime, seen.edits, conversion.options, conversion.target_db)
 
     mix = search(layers, costs, trial, conversion.target_db, conversion.say)
@@ -164,16 +158,34 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     bits = 8 if smaller.reaches(conversion.target_db) else 16
     if bits == 8:
         mix = replace(mix, score=smaller)
-    made = mixed(mix.kept, bits)
+    model = _mixed(denoiser, conversion, layers, mix.kept, bits)
+    made, floats = _between({**models, "denoiser": model}, conversion, models)
     stored = bits if bits == 8 or conversion.half or conversion.weights == "arithmetic" else 32
-    report = {
+    return made, {
         "mix": {**asdict(mix), "float_weight_bits": stored},
-        "int8": _int8(graph, conversion, mix.kept),
-        "bytes": {"fp32": total_bytes(denoiser), "now": total_bytes(made)},
+        "int8": _int8(Graph(denoiser), conversion, mix.kept),
+        "bytes": {"fp32": total_bytes(denoiser), "now": total_bytes(made["denoiser"])},
         "ledger": asdict(used[0]) if used else None,
+        **floats,
     }
-    converted = {**models, "denoiser": made}
-    return _halved(converted, sizes, report) if conversion.half else (converted, report)
+
+
+def _mixed(
+    denoiser: onnx.ModelProto,
+    conversion: Conversion,
+    layers: Mapping[str, Layer],
+    kept: Collection[str],
+    bits: int,
+) -> onnx.ModelProto:
+    """INT8 but for the layers `kept`; float weights in 8 bits, or as narrow as floats may be here."""
+    names = layers.keys() - set(kept)
+    model = quantize(denoiser, conversion.ranges(denoiser), STYLES[conversion.style], names=names)
+    if bits == 8:
+        exact = tuple(layers[name].weight for name in kept)
+        options = WeightOptions(form=conversion.weights, half_scales=conversion.half, keep=exact)
+        model = quantize_weights(model, 8, options)[0]
+    # Casts would be done when an .ort file is made, which then is FP32.
+    return store_halves(model) if conversion.weights == "arithmetic" and not conversion.half else model
 
 
 def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:

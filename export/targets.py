@@ -35,8 +35,8 @@ class Target:
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     # Precision -> settings that only it has, or of which it allows only some values.
     only: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    # Packages that make the artifact, besides those of every export; "a|b": the first that is there.
-    tools: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
+    made_by: str | None = None  # where that is found out: "module:function()", name -> version
     # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
     doctor: str | None = None
 
@@ -109,7 +109,7 @@ TARGETS: dict[str, Target] = {
             },
             ship="moebius_edge.export.tensorrt.target:ship",
             kit="moebius_edge.export.tensorrt.target:kit",
-            tools=("tensorrt|tensorrt_rtx",),
+            made_by="moebius_edge.export.tensorrt.target:made_by",
         ),
     )
 }

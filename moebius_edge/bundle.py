@@ -7,8 +7,9 @@ format, and what the hashes do and do not promise, are in docs/bundle.md.
 
 import hashlib
 import os
+import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from moebius_edge import manifest as schema
 from moebius_edge.errors import BundleError, ExportError
 from moebius_edge.manifest import MANIFEST_NAME, MAX_FILES, MAX_MANIFEST_BYTES, FileEntry, Manifest
-from moebius_edge.staging import stage
+from moebius_edge.staging import locked, stage
 from moebius_edge.tensors import Array, TensorFileError, read_tensors
 
 MAX_CAPSULE_BYTES = 256 << 20
@@ -94,6 +95,26 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     for name in names:  # some writers make files that only their owner may read
         (folder / name).chmod(mode)
     return sealed
+
+
+def rewritten(bundle: Bundle, change: Callable[[Manifest], Manifest]) -> Bundle:
+    """The bundle with another manifest for the same files: `change` of what the manifest is by now.
+
+    Raises BundleError when it cannot be written or would not open again; then it is as it was.
+    """
+    folder = Path.cwd() / bundle.folder
+    temporary = folder.with_name(f".{folder.name}.manifest-{secrets.token_hex(4)}")
+    try:
+        with locked(folder.parent):
+            data = change(_read_manifest(folder)).to_bytes()
+            schema.parse(data)
+            temporary.write_bytes(data)
+            temporary.replace(folder / MANIFEST_NAME)
+    except OSError as error:
+        raise BundleError(f"cannot write {folder / MANIFEST_NAME}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Bundle.open(bundle.folder)
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -6,6 +6,7 @@ come back to any copy of the same bundle, and to no other.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from moebius_edge.errors import InvalidInput
 from moebius_edge.files import plain_size
 
 FORMAT = "moebius-edge-proof-1"
-MAX_BYTES = 1 << 20
-MAX_PROOFS = 64  # in a manifest
+MAX_BYTES = 1 << 15  # a proof of four units has 3 kB
+MAX_PROOFS = 16  # in a manifest, which has room for so many of the largest
+NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,12 @@ class UnitProof:
     hole_db: float | None  # of the finished picture, inside the hole
     graphs: dict[str, GraphProof]  # encoder, denoiser, decoder; empty where it cannot run
 
+    def __post_init__(self) -> None:
+        devices = [device for graph in self.graphs.values() for device in graph.devices]
+        for name in (self.unit, *self.graphs, *devices):
+            if not NAME.fullmatch(name):
+                raise ValueError(f"{name[:40]!r} is no name of a unit, a graph or a device")
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -51,11 +59,15 @@ class Proof:
     files_sha256: str  # of `fingerprint`: which graphs were run
     runtime: str  # "coreml"
     precision: str
-    machine: dict[str, str]  # of `machine.machine`
+    machine: dict[str, str]  # of `machine.machine`: "system", "processor" and more
     versions: dict[str, str]  # of the engine and of moebius-edge
     runs: int  # timed runs of each graph
     units: tuple[UnitProof, ...]
     format: str = FORMAT
+
+    def __post_init__(self) -> None:
+        if missing := {"system", "processor"} - self.machine.keys():
+            raise ValueError(f"machine lacks {sorted(missing)}")
 
     @property
     def ok(self) -> bool:

@@ -1,16 +1,17 @@
 """`prove`: replay and time a bundle on every compute unit of this machine, and keep what was found."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 
 from moebius_edge import __version__, capsule
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
-from moebius_edge.files import write_atomically
+from moebius_edge.bundle import Bundle, rewritten
+from moebius_edge.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.explain import printable
 from moebius_edge.fresh import graph_inputs
 from moebius_edge.machine import machine
-from moebius_edge.manifest import GRAPH_NAMES, MANIFEST_NAME
+from moebius_edge.manifest import GRAPH_NAMES, Manifest
 from moebius_edge.parity import verify
 from moebius_edge.proof import MAX_PROOFS, GraphProof, Proof, UnitProof, fingerprint
 from moebius_edge.report import Report
@@ -43,6 +44,7 @@ def prove(
         if unit not in known:
             raise InvalidInput(f"the runtime {name} has no unit {unit!r}; it has {', '.join(known)}")
     open_runtime(bundle, name)  # raises before anything takes time
+    versions = {"moebius-edge": __version__, **_versions(name)}
     say = progress or (lambda what, done, total: None)
     chosen = [unit for unit in known if unit in units] if units else list(known)
     found = []
@@ -54,10 +56,19 @@ def prove(
         runtime=name,
         precision=bundle.manifest.precision,
         machine=machine(),
-        versions={"moebius-edge": __version__, **{tool: metadata.version(tool) for tool in ENGINES[name]}},
+        versions=versions,
         runs=runs,
         units=tuple(found),
     )
+
+
+def _versions(runtime: str) -> dict[str, str]:
+    """Of the engine's packages that are installed under their usual names."""
+    found = {}
+    for package in ENGINES[runtime]:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
 
 
 def _unit(bundle: Bundle, name: str, unit: str, runs: int) -> UnitProof:
@@ -66,7 +77,7 @@ def _unit(bundle: Bundle, name: str, unit: str, runs: int) -> UnitProof:
         report = verify(bundle, engine)
         graphs = {graph: _graph(bundle, engine, graph, report, runs) for graph in GRAPH_NAMES}
     except RuntimeUnavailable as error:
-        return UnitProof(unit, False, (str(error)[:300],), None, {})
+        return UnitProof(unit, False, (printable(str(error))[:300],), None, {})
     return UnitProof(unit, report.ok, report.failures, report.image.hole_db, graphs)
 
 
@@ -87,21 +98,19 @@ def attach(bundle: Bundle, proof: Proof) -> Bundle:
 
     Raises InvalidInput for a proof of other files, BundleError when the manifest cannot be written.
     """
-    manifest = bundle.manifest
-    if proof.files_sha256 != fingerprint(manifest.files):
-        raise InvalidInput(
-            f"the proof is of other files than those of {bundle.folder.name}; prove this bundle itself, or a "
-            "copy of it"
-        )
-    others = [each for each in manifest.proofs if _where(each) != _where(proof)]
-    if len(others) >= MAX_PROOFS:
-        raise InvalidInput(f"{bundle.folder.name} holds {len(others)} proofs already, which is the most")
-    manifest = replace(manifest, proofs=(*others, proof))
-    try:
-        write_atomically(bundle.folder / MANIFEST_NAME, manifest.to_bytes())
-    except OSError as error:
-        raise BundleError(f"cannot write {error.filename}: {error.strerror or error}") from error
-    return Bundle.open(bundle.folder)
+
+    def keep(manifest: Manifest) -> Manifest:
+        if proof.files_sha256 != fingerprint(manifest.files):
+            raise InvalidInput(
+                f"the proof is of other files than those of {bundle.folder.name}; prove this bundle "
+                "itself, or a copy of it"
+            )
+        others = [each for each in manifest.proofs if _where(each) != _where(proof)]
+        if len(others) >= MAX_PROOFS:
+            raise InvalidInput(f"{bundle.folder.name} holds {len(others)} proofs already, which is the most")
+        return replace(manifest, proofs=(*others, proof))
+
+    return rewritten(bundle, keep)
 
 
 def _where(proof: Proof) -> tuple[str, dict[str, str]]:

@@ -52,7 +52,7 @@ def stage(output: Path, *, overwrite: bool, replaceable: str) -> Iterator[Path]:
 
 @contextmanager
 def _build(output: Path, overwrite: bool, replaceable: str) -> Iterator[Path]:
-    with _locked(output.parent):
+    with locked(output.parent):
         _sweep(output)
         _refuse_occupied(output, overwrite, replaceable)
         folder = output.with_name(f".{output.name}.tmp-{secrets.token_hex(4)}")
@@ -63,7 +63,7 @@ def _build(output: Path, overwrite: bool, replaceable: str) -> Iterator[Path]:
         if not (folder / replaceable).is_file():
             raise ExportError(f"{output} was not finished: it has no {replaceable}")
         _flush(folder)
-        with _locked(output.parent):
+        with locked(output.parent):
             _refuse_occupied(output, overwrite, replaceable)
             _swap(folder, output)
     finally:
@@ -143,7 +143,7 @@ def _lock(folder: Path) -> int | None:
 
 
 @contextmanager
-def _locked(parent: Path) -> Iterator[None]:
+def locked(parent: Path) -> Iterator[None]:
     """Hold the parent's lock for the instant of a sweep or a swap, so that two exports do not cross."""
     deadline = time.monotonic() + LOCK_SECONDS
     while (lock := _lock(parent)) is None and sys.platform != "win32":

@@ -76,7 +76,7 @@ ENGINES = {
     "torch": ("torch",),
     "cuda": ("torch",),
     "cuda-compiled": ("torch",),
-    "tensorrt": (),  # whichever has built the engines: it is in the manifest
+    "tensorrt": ("tensorrt", "tensorrt_rtx", "cuda-bindings"),
     "coreml": ("coremltools",),
     "mil": ("coremltools", "torch"),
 }

@@ -21,6 +21,7 @@ class Device:
                 "its driver"
             )
         self.stream = _checked(cudart.cudaStreamCreate())
+        self._captured: dict[Callable[[], None], Any] = {}
 
     def allocate(self, size: int) -> int:
         """The address of `size` bytes."""
@@ -62,7 +63,18 @@ class Device:
             error, graph = cudart.cudaStreamEndCapture(self.stream)
         _checked((error,))
         executable = _checked(cudart.cudaGraphInstantiate(graph, 0))
-        return lambda: _checked(cudart.cudaGraphLaunch(executable, self.stream))
+        _checked(cudart.cudaGraphDestroy(graph))
+
+        def launch() -> None:
+            _checked(cudart.cudaGraphLaunch(executable, self.stream))
+
+        self._captured[launch] = executable
+        return launch
+
+    def forget(self, launch: Callable[[], None]) -> None:
+        """Free what `capture` has made; nothing for other functions."""
+        if (executable := self._captured.pop(launch, None)) is not None:
+            _checked(cudart.cudaGraphExecDestroy(executable))
 
 
 def _checked(answer: tuple[Any, ...]) -> Any:

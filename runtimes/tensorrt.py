@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from moebius_edge.bundle import REPAIR, Bundle
-from moebius_edge.errors import BundleError, RuntimeUnavailable
+from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.manifest import GraphSpec, TensorSpec
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.scheduler import StepCoefficients
@@ -35,6 +35,7 @@ class DeviceMemory(Protocol):
     def copy(self, target: int, source: int, size: int) -> None: ...
     def wait(self) -> None: ...
     def capture(self, work: Callable[[], None]) -> Callable[[], None]: ...
+    def forget(self, launch: Callable[[], None]) -> None: ...
 
 
 class Engine:
@@ -54,9 +55,14 @@ class Engine:
         if self.context is None:
             raise RuntimeUnavailable(f"{spec.file} cannot be run: not enough memory on the device?")
         self.tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
-        self.addresses = {name: device.allocate(_bytes(tensor)) for name, tensor in self.tensors.items()}
-        for name, address in self.addresses.items():
-            self.context.set_tensor_address(name, address)
+        self.addresses: dict[str, int] = {}
+        try:
+            for name, tensor in self.tensors.items():
+                self.addresses[name] = device.allocate(_bytes(tensor))
+                self.context.set_tensor_address(name, self.addresses[name])
+        except RuntimeUnavailable:
+            self.free()
+            raise
 
     def enqueue(self) -> None:
         """Start a run; kernel by kernel."""
@@ -64,8 +70,11 @@ class Engine:
             raise RuntimeUnavailable(f"TensorRT cannot run {self.spec.file}")
 
     def write(self, name: str, values: Array) -> None:
-        """Fill an input."""
-        self.device.upload(self.addresses[name], np.ascontiguousarray(values, self.tensors[name].dtype))
+        """Fill an input. Raises InvalidInput for values of another shape."""
+        tensor = self.tensors[name]
+        if values.shape != tensor.shape:
+            raise InvalidInput(f"{name} is {list(values.shape)}; expected {list(tensor.shape)}")
+        self.device.upload(self.addresses[name], np.ascontiguousarray(values, tensor.dtype))
 
     def read(self, name: str) -> Array:
         """An output, when the device has come so far."""
@@ -115,9 +124,7 @@ class TensorRTRuntime:
         self.bundle = bundle
         self.trt = _tensorrt(bundle)
         if device is None:
-            from moebius_edge.runtimes.cuda_device import Device  # noqa: PLC0415 (needs cuda-bindings)
-
-            device = Device()
+            device = _cuda_device()
         self.device = device
         self._logger = _logger(self.trt)  # the runtime does not keep it alive
         self._runtime = self.trt.Runtime(self._logger)
@@ -146,6 +153,10 @@ class TensorRTRuntime:
         """All steps of the loop on the device; see `moebius_edge.loop.denoise`."""
         denoiser = self._engine("denoiser", graph_spec(self.bundle.manifest.graphs, "denoiser"))
         update = self._engine(UPDATE, _update_spec(denoiser.spec))
+        if {tensor.dtype for tensor in denoiser.tensors.values()} != {"float32"}:
+            raise RuntimeUnavailable(
+                f"the inputs of {denoiser.spec.file} are not float32, as the loop has them"
+            )
         denoiser.write("mask", mask)
         denoiser.write("masked_latents", masked_latents)
         denoiser.write("guidance", np.array([guidance]))
@@ -173,7 +184,9 @@ class TensorRTRuntime:
         """Free what the graph holds on the device."""
         graph_spec(self.bundle.manifest.graphs, graph)
         names = (graph, UPDATE) if graph == "denoiser" else (graph,)
-        if graph == "denoiser":
+        if graph == "denoiser" and self._step is not None:
+            self.device.wait()
+            self.device.forget(self._step)
             self._step = None
         for name in names:
             if (engine := self._engines.pop(name, None)) is not None:
@@ -201,11 +214,22 @@ class TensorRTRuntime:
     def _engine(self, name: str, spec: GraphSpec) -> Engine:
         if name not in self._engines:
             data = self.bundle.file(spec.file).read_bytes()
+            self._logger.errors.clear()
             try:
                 self._engines[name] = Engine(self.trt, self._runtime, data, spec, self.device)
             except BundleError as error:
                 raise BundleError("; ".join([str(error), *self._logger.errors[-1:]])) from error
         return self._engines[name]
+
+
+def _cuda_device() -> DeviceMemory:
+    try:
+        from moebius_edge.runtimes.cuda_device import Device  # noqa: PLC0415
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            f"the runtime tensorrt needs {error.name}, which is not installed; pip install cuda-bindings"
+        ) from error
+    return Device()
 
 
 def _tensorrt(bundle: Bundle) -> Any:

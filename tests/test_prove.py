@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle import Bundle, rewritten
 from moebius_edge.errors import BundleError, InvalidInput
 from moebius_edge.manifest import MANIFEST_NAME
 from moebius_edge.proof import MAX_PROOFS, GraphProof, Proof, UnitProof, fingerprint, read
@@ -54,9 +54,38 @@ def test_a_proof_of_other_files_is_refused(make_bundle: Callable[..., Bundle]) -
 def test_there_is_room_for_so_many(make_bundle: Callable[..., Bundle]) -> None:
     bundle = make_bundle()
     many = tuple(proof_of(bundle, f"chip {number}") for number in range(MAX_PROOFS))
-    full = replace(bundle, manifest=replace(bundle.manifest, proofs=many))
-    with pytest.raises(InvalidInput, match="holds 64 proofs"):
+    full = rewritten(bundle, lambda manifest: replace(manifest, proofs=many))
+    with pytest.raises(InvalidInput, match="holds 16 proofs"):
         attach(full, proof_of(bundle))
+    assert Bundle.open(bundle.folder).manifest.proofs == many
+
+
+def test_the_largest_proofs_fit_into_a_manifest(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    bundle = make_bundle()
+    long = tuple(["x" * 1000] * 28)
+    for number in range(MAX_PROOFS):
+        proof = proof_of(bundle, f"chip {number}")
+        proof = replace(proof, units=(replace(proof.units[0], failures=long),))
+        (tmp_path / "p.json").write_text(json.dumps(proof.to_json()))
+        attach(bundle, read(tmp_path / "p.json"))
+    assert len(Bundle.open(bundle.folder).manifest.proofs) == MAX_PROOFS
+
+
+def test_two_proofs_at_once_are_both_kept(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()  # opened before either
+    attach(bundle, proof_of(bundle, "first"))
+    attach(bundle, proof_of(bundle, "second"))
+    kept = Bundle.open(bundle.folder).manifest.proofs
+    assert [proof.machine["processor"] for proof in kept] == ["first", "second"]
+
+
+def test_what_would_not_open_again_is_not_written(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    proof = proof_of(bundle)
+    torn = replace(proof, units=(replace(proof.units[0], failures=("two\nlines",)),))
+    with pytest.raises(BundleError, match="printable"):
+        attach(bundle, torn)
+    assert Bundle.open(bundle.folder).manifest.proofs == ()
 
 
 def test_a_manifest_that_cannot_be_written(
@@ -67,7 +96,7 @@ def test_a_manifest_that_cannot_be_written(
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("moebius_edge.prove.write_atomically", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(BundleError, match=r"manifest\.json: No space left"):
         attach(bundle, proof_of(bundle))
     assert Bundle.open(bundle.folder).manifest.proofs == ()
@@ -80,6 +109,8 @@ def test_a_manifest_that_cannot_be_written(
         (lambda value: value.update(format="other"), "does not say"),
         (lambda value: value.update(runs="ten"), "expected an integer"),
         (lambda value: value["units"][0].update(hole_db=[]), "expected a number"),
+        (lambda value: value["units"][0].update(unit="[/red]"), "no name of a unit"),
+        (lambda value: value["machine"].pop("processor"), "machine lacks"),
     ],
 )
 def test_what_is_no_proof(
@@ -93,7 +124,7 @@ def test_what_is_no_proof(
         read(path)
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"\xff\x00", b"[]", b" " * (1 << 21)])
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\x00", b"[]", b" " * (1 << 16)])
 def test_damaged_proofs(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "proof.json"
     path.write_bytes(data)

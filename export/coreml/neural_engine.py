@@ -41,7 +41,8 @@ class Operation:
     gives: tuple[str, ...]
     shapes: tuple[Shape, ...]  # of both
     types: tuple[str, ...]  # of both: "fp16", "fp32", "int8", ...
-    weight: Shape = ()  # of a convolution or a product
+    weight: Shape = ()  # of a convolution
+    inner: int = 0  # the size of the axis that a product sums over
     dilated: bool = False
 
     @property
@@ -51,7 +52,7 @@ class Operation:
         if self.operator.startswith("conv"):
             pixels = int(np.prod(self.shapes[0])) if self.operator == "conv_transpose" else out
             return pixels * int(np.prod(self.weight[1:]))
-        return out * self.shapes[0][-1] if self.operator in ("linear", "matmul") else 0
+        return out * self.inner if self.operator in ("linear", "matmul") else 0
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ def operations_of(program: Program) -> Iterator[Operation]:
         values = [var for value in op.inputs.values() for var in _list(value) if var.name in computed]
         computed.update(var.name for var in op.outputs)
         both = [*values, *op.outputs]
-        weight = op.inputs.get("weight", op.inputs.get("y") if op.op_type == "matmul" else None)
+        weight, first = op.inputs.get("weight"), op.inputs.get("x")
+        turned = op.op_type == "matmul" and bool(op.inputs["transpose_x"].val)
         dilations = op.inputs.get("dilations")
         yield Operation(
             op.op_type,
@@ -159,6 +161,7 @@ def operations_of(program: Program) -> Iterator[Operation]:
             tuple(tuple(int(size) for size in var.shape) for var in both),
             tuple(builtin_to_string(var.dtype) for var in both),
             tuple(int(size) for size in weight.shape) if weight is not None else (),
+            int(first.shape[-2 if turned else -1]) if first is not None and first.rank > 1 else 0,
             dilations is not None and max(dilations.val) > 1,
         )
 

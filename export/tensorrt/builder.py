@@ -1,6 +1,6 @@
 """ONNX graphs -> TensorRT engines. Needs Python 3.10 and TensorRT alone, because a build kit takes it along:
 
-    python build.py --output engines        # in the folder of a kit, on the box that is to run the engines
+    python build.py --output ../engines     # in the folder of a kit, on the box that is to run the engines
 
 It checks the graphs against the kit's manifest, builds an engine of each, and writes build.json, which says
 of what and by what they were made. `moebius-edge import-engine KIT engines -o BUNDLE` makes a bundle of them.
@@ -10,8 +10,12 @@ import argparse
 import hashlib
 import importlib
 import json
+import shutil
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,7 @@ MISSING = (
 Say = Callable[[str], None]
 
 
+TYPES = {"FLOAT": "float32", "HALF": "float16"}  # TensorRT's names by numpy's, without needing it
 # Name -> ("input" or "output", type by numpy's name, shape).
 Interface = dict[str, tuple[str, str, tuple[int, ...]]]
 
@@ -80,37 +85,41 @@ def build_engine(
     if not parser.parse_from_file(str(path)):
         raise BuildError(f"TensorRT cannot read {path.name}: {_parser_errors(parser)}")
     config = builder.create_builder_config()
+    configure(trt, config, options)
+    if timing_cache is not None:
+        if trt.__name__ == "tensorrt_rtx":
+            raise BuildError("TensorRT for RTX times nothing while it builds: leave the timing cache away")
+        cache = timing_cache.read_bytes() if timing_cache.is_file() else b""
+        config.set_timing_cache(config.create_timing_cache(cache), ignore_mismatch=False)
+    config.progress_monitor = monitor = _monitor(trt, say)
+    with _interruptible(monitor):
+        engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        why = "; ".join(logger.errors) or "it said nothing"
+        raise BuildError(f"TensorRT cannot build {path.name}: {why}")
+    if timing_cache is not None:
+        timing_cache.parent.mkdir(parents=True, exist_ok=True)
+        timing_cache.write_bytes(bytes(config.get_timing_cache().serialize()))
+    return bytes(engine), _interface(network)
+
+
+def configure(trt: Any, config: Any, options: BuildOptions) -> None:
+    """Put the options into a builder's config."""
     if options.workspace != "all":
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace) << 20)
     config.builder_optimization_level = int(options.optimization)
     (config.set_flag if options.tf32 == "yes" else config.clear_flag)(trt.BuilderFlag.TF32)
     if options.compatible == "yes":
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
-    cache = None
-    if timing_cache is not None:
-        cache = config.create_timing_cache(timing_cache.read_bytes() if timing_cache.is_file() else b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
-    config.progress_monitor = monitor = _monitor(trt, say)
-    engine = builder.build_serialized_network(network, config)
-    if monitor.interrupted:
-        raise KeyboardInterrupt
-    if engine is None:
-        raise BuildError(
-            f"TensorRT cannot build {path.name}: {'; '.join(logger.errors) or 'it said nothing'}"
-        )
-    if cache is not None and timing_cache is not None:
-        timing_cache.parent.mkdir(parents=True, exist_ok=True)
-        timing_cache.write_bytes(bytes(config.get_timing_cache().serialize()))
-    return bytes(engine), _interface(trt, network)
 
 
-def _interface(trt: Any, network: Any) -> Interface:
+def _interface(network: Any) -> Interface:
     sides = {
         "input": [network.get_input(index) for index in range(network.num_inputs)],
         "output": [network.get_output(index) for index in range(network.num_outputs)],
     }
     return {
-        tensor.name: (side, trt.nptype(tensor.dtype).__name__, tuple(tensor.shape))
+        tensor.name: (side, TYPES.get(tensor.dtype.name, tensor.dtype.name), tuple(tensor.shape))
         for side, tensors in sides.items()
         for tensor in tensors
     }
@@ -142,29 +151,44 @@ def _logger(trt: Any) -> Any:
 
 
 def _monitor(trt: Any, say: Say) -> Any:
-    """Says what phase a build is in, and lets Ctrl-C end it: TensorRT swallows exceptions."""
+    """Says what phase a build is in, and ends it when `interrupted` has the number of a signal."""
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             super().__init__()
-            self.interrupted = False
+            self.interrupted: int | None = None
 
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:
-            self._guard(lambda: say(name))
+            say(name)
 
         def phase_finish(self, name: str) -> None:
             pass
 
         def step_complete(self, name: str, step: int) -> bool:
-            return not self.interrupted
-
-        def _guard(self, work: Callable[[], None]) -> None:
-            try:
-                work()
-            except KeyboardInterrupt:
-                self.interrupted = True
+            return self.interrupted is None
 
     return Monitor()
+
+
+@contextmanager
+def _interruptible(monitor: Any) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end a build soon, then do what they did before: TensorRT swallows exceptions."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        monitor.interrupted = number
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, stop) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+    if monitor.interrupted is not None:
+        signal.raise_signal(monitor.interrupted)
 
 
 def sha256(data: bytes) -> str:
@@ -183,24 +207,48 @@ def sources(manifest: Mapping[str, Any], file: str) -> dict[str, str]:
     return {name: e["sha256"] for name, e in manifest["files"].items() if name in (file, f"{file}.data")}
 
 
-def build_kit(kit: Path, output: Path, timing_cache: Path | None, say: Say) -> None:
-    """Build all graphs of a kit. Raises BuildError for a damaged one, FileExistsError for an old `output`."""
-    trt = find_tensorrt()
-    manifest = json.loads((kit / MANIFEST).read_text())
-    options = BuildOptions.of(manifest["settings"])
-    graphs = graph_files(manifest)
-    for file in graphs.values():
-        for name, expected in sources(manifest, file).items():
-            if sha256((kit / name).read_bytes()) != expected:
+def read_kit(kit: Path) -> tuple[BuildOptions, dict[str, tuple[str, dict[str, str]]]]:
+    """How a kit is to be built, and graph -> (its file, `sources`). Raises BuildError for a damaged kit."""
+    try:
+        manifest = json.loads((kit / MANIFEST).read_bytes())
+        options = BuildOptions.of(manifest["settings"])
+        graphs = {name: (file, sources(manifest, file)) for name, file in graph_files(manifest).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BuildError(f"{MANIFEST} is damaged; copy the kit again") from error
+    for file, expected in graphs.values():
+        if file not in expected:
+            raise BuildError(f"{file} is not in {MANIFEST}; copy the kit again")
+        for name, digest in expected.items():
+            if sha256((kit / name).read_bytes()) != digest:
                 raise BuildError(f"{name} is damaged: its SHA-256 is not the manifest's; copy the kit again")
-    output.mkdir(parents=True)  # fails where it exists: what lies there may be of another kit
+    return options, graphs
+
+
+def build_kit(kit: Path, output: Path, timing_cache: Path | None, say: Say) -> None:
+    """Build all graphs of a kit into the folder `output`, which is whole or absent.
+
+    Raises BuildError for a damaged kit, an `output` that exists, and what TensorRT does not take.
+    """
+    if output.exists():
+        raise BuildError(f"{output} already exists; choose a new folder")
+    if output.resolve().is_relative_to(kit.resolve()):
+        raise BuildError(f"{output} would lie in the kit, which holds only what its manifest lists")
+    trt = find_tensorrt()
+    options, graphs = read_kit(kit)
     report: dict[str, Any] = {"builder": trt.__name__, "version": trt.__version__, "graphs": {}}
-    for name, file in graphs.items():
-        say(f"building the {name}")
-        engine, _ = build_engine(trt, kit / file, options, timing_cache)
-        (output / f"{name}.engine").write_bytes(engine)
-        report["graphs"][name] = {"of": sources(manifest, file), "sha256": sha256(engine)}
-    (output / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a build that was killed
+    unfinished.mkdir(parents=True)
+    try:
+        for name, (file, expected) in graphs.items():
+            say(f"building the {name}")
+            engine, _ = build_engine(trt, kit / file, options, timing_cache)
+            (unfinished / f"{name}.engine").write_bytes(engine)
+            report["graphs"][name] = {"of": expected, "sha256": sha256(engine)}
+        (unfinished / REPORT).write_text(json.dumps(report, indent=1) + "\n")
+        unfinished.rename(output)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def main() -> None:
@@ -215,12 +263,12 @@ def main() -> None:
         build_kit(
             Path(__file__).parent, given.output, given.timing_cache, lambda what: print(what, flush=True)
         )
-    except FileExistsError:
-        sys.exit(f"error: {given.output} already exists; choose a new folder")
     except OSError as error:
         sys.exit(f"error: {error.filename}: {error.strerror}")
     except BuildError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; nothing was left half-written")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.errors import ExportError
 from moebius_edge.export.tensorrt.builder import PACKAGES, REPORT, graph_files, sha256, sources
 from moebius_edge.export.tensorrt.target import KIT
+from moebius_edge.files import plain_size
+from moebius_edge.manifest import MAX_FILE_BYTES
 
 MAX_REPORT = 1 << 20
 
@@ -60,12 +62,8 @@ def import_engines(kit: Bundle, engines: Path, output: Path, *, overwrite: bool 
 def _report(engines: Path) -> BuildReport:
     path = engines / REPORT
     try:
-        value = strictjson.loads(path.read_bytes()[: MAX_REPORT + 1], MAX_REPORT)
+        value = strictjson.loads(_read(path, MAX_REPORT), MAX_REPORT)
         report: BuildReport = strictjson.decode(BuildReport, value, "build.json")
-    except OSError as error:
-        raise ExportError(
-            f"cannot read {path}: {error.strerror}; run the kit's {KIT} on the box first"
-        ) from error
     except strictjson.JSONError as error:
         raise ExportError(f"{path} is not what {KIT} writes: {error}; build again") from error
     if report.builder not in PACKAGES:
@@ -79,10 +77,17 @@ def _engine(engines: Path, report: BuildReport, name: str, expected: dict[str, s
         raise ExportError(f"{REPORT} knows no engine of the {name}; build again")
     if report.graphs[name].of != expected:
         raise ExportError(f"{file} was built of other graphs than this kit's; build it of this kit")
-    try:
-        data = (engines / file).read_bytes()
-    except OSError as error:
-        raise ExportError(f"cannot read {engines / file}: {error.strerror}; build again") from error
+    data = _read(engines / file, MAX_FILE_BYTES)
     if sha256(data) != report.graphs[name].sha256:
         raise ExportError(f"{file} is damaged or of another build: its SHA-256 is not that of {REPORT}")
     return data
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        if (size := plain_size(path)) > most:
+            raise ExportError(f"{path} has {size:,} bytes; at most {most:,} are allowed")
+        return path.read_bytes()
+    except OSError as error:
+        why = f"cannot read {path}: {error.strerror or error}; run the kit's {KIT} on the box first"
+        raise ExportError(why) from error

@@ -36,8 +36,12 @@ def ship(
         for name in (*graphs, UPDATE):
             source = folder / f"{name}.onnx"
             engine, interface = build_engine(trt, source, built, cache)
-            if name in graphs and interface != _expected(graphs[name]):
-                raise ExportError(f"the engine of the {name} has the interface {interface}")
+            expected = _expected(graphs[name]) if name in graphs else None
+            if expected is not None and interface != expected:
+                raise ExportError(
+                    f"the engine of the {name} has the interface {interface}; expected {expected}: "
+                    "TensorRT changed the graph, build with another version"
+                )
             (folder / f"{name}.engine").write_bytes(engine)
             remove(source)
     except BuildError as error:
@@ -48,6 +52,15 @@ def ship(
 def _expected(graph: GraphSpec) -> builder.Interface:
     sides = {"input": graph.inputs, "output": graph.outputs}
     return {spec.name: (side, spec.dtype, spec.shape) for side, specs in sides.items() for spec in specs}
+
+
+def made_by() -> dict[str, str]:
+    """What builds here, and its version; nothing where it is missing, as for a kit."""
+    try:
+        trt = find_tensorrt()
+    except BuildError:
+        return {}
+    return {trt.__name__: trt.__version__}
 
 
 def kit(folder: Path, graphs: dict[str, GraphSpec]) -> None:

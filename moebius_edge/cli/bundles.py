@@ -54,8 +54,8 @@ def export(  # noqa: PLR0913, PLR0917
             "--set",
             metavar="NAME=VALUE",
             help="Something of the target, repeatable. coreml: deployment=iOS16, iOS17 (default) or iOS18, "
-            "of INT8 floats=float16 (default) or float32. tensorrt: workspace=MiB, optimization=0 to 5, "
-            "compatible=yes, timing_cache=yes, and of fp32 tf32=yes.",
+            "of INT8 floats=float16 (default) or float32. tensorrt: workspace=256, 512, ... 8192 (MiB), "
+            "optimization=0 to 5, compatible=yes, timing_cache=yes, and of fp32 tf32=yes.",
         ),
     ] = None,
     build_kit: Annotated[

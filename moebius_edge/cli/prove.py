@@ -12,6 +12,8 @@ from moebius_edge.progress import stages
 if TYPE_CHECKING:
     from moebius_edge.proof import Proof
 
+RUNS = 10
+
 
 def prove(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
@@ -25,7 +27,7 @@ def prove(
     unit: Annotated[
         list[str] | None, typer.Option(help="A compute unit; again for another one. Default: all.")
     ] = None,
-    runs: Annotated[int, typer.Option(help="Timed runs of each graph, on each unit.")] = 10,
+    runs: Annotated[int, typer.Option(help="Timed runs of each graph, on each unit.")] = RUNS,
     runtime: Annotated[str | None, typer.Option(help="Engine; default: the bundle's own.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -36,20 +38,27 @@ def prove(
     there, `--attach proof.json` here. Exit 1 when no unit passes.
     """
     from moebius_edge.bundle import Bundle  # noqa: PLC0415
+    from moebius_edge.errors import InvalidInput  # noqa: PLC0415
     from moebius_edge.files import write_atomically  # noqa: PLC0415
     from moebius_edge.proof import read  # noqa: PLC0415
     from moebius_edge.prove import attach as keep  # noqa: PLC0415
     from moebius_edge.prove import prove as measure  # noqa: PLC0415
 
+    if attach is not None and (unit or runtime or runs != RUNS):
+        raise InvalidInput("--attach measures nothing: leave --unit, --runs and --runtime away")
+    if output is not None and output.resolve().is_relative_to(bundle.resolve()):
+        raise InvalidInput(
+            f"{output} would lie in the bundle, which holds what its manifest lists; choose another"
+        )
     with show.only_json(as_json), stages(f"proving {bundle.name}") as say:
         opened = Bundle.open(bundle)
         if attach is not None:
             proof = read(attach)
         else:
             proof = measure(opened, runtime=runtime, units=unit or (), runs=runs, progress=say)
-        keep(opened, proof)
-        if output is not None:
+        if output is not None:  # first: the bundle may be read-only
             write_atomically(output, json.dumps(proof.to_json(), indent=1).encode())
+        keep(opened, proof)
     if as_json:
         show.print_json(proof.to_json())
     else:

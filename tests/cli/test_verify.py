@@ -192,3 +192,7 @@ def test_a_proof_is_made_kept_and_brought_to_another_copy(
     (tmp_path / "proof.json").write_text("{}")
     answer = moebius("prove", second, "--attach", tmp_path / "proof.json")
     assert answer.code == 2 and "is no proof" in answer.err
+    answer = moebius("prove", second, "--attach", tmp_path / "proof.json", "--runs", 3)
+    assert answer.code == 2 and "--attach measures nothing" in answer.err
+    answer = moebius("prove", second, "--output", second / "proof.json")
+    assert answer.code == 2 and "would lie in the bundle" in answer.err

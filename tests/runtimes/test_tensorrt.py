@@ -8,6 +8,7 @@ import ctypes
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.errors import BundleError, RuntimeUnavailable
+from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.loop import denoise
 from moebius_edge.manifest import GRAPH_NAMES, Manifest
 from moebius_edge.runtimes import DeviceLoop, open_runtime
@@ -37,7 +38,7 @@ class Memory:
 
     def __init__(self, captures: bool = True) -> None:
         self.blocks: dict[int, Array] = {}
-        self.captures, self.launches, self.waits = captures, 0, 0
+        self.captures, self.launches, self.waits, self.forgotten = captures, 0, 0, False
 
     def allocate(self, size: int) -> int:
         block = np.full(size, 0xFF, np.uint8)
@@ -68,6 +69,9 @@ class Memory:
             work()
 
         return launch
+
+    def forget(self, launch: Callable[[], None]) -> None:
+        self.forgotten = True
 
 
 class Context:
@@ -240,6 +244,7 @@ def test_the_loop_on_the_device_is_that_of_the_host(
             expected = np.float32(step.a) * expected + np.float32(step.b) * noise
         np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert len(ticks) == 2 * len(STEPS)
+    assert all(after > before for before, after in pairwise(ticks))  # each step was waited for
     assert memory.launches == (2 * len(STEPS) if captures else 0)
     note = "note: a step cannot be captured and runs kernel by kernel: CUDA: operation not permitted"
     assert capsys.readouterr().err.count(note) == (0 if captures else 1)
@@ -256,8 +261,29 @@ def test_one_graph_and_all_memory_comes_back(bundle: Callable[..., Bundle]) -> N
     assert len(memory.blocks) == 2 + 6 + 5
     for name in GRAPH_NAMES:
         runtime.release(name)
-    assert memory.blocks == {}
+    assert memory.blocks == {} and memory.forgotten
     runtime.denoise(start, mask, masked, STEPS[:1], 1.0)  # loads again
+
+
+def test_wrong_shapes_reach_no_device(bundle: Callable[..., Bundle]) -> None:
+    runtime = TensorRTRuntime(bundle(), device=Memory())
+    start, _, masked = inputs()
+    with pytest.raises(InvalidInput, match=r"mask is \[1, 4, 4, 4\]; expected \[1, 1, 4, 4\]"):
+        runtime.denoise(start, masked, masked, STEPS, 2.0)
+
+
+def test_a_device_that_is_full_gives_everything_back(bundle: Callable[..., Bundle]) -> None:
+    class Small(Memory):
+        def allocate(self, size: int) -> int:
+            if len(self.blocks) == 3:
+                raise RuntimeUnavailable("CUDA: out of memory")
+            return super().allocate(size)
+
+    memory = Small()
+    start, mask, masked = inputs()
+    with pytest.raises(RuntimeUnavailable, match="out of memory"):
+        TensorRTRuntime(bundle(), device=memory).denoise(start, mask, masked, STEPS, 2.0)
+    assert memory.blocks == {}
 
 
 def test_a_photo_through_the_inpainter_uses_the_loop_on_the_device(bundle: Callable[..., Bundle]) -> None:
@@ -304,6 +330,13 @@ def test_the_package_is_missing(bundle: Callable[..., Bundle], monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(RuntimeUnavailable, match=r"need tensorrt 11\.0; pip install tensorrt"):
         open_runtime(made)
+
+
+def test_without_the_bindings_of_cuda(bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "moebius_edge.runtimes.cuda_device", raising=False)
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    with pytest.raises(RuntimeUnavailable, match="pip install cuda-bindings"):
+        open_runtime(bundle())
 
 
 def test_without_a_card_it_says_so(bundle: Callable[..., Bundle]) -> None:

@@ -112,8 +112,8 @@ def test_what_can_be_deployed_where() -> None:
     }
     assert ExportOptions("coreml", "w4").all_settings() == {"deployment": "iOS18"}
     for wrong, message in (
-        (("coreml", "w4", "deployment", "iOS17"), r"deployment is 'iOS17'; w4 needs iOS18"),
-        (("coreml", "int8", "deployment", "iOS16"), r"'iOS16'; int8 needs iOS17 or iOS18"),
+        (("coreml", "w4", "deployment", "iOS17"), r"deployment is 'iOS17'; w4 takes 'iOS18'"),
+        (("coreml", "int8", "deployment", "iOS16"), r"'iOS16'; int8 takes 'iOS17' or 'iOS18'"),
         (("coreml", "fp16", "system", "iOS17"), r"coreml has no setting 'system'; it has deployment"),
         (("ort", "fp16", "deployment", "iOS17"), r"ort has no setting 'deployment'; it has none"),
     ):

@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +28,7 @@ from moebius_edge.export.tensorrt.engines import import_engines
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.parity import verify
 from moebius_edge.runtimes import open_runtime
+from moebius_edge.runtimes import tensorrt as runtime
 from tests.exports import QUICK
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not on this system")
@@ -56,14 +60,32 @@ def kit(checkpoint: Checkpoint, recording: Recording, tmp_path_factory: pytest.T
     return export_bundle(checkpoint, folder / "kit", options, recording=recording, artifacts=False)
 
 
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("numpy", "onnx", "moebius_edge", "torch"):
+            raise ImportError(name + " is not on this box")
+sys.meta_path.insert(0, Block())
+import runpy
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def on_a_box(kit: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    """Run the script of a kit where there is Python and TensorRT and nothing else."""
+    command = [sys.executable, "-c", BLOCKED, str(kit / "build.py"), "--output", str(output)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+
+
 @pytest.fixture(scope="module")
 def built(kit: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Engines, built as on a box: by the script in the kit, which finds nothing of this project."""
     output = tmp_path_factory.mktemp("box") / "engines"
-    command = [sys.executable, "-P", str(kit.folder / "build.py"), "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    done = on_a_box(kit.folder, output)
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == sorted(f"building the {name}" for name in ENGINES)
+    assert {path.name for path in output.iterdir()} == {"build.json", *(f"{name}.engine" for name in ENGINES)}
     return output
 
 
@@ -175,16 +197,52 @@ def test_a_folder_without_a_report_and_a_bundle_that_is_no_kit(
         import_engines(int8, built, tmp_path / "bundle")
 
 
+def copied(kit: Bundle, folder: Path) -> Path:
+    return Path(shutil.copytree(kit.folder, folder))
+
+
 def test_a_damaged_kit_builds_nothing(kit: Bundle, tmp_path: Path) -> None:
-    folder = tmp_path / "kit"
-    folder.mkdir()
-    for name in kit.manifest.files:
-        (folder / name).write_bytes(kit.file(name).read_bytes())
-    (folder / "manifest.json").write_bytes((kit.folder / "manifest.json").read_bytes())
+    folder = copied(kit, tmp_path / "kit")
     (folder / "decoder.onnx").write_bytes(b"other")
     with pytest.raises(BuildError, match=r"decoder\.onnx is damaged"):
         builder.build_kit(folder, tmp_path / "engines", None, lambda what: None)
-    assert not (tmp_path / "engines").exists()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for data in (b"", b"\xff", b"[]", b'{"settings": {}}', json.dumps({**manifest, "files": 3}).encode()):
+        (folder / "manifest.json").write_bytes(data)
+        with pytest.raises(BuildError, match=r"manifest\.json is damaged"):
+            builder.build_kit(folder, tmp_path / "engines", None, lambda what: None)
+    del manifest["files"]["decoder.onnx"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BuildError, match=r"decoder\.onnx is not in manifest\.json"):
+        builder.build_kit(folder, tmp_path / "engines", None, lambda what: None)
+    assert {path.name for path in tmp_path.iterdir()} == {"kit"}
+
+
+def test_a_build_that_fails_or_is_stopped_leaves_nothing(
+    kit: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(builder, "build_engine", failing)
+    with pytest.raises(KeyboardInterrupt):
+        builder.build_kit(kit.folder, tmp_path / "engines", None, lambda what: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_engines_go_to_a_new_folder_outside_of_the_kit(kit: Bundle, tmp_path: Path) -> None:
+    done = on_a_box(kit.folder, tmp_path)
+    assert done.returncode == 1 and done.stderr == f"error: {tmp_path} already exists; choose a new folder\n"
+    done = on_a_box(kit.folder, kit.folder / "engines")
+    assert done.returncode == 1 and "would lie in the kit" in done.stderr
+    assert Bundle.open(kit.folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes")
+def test_a_pipe_in_the_place_of_a_report_is_refused_at_once(kit: Bundle, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "build.json")
+    with pytest.raises(ExportError, match="not a plain file"):
+        import_engines(kit, tmp_path, tmp_path / "bundle")
 
 
 def test_a_node_that_tensorrt_does_not_take_is_named(tmp_path: Path) -> None:
@@ -193,15 +251,36 @@ def test_a_node_that_tensorrt_does_not_take_is_named(tmp_path: Path) -> None:
         build_engine(find_tensorrt(), path, BuildOptions())
 
 
-@pytest.mark.parametrize(
-    "options", [BuildOptions(), BuildOptions(workspace="256", optimization="0", tf32="yes")]
-)
-def test_options_reach_the_builder(tmp_path: Path, options: BuildOptions) -> None:
+def test_an_engine_and_its_interface(tmp_path: Path) -> None:
     path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
     said: list[str] = []
-    engine, interface = build_engine(find_tensorrt(), path, options, say=said.append)
+    engine, interface = build_engine(find_tensorrt(), path, BuildOptions(), say=said.append)
     assert engine.startswith(MAGIC) and said
     assert interface == {"x": ("input", "float32", (2, 4)), "y": ("output", "float32", (2, 4))}
+
+
+def test_every_option_reaches_the_builder() -> None:
+    trt = find_tensorrt()
+    config = trt.Builder(trt.Logger()).create_builder_config()
+    pool, flags = trt.MemoryPoolType.WORKSPACE, trt.BuilderFlag
+    before = config.get_memory_pool_limit(pool)
+    builder.configure(trt, config, BuildOptions())
+    assert config.get_memory_pool_limit(pool) == before and config.builder_optimization_level == 3
+    assert not config.get_flag(flags.TF32) and not config.get_flag(flags.VERSION_COMPATIBLE)
+    given = {"workspace": "256", "optimization": "0", "compatible": "yes", "tf32": "yes", "floats": "float16"}
+    builder.configure(trt, config, BuildOptions.of(given))
+    assert config.get_memory_pool_limit(pool) == 256 << 20 and config.builder_optimization_level == 0
+    assert config.get_flag(flags.TF32) and config.get_flag(flags.VERSION_COMPATIBLE)
+
+
+def test_tensorrt_for_rtx_has_no_timing_cache(tmp_path: Path) -> None:
+    path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
+    with pytest.raises(BuildError, match="leave the timing cache away"):
+        build_engine(find_tensorrt(), path, BuildOptions(), tmp_path / "card.timing")
+
+
+def test_the_builder_and_the_runtime_agree() -> None:
+    assert (builder.PACKAGES, builder.UPDATE) == (runtime.PACKAGES, runtime.UPDATE)
 
 
 def test_what_the_builder_does_not_have_is_one_sentence(tmp_path: Path) -> None:
@@ -211,14 +290,18 @@ def test_what_the_builder_does_not_have_is_one_sentence(tmp_path: Path) -> None:
         build_engine(find_tensorrt(), path, BuildOptions(compatible="yes"))
 
 
-def test_ctrl_c_ends_a_build(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_build(tmp_path: Path, number: int) -> None:
+    """Sent while TensorRT is at it; what the signal did before, it does when TensorRT has returned."""
     path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
-
-    def stop(what: str) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        build_engine(find_tensorrt(), path, BuildOptions(), say=stop)
+    got: list[int] = []
+    before = signal.signal(number, lambda given, frame: got.append(given))
+    try:
+        with pytest.raises(BuildError, match="cannot build"):
+            build_engine(find_tensorrt(), path, BuildOptions(), say=lambda what: signal.raise_signal(number))
+    finally:
+        signal.signal(number, before)
+    assert got == [number]
 
 
 def test_without_tensorrt_the_error_says_what_to_install(
