@@ -70,6 +70,8 @@ def export_bundle(
     target = TARGETS[options.target]
     check_used(options, recording=recording is not None, ledger=ledger is not None)
     # Photos come first: one that cannot be used is found before the graphs take minutes.
+    if target.ready is not None:
+        load_function(target.ready)(options.all_settings(), not artifacts)
     evidence = Evidence(recording, ledger, _pairs(checkpoint, options, recording))
     evidence.require(fingerprint(checkpoint), options)
     with staging(output, overwrite=overwrite) as folder:
@@ -82,7 +84,8 @@ def export_bundle(
         say("recording the self-test with the FP32 reference", 4, STAGES)
         write_tensors(folder / CAPSULE, record_capsule(checkpoint))
         say("hashing", 5, STAGES)
-        manifest = describe(checkpoint, target, options, specs)
+        made_by = load_function(target.made_by)() if target.made_by and artifacts else {}
+        manifest = describe(checkpoint, target, options, specs, made_by)
         seal(folder, manifest if artifacts else replace(manifest, runtime="onnxruntime"))
     say("done", STAGES, STAGES)
     return Bundle.open(output)

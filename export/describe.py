@@ -12,7 +12,7 @@ from moebius_edge import __version__, capsule
 from moebius_edge.checkpoints import Checkpoint, fingerprint, parameter_count
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.precisions import PRECISIONS
-from moebius_edge.export.targets import Target, load_function
+from moebius_edge.export.targets import Target
 from moebius_edge.manifest import (
     Defaults,
     GraphSpec,
@@ -83,9 +83,13 @@ def _defaults() -> Defaults:
 
 
 def describe(
-    checkpoint: Checkpoint, target: Target, options: ExportOptions, graphs: dict[str, GraphSpec]
+    checkpoint: Checkpoint,
+    target: Target,
+    options: ExportOptions,
+    graphs: dict[str, GraphSpec],
+    made_by: Mapping[str, str],
 ) -> Manifest:
-    """The manifest, but for the list of files."""
+    """The manifest, but for the list of files; `made_by`: versions of tools that no table names."""
     defaults, schedule = _defaults(), SchedulerConfig()
     ddim, length = DDIM(schedule), (defaults.steps, defaults.strength)
     return Manifest(
@@ -120,6 +124,6 @@ def describe(
                 tool: metadata.version(tool)
                 for tool in (*TOOLS, *target.tools, *PRECISIONS[options.graph_precision].tools)
             },
-            **(load_function(target.made_by)() if target.made_by else {}),
+            **made_by,
         },
     )

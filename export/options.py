@@ -47,16 +47,24 @@ class ExportOptions:
             photo_files(self.images)  # raises for a folder without photos, before anything takes time
 
     def _check_settings(self) -> None:
-        possible = TARGETS[self.target].possible(self.precision)
+        target = TARGETS[self.target]
+        possible = target.possible(self.precision)
         for name, value in self.settings.items():
             if name not in possible:
-                raise ExportError(
-                    f"the target {self.target} has no setting {name!r}; it has "
-                    f"{', '.join(possible) or 'none'}"
+                others = [each for each in target.precisions if name in target.possible(each)]
+                why = (
+                    f"only {', '.join(others)} have it"
+                    if others
+                    else f"it has {', '.join(possible) or 'none'}"
                 )
+                raise ExportError(f"{self.target} in {self.precision} has no setting {name!r}; {why}")
             if value not in possible[name]:
-                expected = " or ".join(repr(each) for each in possible[name])
-                raise ExportError(f"{name} is {value!r}; {self.precision} takes {expected}")
+                first, *rest = possible[name]
+                expected = ", ".join(sorted(rest))
+                raise ExportError(
+                    f"{name} is {value!r}; {self.precision} takes {first}"
+                    + (f" (the default), {expected}" if rest else " alone")
+                )
 
     def all_settings(self) -> dict[str, str]:
         """What was set, and the target's defaults."""
@@ -86,7 +94,7 @@ def parse_settings(given: Iterable[str]) -> dict[str, str]:
     for text in given:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise ExportError(f"the setting {text!r} is not NAME=VALUE")
+            raise ExportError(f"the setting {text!r} is not NAME=VALUE, like deployment=iOS18")
         if name in settings:
             raise ExportError(f"the setting {name} is given twice: {settings[name]} and {value}")
         settings[name] = value

@@ -27,6 +27,8 @@ class Target:
     blocked: bool = True  # FP32 may run on blocks of channels, as x86-64 likes it best
     # What makes the artifacts of ONNX files: "module:function(folder, graphs, options, checkpoint)".
     ship: str | None = None
+    # What finds out before anything takes time whether that can be done: "module:function(settings, kit)".
+    ready: str | None = None
     # What adds to the ONNX files what it takes to do that elsewhere: "module:function(folder, graphs)".
     kit: str | None = None
     # Precisions that `ship` makes of the ONNX graphs of another one.
@@ -96,18 +98,18 @@ TARGETS: dict[str, Target] = {
             qdq="tensorrt",
             weights="dequantize",
             settings={
-                "workspace": ("all", "256", "512", "1024", "2048", "4096", "8192"),
+                "workspace": ("all", "256", "512", "1024", "2048", "4096", "8192"),  # MiB
                 "optimization": ("3", "0", "1", "2", "4", "5"),
                 "compatible": ("no", "yes"),
                 "timing_cache": ("no", "yes"),
-                "tf32": ("no", "yes"),
             },
             only={
-                "fp16": {"tf32": ("no",)},
-                "int8": {"tf32": ("no",), "floats": ("float16",)},
-                "mixed": {"tf32": ("no",), "floats": ("float16",)},
+                "fp32": {"tf32": ("no", "yes")},
+                "int8": {"floats": ("float16",)},
+                "mixed": {"floats": ("float16",)},
             },
             ship="moebius_edge.export.tensorrt.target:ship",
+            ready="moebius_edge.export.tensorrt.target:ready",
             kit="moebius_edge.export.tensorrt.target:kit",
             made_by="moebius_edge.export.tensorrt.target:made_by",
         ),
@@ -120,8 +122,8 @@ def find_doctor(target: str) -> Callable[[Bundle], Any]:
     row = TARGETS.get(target)
     if row is None or row.doctor is None:
         known = ", ".join(name for name, other in TARGETS.items() if other.doctor)
-        why = "is not known" if row is None else "has no accelerators to examine"
-        raise ExportError(f"the target {target} {why}; choose --target: {known}")
+        why = "is not known" if row is None else "has no rules to examine a bundle by"
+        raise ExportError(f"the target {target} {why}; those of --target {known} have")
     return load_function(row.doctor)
 
 

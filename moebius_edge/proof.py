@@ -19,6 +19,8 @@ from moebius_edge.files import plain_size
 FORMAT = "moebius-edge-proof-1"
 MAX_BYTES = 1 << 15  # a proof of four units has 3 kB
 MAX_PROOFS = 16  # in a manifest, which has room for so many of the largest
+MAX_MS = 1e8  # a day
+MAX_RUNS = 1000
 NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
@@ -30,9 +32,12 @@ class GraphProof:
     p50_ms: float
     p95_ms: float
     load_ms: float | None  # the first run minus p50
-    devices: dict[
-        str, int
-    ]  # operators by the device that the engine prefers for them; empty: it does not say
+    devices: dict[str, int]  # operators by the device that the engine prefers; empty: it does not say
+
+    def __post_init__(self) -> None:
+        times = (self.p50_ms, self.p95_ms, self.load_ms or 0.0)
+        if not (-200 <= self.db <= 200 and all(0 <= time <= MAX_MS for time in times)):
+            raise ValueError(f"{self.db:g} dB in {times} ms cannot be")
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,8 @@ class UnitProof:
     graphs: dict[str, GraphProof]  # encoder, denoiser, decoder; empty where it cannot run
 
     def __post_init__(self) -> None:
+        if self.ok and (self.failures or sorted(self.graphs) != ["decoder", "denoiser", "encoder"]):
+            raise ValueError(f"{self.unit[:40]!r} is said to be ok without all three graphs")
         devices = [device for graph in self.graphs.values() for device in graph.devices]
         for name in (self.unit, *self.graphs, *devices):
             if not NAME.fullmatch(name):
@@ -66,6 +73,8 @@ class Proof:
     format: str = FORMAT
 
     def __post_init__(self) -> None:
+        if not 1 <= self.runs <= MAX_RUNS:
+            raise ValueError(f"runs is {self.runs}; expected 1 to {MAX_RUNS}")
         if missing := {"system", "processor"} - self.machine.keys():
             raise ValueError(f"machine lacks {sorted(missing)}")
 

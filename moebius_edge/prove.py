@@ -13,12 +13,18 @@ from moebius_edge.fresh import graph_inputs
 from moebius_edge.machine import machine
 from moebius_edge.manifest import GRAPH_NAMES, Manifest
 from moebius_edge.parity import verify
-from moebius_edge.proof import MAX_PROOFS, GraphProof, Proof, UnitProof, fingerprint
+from moebius_edge.proof import MAX_PROOFS, MAX_RUNS, GraphProof, Proof, UnitProof, fingerprint
 from moebius_edge.report import Report
-from moebius_edge.runtimes import ENGINES, DevicePlan, Runtime, default_runtime, open_runtime, units_of
+from moebius_edge.runtimes import (
+    ENGINES,
+    RUNTIMES,
+    DevicePlan,
+    Runtime,
+    default_runtime,
+    open_runtime,
+    units_of,
+)
 from moebius_edge.timing import interleave, summary
-
-MAX_RUNS = 1000
 
 Progress = Callable[[str, int, int], None]
 
@@ -104,6 +110,10 @@ def attach(bundle: Bundle, proof: Proof) -> Bundle:
             raise InvalidInput(
                 f"the proof is of other files than those of {bundle.folder.name}; prove this bundle "
                 "itself, or a copy of it"
+            )
+        if proof.precision != manifest.precision or proof.runtime not in RUNTIMES:
+            raise InvalidInput(
+                f"the proof is of {proof.precision} by {proof.runtime}; the bundle is {manifest.precision}"
             )
         others = [each for each in manifest.proofs if _where(each) != _where(proof)]
         if len(others) >= MAX_PROOFS:

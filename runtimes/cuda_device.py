@@ -17,8 +17,8 @@ class Device:
         error, count = cudart.cudaGetDeviceCount()
         if error != cudart.cudaError_t.cudaSuccess or not count:
             raise RuntimeUnavailable(
-                f"CUDA finds no device here ({_name(error)}); the runtime tensorrt needs an NVIDIA GPU with "
-                "its driver"
+                f"CUDA finds no device here ({_name(error)}): no NVIDIA GPU, or an old driver; copy the "
+                "bundle to the machine with the GPU that it is for"
             )
         self.stream = _checked(cudart.cudaStreamCreate())
         self._captured: dict[Callable[[], None], Any] = {}

@@ -241,12 +241,13 @@ def _tensorrt(bundle: Bundle) -> Any:
         trt = importlib.import_module(built)
     except ImportError as error:
         raise RuntimeUnavailable(
-            f"the engines of {bundle.folder.name} need {built} {tools[built]}; pip install {built}"
+            f"the engines of {bundle.folder.name} need {built} {tools[built]}, which is not installed; "
+            f"{_install(built, tools[built])}"
         ) from error
     if trt.__version__ != tools[built] and bundle.manifest.settings.get("compatible") != "yes":
         raise RuntimeUnavailable(
             f"the engines of {bundle.folder.name} were built by {built} {tools[built]}, and "
-            f"{trt.__version__} is installed; build them again, or export with --set compatible=yes"
+            f"{trt.__version__} is installed; build them again with it, or {_install(built, tools[built])}"
         )
     return trt
 
@@ -264,6 +265,10 @@ def _logger(trt: Any) -> Any:
                 self.errors.append(f"TensorRT says: {' '.join(message.split())[:300]}")
 
     return Logger()
+
+
+def _install(package: str, version: str) -> str:
+    return f"pip install '{package}=={version}' (a Jetson has the version of its JetPack)"
 
 
 def _update_spec(denoiser: GraphSpec) -> GraphSpec:

@@ -18,11 +18,12 @@ GRAPH = GraphProof(70.5, 12.0, 13.5, 900.0, {"NeuralEngine": 200, "CPU": 2})
 
 
 def proof_of(bundle: Bundle, chip: str = "Apple M9", ok: bool = True) -> Proof:
-    unit = UnitProof("CPU_AND_NE", ok, () if ok else ("too slow",), 59.5, {"encoder": GRAPH})
+    graphs = dict.fromkeys(("encoder", "denoiser", "decoder"), GRAPH)
+    unit = UnitProof("CPU_AND_NE", ok, () if ok else ("too slow",), 59.5, graphs)
     return Proof(
         files_sha256=fingerprint(bundle.manifest.files),
         runtime="coreml",
-        precision="fp16",
+        precision="fp32",
         machine={"processor": chip, "system": "Darwin arm64"},
         versions={"moebius-edge": "0.1.0", "coremltools": "9.0"},
         runs=10,
@@ -48,6 +49,9 @@ def test_a_proof_of_other_files_is_refused(make_bundle: Callable[..., Bundle]) -
     before = (bundle.folder / MANIFEST_NAME).read_bytes()
     with pytest.raises(InvalidInput, match="of other files than those of tiny"):
         attach(bundle, replace(proof_of(bundle), files_sha256="0" * 64))
+    for change in ({"precision": "int8"}, {"runtime": "abacus"}):
+        with pytest.raises(InvalidInput, match="the bundle is fp32"):
+            attach(bundle, replace(proof_of(bundle), **change))
     assert (bundle.folder / MANIFEST_NAME).read_bytes() == before
 
 
@@ -65,7 +69,7 @@ def test_the_largest_proofs_fit_into_a_manifest(make_bundle: Callable[..., Bundl
     long = tuple(["x" * 1000] * 28)
     for number in range(MAX_PROOFS):
         proof = proof_of(bundle, f"chip {number}")
-        proof = replace(proof, units=(replace(proof.units[0], failures=long),))
+        proof = replace(proof, units=(replace(proof.units[0], ok=False, failures=long),))
         (tmp_path / "p.json").write_text(json.dumps(proof.to_json()))
         attach(bundle, read(tmp_path / "p.json"))
     assert len(Bundle.open(bundle.folder).manifest.proofs) == MAX_PROOFS
@@ -82,7 +86,7 @@ def test_two_proofs_at_once_are_both_kept(make_bundle: Callable[..., Bundle]) ->
 def test_what_would_not_open_again_is_not_written(make_bundle: Callable[..., Bundle]) -> None:
     bundle = make_bundle()
     proof = proof_of(bundle)
-    torn = replace(proof, units=(replace(proof.units[0], failures=("two\nlines",)),))
+    torn = replace(proof, units=(replace(proof.units[0], ok=False, failures=("two\nlines",)),))
     with pytest.raises(BundleError, match="printable"):
         attach(bundle, torn)
     assert Bundle.open(bundle.folder).manifest.proofs == ()
@@ -111,6 +115,10 @@ def test_a_manifest_that_cannot_be_written(
         (lambda value: value["units"][0].update(hole_db=[]), "expected a number"),
         (lambda value: value["units"][0].update(unit="[/red]"), "no name of a unit"),
         (lambda value: value["machine"].pop("processor"), "machine lacks"),
+        (lambda value: value["units"][0]["graphs"].pop("decoder"), "ok without all three graphs"),
+        (lambda value: value["units"][0]["graphs"]["encoder"].update(p50_ms=-1), "cannot be"),
+        (lambda value: value["units"][0]["graphs"]["encoder"].update(db=-5e300), "cannot be"),
+        (lambda value: value.update(runs=-10), "expected 1 to 1000"),
     ],
 )
 def test_what_is_no_proof(

@@ -29,6 +29,13 @@ MISSING = (
     "with --system-site-packages)"
 )
 
+VALUES = {  # of the fields of BuildOptions, the default first
+    "workspace": ("all", "256", "512", "1024", "2048", "4096", "8192"),
+    "optimization": ("3", "0", "1", "2", "4", "5"),
+    "compatible": ("no", "yes"),
+    "tf32": ("no", "yes"),
+}
+
 Say = Callable[[str], None]
 
 
@@ -60,10 +67,28 @@ def find_tensorrt() -> Any:
     """The package. Raises BuildError that says what to install."""
     for name in PACKAGES:
         try:
-            return importlib.import_module(name)
+            trt = importlib.import_module(name)
         except ImportError:
             continue
+        except OSError as error:  # its libraries
+            raise BuildError(f"{name} is installed but does not load: {error}") from error
+        if not hasattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
+            raise BuildError(f"{name} {trt.__version__} is too old: typed graphs need TensorRT 10 or newer")
+        return trt
     raise BuildError(MISSING)
+
+
+def check(trt: Any, options: BuildOptions, timing_cache: bool) -> None:
+    """Raise BuildError for what this TensorRT does not have, and for options that are none."""
+    for name, known in VALUES.items():
+        if getattr(options, name) not in known:
+            raise BuildError(f"{name} is {getattr(options, name)!r}; expected one of {', '.join(known)}")
+    if trt.__name__ != "tensorrt_rtx":
+        return
+    if options.compatible == "yes":
+        raise BuildError("TensorRT for RTX makes no version compatible engines; leave compatible=yes away")
+    if timing_cache:
+        raise BuildError("TensorRT for RTX times nothing while it builds; leave the timing cache away")
 
 
 def build_engine(
@@ -78,8 +103,13 @@ def build_engine(
     `timing_cache`: read if it is there, and written: a second build on the same card is quicker. Raises
     BuildError with the node that TensorRT does not take.
     """
+    check(trt, options, timing_cache is not None)
     logger = _logger(trt)
-    builder = trt.Builder(logger)
+    try:
+        builder = trt.Builder(logger)
+    except TypeError as error:  # its constructor returned nothing
+        why = "; ".join(logger.errors) or "no GPU that it can use?"
+        raise BuildError(f"TensorRT cannot start: {why}") from error
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(str(path)):
@@ -87,8 +117,6 @@ def build_engine(
     config = builder.create_builder_config()
     configure(trt, config, options)
     if timing_cache is not None:
-        if trt.__name__ == "tensorrt_rtx":
-            raise BuildError("TensorRT for RTX times nothing while it builds: leave the timing cache away")
         cache = timing_cache.read_bytes() if timing_cache.is_file() else b""
         config.set_timing_cache(config.create_timing_cache(cache), ignore_mismatch=False)
     config.progress_monitor = monitor = _monitor(trt, say)
@@ -114,15 +142,10 @@ def configure(trt: Any, config: Any, options: BuildOptions) -> None:
 
 
 def _interface(network: Any) -> Interface:
-    sides = {
-        "input": [network.get_input(index) for index in range(network.num_inputs)],
-        "output": [network.get_output(index) for index in range(network.num_outputs)],
-    }
-    return {
-        tensor.name: (side, TYPES.get(tensor.dtype.name, tensor.dtype.name), tuple(tensor.shape))
-        for side, tensors in sides.items()
-        for tensor in tensors
-    }
+    tensors = [("input", network.get_input(index)) for index in range(network.num_inputs)]
+    tensors += [("output", network.get_output(index)) for index in range(network.num_outputs)]
+    kinds = [TYPES.get(tensor.dtype.name, tensor.dtype.name) for _, tensor in tensors]
+    return {t.name: (side, kind, tuple(t.shape)) for (side, t), kind in zip(tensors, kinds, strict=True)}
 
 
 def _parser_errors(parser: Any) -> str:
@@ -161,8 +184,7 @@ def _monitor(trt: Any, say: Say) -> Any:
         def phase_start(self, name: str, parent: str | None, steps: int) -> None:
             say(name)
 
-        def phase_finish(self, name: str) -> None:
-            pass
+        def phase_finish(self, name: str) -> None: ...
 
         def step_complete(self, name: str, step: int) -> bool:
             return self.interrupted is None
@@ -253,22 +275,25 @@ def build_kit(kit: Path, output: Path, timing_cache: Path | None, say: Say) -> N
 
 def main() -> None:
     """The script of a kit."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--output", type=Path, required=True, help="a new folder for the engines")
     parser.add_argument("--timing-cache", type=Path, help="a file that makes the next build quicker")
     given = parser.parse_args()
+    code, words = 0, ""
     try:
-        build_kit(
-            Path(__file__).parent, given.output, given.timing_cache, lambda what: print(what, flush=True)
-        )
+        kit = Path(__file__).parent
+        build_kit(kit, given.output, given.timing_cache, lambda what: print(what, flush=True))
     except OSError as error:
-        sys.exit(f"error: {error.filename}: {error.strerror}")
+        code, words = 2, f"error: {error.filename or 'disk'}: {error.strerror or error}"
     except BuildError as error:
-        sys.exit(f"error: {error}")
+        code, words = 2, f"error: {error}"
     except KeyboardInterrupt:
-        sys.exit("stopped; nothing was left half-written")
+        code, words = 130, "stopped; nothing was left half-written"
+    print(words, end="\n" if words else "", file=sys.stderr)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

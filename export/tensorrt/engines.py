@@ -43,6 +43,9 @@ def import_engines(kit: Bundle, engines: Path, output: Path, *, overwrite: bool 
         raise ExportError(
             f"{kit.folder.name} is no build kit; make one with `export --target tensorrt --build-kit`"
         )
+    wanted, source = output.resolve(), kit.folder.resolve()
+    if wanted.is_relative_to(source) or wanted == engines.resolve():
+        raise ExportError(f"{output} would replace what the bundle is made of; choose another folder")
     report, plain = _report(engines), asdict(manifest)
     files = graph_files(plain)
     built = {name: _engine(engines, report, name, sources(plain, file)) for name, file in files.items()}

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,18 @@ from moebius_edge.errors import ExportError
 from moebius_edge.export.onnx_graph import IR_VERSION, OPSET, remove
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.tensorrt import builder
-from moebius_edge.export.tensorrt.builder import UPDATE, BuildError, BuildOptions, build_engine, find_tensorrt
+from moebius_edge.export.tensorrt.builder import (
+    UPDATE,
+    BuildError,
+    BuildOptions,
+    build_engine,
+    check,
+    find_tensorrt,
+)
 from moebius_edge.manifest import GraphSpec
 
 KIT = "build.py"
+ON_THE_BOX = "; or export with --build-kit, to build on the box itself"
 
 
 def ship(
@@ -45,7 +54,7 @@ def ship(
             (folder / f"{name}.engine").write_bytes(engine)
             remove(source)
     except BuildError as error:
-        raise ExportError(f"{error}; or export with --build-kit, to build on the box itself") from error
+        raise ExportError(f"{error}{ON_THE_BOX}") from error
     return {name: replace(graph, file=f"{name}.engine") for name, graph in graphs.items()}
 
 
@@ -55,12 +64,21 @@ def _expected(graph: GraphSpec) -> builder.Interface:
 
 
 def made_by() -> dict[str, str]:
-    """What builds here, and its version; nothing where it is missing, as for a kit."""
-    try:
-        trt = find_tensorrt()
-    except BuildError:
-        return {}
+    """What builds here, and its version."""
+    trt = find_tensorrt()
     return {trt.__name__: trt.__version__}
+
+
+def ready(settings: Mapping[str, str], kit: bool) -> None:
+    """Raise ExportError where TensorRT is missing, or does not have what the settings ask for."""
+    if kit:
+        if settings["timing_cache"] == "yes":
+            raise ExportError("a kit takes no timing_cache; give its build.py --timing-cache FILE on the box")
+        return
+    try:
+        check(find_tensorrt(), BuildOptions.of(settings), settings["timing_cache"] == "yes")
+    except BuildError as error:
+        raise ExportError(f"{error}{ON_THE_BOX}") from error
 
 
 def kit(folder: Path, graphs: dict[str, GraphSpec]) -> None:

@@ -1,7 +1,7 @@
 """`export`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from moebius_edge.cli.doctor import print_usability
 from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, Revision
 from moebius_edge.cli.worth import print_conversion, print_worth
 from moebius_edge.progress import stages
+
+if TYPE_CHECKING:
+    from moebius_edge.bundle import Bundle
 
 
 def export(  # noqa: PLR0913, PLR0917
@@ -97,8 +100,7 @@ def export(  # noqa: PLR0913, PLR0917
         raise ExportError(f"there is no build kit for {target}; leave --build-kit away")
     check_used(options, recording=calibration is not None, ledger=ledger is not None)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
-    if folder.exists() and not overwrite:
-        raise ExportError(f"{folder} already exists; choose another folder, or add --overwrite to replace it")
+    _refuse_existing(folder, overwrite)
     recording = Recording.load(calibration) if calibration is not None else None
     costs = Ledger.load(ledger) if ledger is not None else None
     with stages(f"{checkpoint} -> {folder}") as say:
@@ -134,7 +136,25 @@ def export(  # noqa: PLR0913, PLR0917
             console.print(f"to compare it with another precision, where {engine} runs: profile A --against B")
     if TARGETS[target].doctor is not None:
         print_usability(find_doctor(target)(bundle))
-    show.suggest("verify", folder)
+    _suggest_verify(bundle)
+
+
+def _suggest_verify(bundle: "Bundle") -> None:
+    if bundle.manifest.runtime == "tensorrt":
+        show.out().print("on the machine with the GPU, next:", markup=False)
+    show.suggest("verify", bundle.folder)
+
+
+def _refuse_existing(output: Path, overwrite: bool) -> None:
+    """At once: what `staging` would refuse when everything is made."""
+    from moebius_edge.errors import ExportError  # noqa: PLC0415
+
+    if not output.exists() or (output.is_dir() and not any(output.iterdir()) and overwrite):
+        return
+    if not (output / "manifest.json").is_file():
+        raise ExportError(f"{output} already exists and is no bundle; choose another folder")
+    if not overwrite:
+        raise ExportError(f"{output} already exists; choose another folder, or add --overwrite to replace it")
 
 
 def import_engine(
@@ -148,12 +168,10 @@ def import_engine(
     Engines of other graphs, of another build and damaged ones are refused, and nothing is written.
     """
     from moebius_edge.bundle import Bundle  # noqa: PLC0415
-    from moebius_edge.errors import ExportError  # noqa: PLC0415
     from moebius_edge.export.tensorrt.engines import import_engines  # noqa: PLC0415
 
-    if output.exists() and not overwrite:
-        raise ExportError(f"{output} already exists; choose another folder, or add --overwrite to replace it")
+    _refuse_existing(output, overwrite)
     bundle = import_engines(Bundle.open(kit), engines, output, overwrite=overwrite)
     size = show.size(bundle.manifest.total_bytes)
     show.out().print(f"wrote {output} ({size}, tensorrt, {bundle.manifest.precision})", markup=False)
-    show.suggest("verify", output)
+    _suggest_verify(bundle)

@@ -328,7 +328,7 @@ def test_compatible_engines_and_engines_of_nobody(bundle: Callable[..., Bundle])
 def test_the_package_is_missing(bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
     made = bundle(tools={"tensorrt": "11.0"})
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(RuntimeUnavailable, match=r"need tensorrt 11\.0; pip install tensorrt"):
+    with pytest.raises(RuntimeUnavailable, match=r"need tensorrt 11\.0, .*pip install 'tensorrt==11\.0'"):
         open_runtime(made)
 
 
@@ -343,5 +343,7 @@ def test_without_a_card_it_says_so(bundle: Callable[..., Bundle]) -> None:
     cudart = pytest.importorskip("cuda.bindings.runtime")
     if cudart.cudaGetDeviceCount()[0] == cudart.cudaError_t.cudaSuccess:
         pytest.skip("there is a CUDA device here")
-    with pytest.raises(RuntimeUnavailable, match=r"CUDA finds no device here .*needs an NVIDIA GPU"):
+    with pytest.raises(
+        RuntimeUnavailable, match=r"CUDA finds no device here .*copy the bundle to the machine"
+    ):
         open_runtime(bundle())

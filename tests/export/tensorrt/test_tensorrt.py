@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.errors import ExportError
+from moebius_edge.export import build
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions
+from moebius_edge.export.targets import TARGETS
 from moebius_edge.export.tensorrt import builder, target
 from moebius_edge.export.tensorrt.builder import BuildError, BuildOptions, build_engine, find_tensorrt
 from moebius_edge.export.tensorrt.engines import import_engines
@@ -195,6 +198,9 @@ def test_a_folder_without_a_report_and_a_bundle_that_is_no_kit(
         import_engines(kit, tmp_path, tmp_path / "bundle")
     with pytest.raises(ExportError, match="int8 is no build kit"):
         import_engines(int8, built, tmp_path / "bundle")
+    for folder in (kit.folder, kit.folder / "bundle", built):
+        with pytest.raises(ExportError, match="would replace what the bundle is made of"):
+            import_engines(kit, built, folder, overwrite=True)
 
 
 def copied(kit: Bundle, folder: Path) -> Path:
@@ -232,9 +238,9 @@ def test_a_build_that_fails_or_is_stopped_leaves_nothing(
 
 def test_engines_go_to_a_new_folder_outside_of_the_kit(kit: Bundle, tmp_path: Path) -> None:
     done = on_a_box(kit.folder, tmp_path)
-    assert done.returncode == 1 and done.stderr == f"error: {tmp_path} already exists; choose a new folder\n"
+    assert done.returncode == 2 and done.stderr == f"error: {tmp_path} already exists; choose a new folder\n"
     done = on_a_box(kit.folder, kit.folder / "engines")
-    assert done.returncode == 1 and "would lie in the kit" in done.stderr
+    assert done.returncode == 2 and "would lie in the kit" in done.stderr
     assert Bundle.open(kit.folder)
 
 
@@ -283,11 +289,42 @@ def test_the_builder_and_the_runtime_agree() -> None:
     assert (builder.PACKAGES, builder.UPDATE) == (runtime.PACKAGES, runtime.UPDATE)
 
 
-def test_what_the_builder_does_not_have_is_one_sentence(tmp_path: Path) -> None:
-    """TensorRT for RTX comes without the library that makes engines version compatible."""
+def test_what_this_tensorrt_does_not_have_is_found_before_anything_is_exported(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build.graphs, "fp32_graphs", lambda *given, **named: pytest.fail("it was exported"))
+    for setting, words in (
+        ("compatible", "no version compatible engines"),
+        ("timing_cache", "times nothing"),
+    ):
+        options = ExportOptions(target="tensorrt", precision="fp32", settings={setting: "yes"})
+        with pytest.raises(ExportError, match=f"{words}.*--build-kit"):
+            export_bundle(checkpoint, tmp_path / "x", options)
+    with pytest.raises(ExportError, match="--timing-cache FILE"):
+        export_bundle(checkpoint, tmp_path / "x", options, artifacts=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tensorrt_that_is_too_old_or_does_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = SimpleNamespace(__version__="8.6", NetworkDefinitionCreationFlag=SimpleNamespace())
+    monkeypatch.setattr(importlib, "import_module", lambda name: old)
+    with pytest.raises(BuildError, match=r"tensorrt 8\.6 is too old: typed graphs need TensorRT 10"):
+        find_tensorrt()
+
+    def broken(name: str) -> Any:
+        raise OSError("libnvinfer.so.10: cannot open shared object file")
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    with pytest.raises(BuildError, match="tensorrt is installed but does not load: libnvinfer"):
+        find_tensorrt()
+
+
+def test_options_that_are_none(tmp_path: Path) -> None:
     path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
-    with pytest.raises(BuildError, match=r"cannot build g\.onnx: .*nvinfer_lean"):
-        build_engine(find_tensorrt(), path, BuildOptions(compatible="yes"))
+    with pytest.raises(BuildError, match=r"optimization is '9'; expected one of 3, 0, 1"):
+        build_engine(find_tensorrt(), path, BuildOptions(optimization="9"))
+    settings = TARGETS["tensorrt"].possible("fp32")
+    assert {name: settings[name] for name in builder.VALUES} == builder.VALUES
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
