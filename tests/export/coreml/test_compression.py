@@ -115,7 +115,7 @@ def test_what_can_be_deployed_where() -> None:
         (("coreml", "w4", "deployment", "iOS17"), r"deployment is 'iOS17'; w4 takes iOS18 alone"),
         (("coreml", "int8", "deployment", "iOS16"), r"'iOS16'; int8 takes iOS17 \(the default\), iOS18"),
         (("coreml", "fp16", "system", "iOS17"), r"coreml in fp16 has no setting 'system'; it has deployment"),
-        (("ort", "fp16", "deployment", "iOS17"), r"ort has no setting 'deployment'; it has none"),
+        (("ort", "fp16", "deployment", "iOS17"), r"ort in fp16 has no setting 'deployment'; it has none"),
     ):
         target, precision, name, value = wrong
         with pytest.raises(ExportError, match=message):
