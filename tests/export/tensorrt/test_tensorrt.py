@@ -126,6 +126,19 @@ def test_six_engines_of_nano(tmp_path: Path) -> None:
         assert shapes["latents"] == (1, 4, 32, 32)
 
 
+@pytest.mark.gpu
+def test_engines_run_on_a_card(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """On a card that the installed TensorRT knows; TensorRT for RTX refuses those of data centres."""
+    cudart = pytest.importorskip("cuda.bindings.runtime")
+    if cudart.cudaGetDeviceCount()[0] != cudart.cudaError_t.cudaSuccess:
+        pytest.skip("CUDA finds no device here")
+    options = ExportOptions(target="tensorrt", precision="fp16", calibration=QUICK)
+    bundle = export_bundle(checkpoint, tmp_path / "fp16", options)
+    report = verify(bundle, open_runtime(bundle))  # the loop on the device, too
+    assert report.graphs["denoiser"].db > 35 and report.image.hole_db is not None
+    assert report.image.hole_db > 30 and report.image.outside_identical
+
+
 def test_an_engine_with_another_interface_is_not_written(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
