@@ -28,9 +28,11 @@ COMMANDS = [
     "calibrate",
     "ledger",
     "export",
+    "import-engine",
     "inpaint",
     "verify",
     "profile",
+    "prove",
     "inspect",
     "doctor",
 ]
