@@ -35,9 +35,9 @@ Reason = Literal[
 # Operators that move numbers and compute none, by the first input.
 RESHAPES = {"Reshape", "Transpose", "Unsqueeze", "Squeeze", "Flatten", "Identity"}
 MOVES = {"Slice", "Gather", "Expand", "Split", *RESHAPES}
+ROUNDS = {"QuantizeLinear", "DequantizeLinear"}  # whose scales were chosen for the type they have
 ADDS = {"Add", "Sub", "Sum", "Concat", "Pad", "Where", *MOVES}
 PERIODIC = {"Sin", "Cos"}
-ROUNDS = {"QuantizeLinear", "DequantizeLinear"}  # whose scales were chosen for the type they have
 NORMS = {"InstanceNormalization", "LayerNormalization", "GroupNormalization"}
 DEFAULT_EPSILON = 1e-5  # of all three, in the ONNX specification
 
@@ -175,8 +175,10 @@ class Planner:
         return any(name in self.floats for name in (*node.input, *node.output))
 
     def _reason(self, i: int, node: onnx.NodeProto, plan: Plan) -> Kept | None:
-        if self._asked(node) or not self._has_half(node):
-            return self._keep(i, "asked" if self._asked(node) else "no float16", node.output[0])
+        if self._asked(node):
+            return self._keep(i, "asked", node.output[0])
+        if not self._has_half(node):
+            return self._keep(i, "no float16", node.output[0])
         used = [
             (name, self._input_amplitude(i, k, name, plan))
             for k, (name, half) in enumerate(zip(node.input, self.half_inputs(node), strict=True))
@@ -188,8 +190,7 @@ class Planner:
             if amplitude * (1.0 if name in self.weights else self.options.safety) > LARGEST:
                 return self._keep(i, "overflow", name)
         # What is only added has the result's absolute precision; what is multiplied needs its own bits.
-        factors = () if node.op_type in ADDS | ROUNDS else used[:2]
-        for name, amplitude in (*made, *factors):
+        for name, amplitude in (*made, *(() if node.op_type in ADDS | ROUNDS else used[:2])):
             if 0 < amplitude < SMALLEST_NORMAL:
                 return self._keep(i, "underflow", name)
         if node.op_type in MOVES and (before := plan.kept.get(self.maker.get(node.input[0], -1))):

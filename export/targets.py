@@ -9,6 +9,7 @@ from moebius_edge.bundle import Bundle
 from moebius_edge.calibration.weight_forms import Form
 from moebius_edge.errors import ExportError
 from moebius_edge.export.forms import CPU, CPU_INT8, CUDA, GPU_INT8, NEURAL_ENGINE, NEURAL_ENGINE_INT8, Forms
+from moebius_edge.export.tensorrt.builder import VALUES
 
 HALF_OR_FLOAT = ("float16", "float32")  # of the setting `floats`: what INT8 leaves as floats
 
@@ -98,13 +99,11 @@ TARGETS: dict[str, Target] = {
             qdq="tensorrt",
             weights="dequantize",
             settings={
-                "workspace": ("all", "256", "512", "1024", "2048", "4096", "8192"),  # MiB
-                "optimization": ("3", "0", "1", "2", "4", "5"),
-                "compatible": ("no", "yes"),
+                **{name: VALUES[name] for name in ("workspace", "optimization", "compatible")},
                 "timing_cache": ("no", "yes"),
             },
             only={
-                "fp32": {"tf32": ("no", "yes")},
+                "fp32": {"tf32": VALUES["tf32"]},
                 "int8": {"floats": ("float16",)},
                 "mixed": {"floats": ("float16",)},
             },

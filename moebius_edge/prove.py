@@ -1,6 +1,6 @@
 """`prove`: replay and time a bundle on every compute unit of this machine, and keep what was found."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
@@ -14,7 +14,6 @@ from moebius_edge.machine import machine
 from moebius_edge.manifest import GRAPH_NAMES, Manifest
 from moebius_edge.parity import verify
 from moebius_edge.proof import MAX_PROOFS, MAX_RUNS, GraphProof, Proof, UnitProof, fingerprint
-from moebius_edge.report import Report
 from moebius_edge.runtimes import (
     ENGINES,
     RUNTIMES,
@@ -24,6 +23,7 @@ from moebius_edge.runtimes import (
     open_runtime,
     units_of,
 )
+from moebius_edge.tensors import Array
 from moebius_edge.timing import interleave, summary
 
 Progress = Callable[[str, int, int], None]
@@ -78,25 +78,26 @@ def _versions(runtime: str) -> dict[str, str]:
 
 
 def _unit(bundle: Bundle, name: str, unit: str, runs: int) -> UnitProof:
+    manifest = bundle.manifest
+    feeds = graph_inputs(capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size))
     try:
         engine = open_runtime(bundle, name, unit=unit)
         report = verify(bundle, engine)
-        graphs = {graph: _graph(bundle, engine, graph, report, runs) for graph in GRAPH_NAMES}
+        graphs = {
+            name: _graph(engine, name, feeds[name], report.graphs[name].db, runs) for name in GRAPH_NAMES
+        }
     except RuntimeUnavailable as error:
         return UnitProof(unit, False, (printable(str(error))[:300],), None, {})
     return UnitProof(unit, report.ok, report.failures, report.image.hole_db, graphs)
 
 
-def _graph(bundle: Bundle, engine: Runtime, graph: str, report: Report, runs: int) -> GraphProof:
-    manifest = bundle.manifest
-    tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
-    inputs = graph_inputs(tensors)[graph]
+def _graph(engine: Runtime, graph: str, inputs: Mapping[str, Array], db: float, runs: int) -> GraphProof:
     engine.release(graph)  # verify has left it loaded, or not: now it is not
     first, *rest = interleave([lambda: engine.run(graph, inputs)], runs + 1, lambda: None, warm=False)[0]
     devices = engine.devices(graph) if isinstance(engine, DevicePlan) else {}
     engine.release(graph)
     side = summary(rest, first)
-    return GraphProof(report.graphs[graph].db, side.p50_ms, side.p95_ms, side.load_ms, devices)
+    return GraphProof(db, side.p50_ms, side.p95_ms, side.load_ms, devices)
 
 
 def attach(bundle: Bundle, proof: Proof) -> Bundle:

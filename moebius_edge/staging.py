@@ -34,7 +34,7 @@ def stage(output: Path, *, overwrite: bool, replaceable: str) -> Iterator[Path]:
     output = Path.cwd() / output  # not resolve(): it would follow a link that is to be refused
     if output.name in ("", ".."):
         raise ExportError(f"{output} cannot be the output; name a new folder")
-    _refuse_occupied(output, overwrite, replaceable)
+    refuse_occupied(output, overwrite, replaceable)
     made: list[Path] = []
     try:
         made = _make_parents(output.parent)
@@ -54,7 +54,7 @@ def stage(output: Path, *, overwrite: bool, replaceable: str) -> Iterator[Path]:
 def _build(output: Path, overwrite: bool, replaceable: str) -> Iterator[Path]:
     with locked(output.parent):
         _sweep(output)
-        _refuse_occupied(output, overwrite, replaceable)
+        refuse_occupied(output, overwrite, replaceable)
         folder = output.with_name(f".{output.name}.tmp-{secrets.token_hex(4)}")
         folder.mkdir()
         lock = _lock(folder)
@@ -64,7 +64,7 @@ def _build(output: Path, overwrite: bool, replaceable: str) -> Iterator[Path]:
             raise ExportError(f"{output} was not finished: it has no {replaceable}")
         _flush(folder)
         with locked(output.parent):
-            _refuse_occupied(output, overwrite, replaceable)
+            refuse_occupied(output, overwrite, replaceable)
             _swap(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # after a successful swap there is nothing of that name
@@ -72,7 +72,8 @@ def _build(output: Path, overwrite: bool, replaceable: str) -> Iterator[Path]:
             os.close(lock)
 
 
-def _refuse_occupied(output: Path, overwrite: bool, replaceable: str) -> None:
+def refuse_occupied(output: Path, overwrite: bool, replaceable: str) -> None:
+    """Raise ExportError where `stage` would: worth asking before what takes long."""
     if not os.path.lexists(output):
         return
     if not overwrite:

@@ -50,7 +50,7 @@ class Program:
         unknown = {op.op_type for op in self.operations} - OPERATORS.keys()
         if unknown:
             raise BundleError(f"it has operators that are not known here: {', '.join(sorted(unknown))}")
-        read = [var for op in self.operations for var in _variables(op)]
+        read = [var for op in self.operations for var in variables(op)]
         self.stored = {var.name: _plain(var) for var in read if _stored(var)}  # weights and parameters, once
         self.readers = Counter(var.name for var in read if not _stored(var))
         self.outputs = [var.name for var in self.main.outputs]
@@ -67,7 +67,7 @@ class Program:
         with torch.inference_mode():
             for op in self.operations:
                 made = OPERATORS[op.op_type](**{name: _value(v, values) for name, v in op.inputs.items()})
-                for var in _variables(op):
+                for var in variables(op):
                     if var.name in left:
                         left[var.name] -= 1
                         if left[var.name] == 0:
@@ -83,7 +83,7 @@ def _constant(op: Any) -> bool:
     return bool(op.op_type.startswith("constexpr_"))
 
 
-def _variables(op: Any) -> list[Any]:
+def variables(op: Any) -> list[Any]:
     """What an operator reads, in lists too, computed or stored."""
     found: list[Any] = []
     for value in op.inputs.values():

@@ -130,6 +130,13 @@ def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Any = 0.0)
     return F.pad(x.float(), flat, value=float(constant_val))
 
 
+def _ends(name: str, pad_type: str, pad: Any) -> list[int]:
+    """Top, bottom, left, right."""
+    if pad_type not in ("custom", "valid"):
+        raise ValueError(f"{name} with the padding {pad_type}")
+    return _ints(pad) if pad_type == "custom" else [0, 0, 0, 0]
+
+
 @operator
 def conv(
     x: Tensor,
@@ -142,13 +149,9 @@ def conv(
     groups: Any = 1,
 ) -> Tensor:
     """Of pictures [B,C,h,w]; pad: top, bottom, left, right."""
-    if pad_type not in ("custom", "valid"):
-        raise ValueError(f"conv with the padding {pad_type}")
-    if pad_type == "custom":
-        top, bottom, left, right = _ints(pad)
-        x = F.pad(x.float(), (left, right, top, bottom))
+    top, bottom, left, right = _ends("conv", pad_type, pad)
     return F.conv2d(
-        x.float(),
+        F.pad(x.float(), (left, right, top, bottom)),
         weight.float(),
         None if bias is None else bias.float(),
         _ints(strides),
@@ -172,8 +175,7 @@ def conv_transpose(
     **_: Any,  # output_shape, which follows from the others
 ) -> Tensor:
     """Of pictures; pad: cut off at top, bottom, left, right."""
-    if pad_type not in ("custom", "valid"):
-        raise ValueError(f"conv_transpose with the padding {pad_type}")
+    top, bottom, left, right = _ends("conv_transpose", pad_type, pad)
     whole = F.conv_transpose2d(
         x.float(),
         weight.float(),
@@ -182,7 +184,6 @@ def conv_transpose(
         groups=_int(groups),
         dilation=_ints(dilations),
     )
-    top, bottom, left, right = _ints(pad) if pad_type == "custom" else (0, 0, 0, 0)
     return whole[:, :, top : whole.shape[2] - bottom, left : whole.shape[3] - right]
 
 

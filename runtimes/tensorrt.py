@@ -18,6 +18,7 @@ from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.scheduler import StepCoefficients
 from moebius_edge.tensors import Array
 
+# As in export/tensorrt/builder.py, which a build kit takes along: it imports nothing of this package.
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 UPDATE = "update"
 ONE = (1,)
@@ -92,12 +93,15 @@ class Engine:
         self.addresses = {}
 
 
+def interface_of(spec: GraphSpec) -> dict[str, tuple[str, str, tuple[int, ...]]]:
+    """Name -> ("input" or "output", type by numpy's name, shape)."""
+    sides = {"input": spec.inputs, "output": spec.outputs}
+    return {each.name: (side, each.dtype, each.shape) for side, tensors in sides.items() for each in tensors}
+
+
 def check_interface(trt: Any, engine: Any, spec: GraphSpec) -> None:
     """Raise BundleError unless names, types and shapes of an engine are those of the manifest."""
-    expected = {
-        **{tensor.name: ("input", tensor.dtype, tensor.shape) for tensor in spec.inputs},
-        **{tensor.name: ("output", tensor.dtype, tensor.shape) for tensor in spec.outputs},
-    }
+    expected = interface_of(spec)
     found = {}
     for index in range(engine.num_io_tensors):
         name = engine.get_tensor_name(index)
@@ -152,7 +156,7 @@ class TensorRTRuntime:
     ) -> Array:
         """All steps of the loop on the device; see `moebius_edge.loop.denoise`."""
         denoiser = self._engine("denoiser", graph_spec(self.bundle.manifest.graphs, "denoiser"))
-        update = self._engine(UPDATE, _update_spec(denoiser.spec))
+        update = self._engine(UPDATE, update_spec(denoiser.spec))
         if {tensor.dtype for tensor in denoiser.tensors.values()} != {"float32"}:
             raise RuntimeUnavailable(
                 f"the inputs of {denoiser.spec.file} are not float32, as the loop has them"
@@ -271,7 +275,8 @@ def _install(package: str, version: str) -> str:
     return f"pip install '{package}=={version}' (a Jetson has the version of its JetPack)"
 
 
-def _update_spec(denoiser: GraphSpec) -> GraphSpec:
+def update_spec(denoiser: GraphSpec) -> GraphSpec:
+    """The engine of x <- a x + b noise, for the latents of a denoiser."""
     shape = denoiser.outputs[0].shape
     inputs = [TensorSpec(name, "float32", shape) for name in ("latents", "noise")]
     inputs += [TensorSpec(name, "float32", ONE) for name in ("a", "b")]

@@ -7,7 +7,6 @@ its source. On a device `MLComputePlan` tells the truth (docs/coreml.md).
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from moebius_edge.errors import BundleError, ExportError
 from moebius_edge.export.usability import Fall, ProviderUse, Usability, Use, partitions
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.quiet import quiet_coremltools
-from moebius_edge.runtimes.mil import Program
+from moebius_edge.runtimes.mil import Program, variables
 
 with quiet_coremltools():
     from coremltools.converters.mil.mil.types import builtin_to_string
@@ -36,7 +35,6 @@ class Operation:
     """What the rules may ask about one operator of a program."""
 
     operator: str  # "conv"
-    name: str  # of its first result
     reads: tuple[str, ...]  # computed values by name
     gives: tuple[str, ...]
     shapes: tuple[Shape, ...]  # of both
@@ -147,7 +145,7 @@ def operations_of(program: Program) -> Iterator[Operation]:
     """What a program computes, in order, as the rules see it."""
     computed = set(program.main.inputs)
     for op in program.operations:
-        values = [var for value in op.inputs.values() for var in _list(value) if var.name in computed]
+        values = [var for var in variables(op) if var.name in computed]
         computed.update(var.name for var in op.outputs)
         both = [*values, *op.outputs]
         weight, first = op.inputs.get("weight"), op.inputs.get("x")
@@ -155,7 +153,6 @@ def operations_of(program: Program) -> Iterator[Operation]:
         dilations = op.inputs.get("dilations")
         yield Operation(
             op.op_type,
-            op.outputs[0].name,
             tuple(var.name for var in values),
             tuple(var.name for var in op.outputs),
             tuple(tuple(int(size) for size in var.shape) for var in both),
@@ -164,11 +161,6 @@ def operations_of(program: Program) -> Iterator[Operation]:
             int(first.shape[-2 if turned else -1]) if first is not None and first.rank > 1 else 0,
             dilations is not None and max(dilations.val) > 1,
         )
-
-
-def _list(value: Any) -> Iterable[Any]:
-    found = value if isinstance(value, list | tuple) else (value,)
-    return (var for var in found if var is not None)
 
 
 def _first(rules: Iterable[Rule], operation: Operation) -> str:

@@ -23,6 +23,7 @@ from moebius_edge.export.tensorrt.builder import (
     find_tensorrt,
 )
 from moebius_edge.manifest import GraphSpec
+from moebius_edge.runtimes.tensorrt import interface_of, update_spec
 
 KIT = "build.py"
 ON_THE_BOX = "; or export with --build-kit, to build on the box itself"
@@ -42,11 +43,10 @@ def ship(
         trt = find_tensorrt()
         cache = _timing_cache(trt.__name__, trt.__version__) if settings["timing_cache"] == "yes" else None
         write_update(folder, graphs["denoiser"])
-        for name in (*graphs, UPDATE):
+        for name, spec in {**graphs, UPDATE: update_spec(graphs["denoiser"])}.items():
             source = folder / f"{name}.onnx"
             engine, interface = build_engine(trt, source, built, cache)
-            expected = _expected(graphs[name]) if name in graphs else None
-            if expected is not None and interface != expected:
+            if interface != (expected := interface_of(spec)):
                 raise ExportError(
                     f"the engine of the {name} has the interface {interface}; expected {expected}: "
                     "TensorRT changed the graph, build with another version"
@@ -56,11 +56,6 @@ def ship(
     except BuildError as error:
         raise ExportError(f"{error}{ON_THE_BOX}") from error
     return {name: replace(graph, file=f"{name}.engine") for name, graph in graphs.items()}
-
-
-def _expected(graph: GraphSpec) -> builder.Interface:
-    sides = {"input": graph.inputs, "output": graph.outputs}
-    return {spec.name: (side, spec.dtype, spec.shape) for side, specs in sides.items() for spec in specs}
 
 
 def made_by() -> dict[str, str]:
@@ -89,20 +84,17 @@ def kit(folder: Path, graphs: dict[str, GraphSpec]) -> None:
 
 def write_update(folder: Path, denoiser: GraphSpec) -> None:
     """The graph of one step, x <- a x + b noise, in float32: so the latents never leave the device."""
-    (noise,) = denoiser.outputs
-    shapes = {"latents": noise.shape, "noise": noise.shape, "a": (1,), "b": (1,)}
-    info = helper.make_tensor_value_info
+    spec = update_spec(denoiser)
     nodes = [
         helper.make_node("Mul", ["latents", "a"], ["kept"]),
         helper.make_node("Mul", ["noise", "b"], ["added"]),
         helper.make_node("Add", ["kept", "added"], ["next"]),
     ]
-    graph = helper.make_graph(
-        nodes,
-        UPDATE,
-        [info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
-        [info("next", TensorProto.FLOAT, noise.shape)],
+    inputs, outputs = (
+        [helper.make_tensor_value_info(each.name, TensorProto.FLOAT, each.shape) for each in side]
+        for side in (spec.inputs, spec.outputs)
     )
+    graph = helper.make_graph(nodes, UPDATE, inputs, outputs)
     opsets = [helper.make_opsetid("", OPSET)]
     onnx.save(
         helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION), folder / f"{UPDATE}.onnx"

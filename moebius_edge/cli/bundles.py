@@ -146,15 +146,14 @@ def _suggest_verify(bundle: "Bundle") -> None:
 
 
 def _refuse_existing(output: Path, overwrite: bool) -> None:
-    """At once: what `staging` would refuse when everything is made."""
+    """At once, and naming the option that replaces a bundle."""
     from moebius_edge.errors import ExportError  # noqa: PLC0415
+    from moebius_edge.manifest import MANIFEST_NAME  # noqa: PLC0415
+    from moebius_edge.staging import refuse_occupied  # noqa: PLC0415
 
-    if not output.exists() or (output.is_dir() and not any(output.iterdir()) and overwrite):
-        return
-    if not (output / "manifest.json").is_file():
-        raise ExportError(f"{output} already exists and is no bundle; choose another folder")
-    if not overwrite:
+    if not overwrite and (output / MANIFEST_NAME).is_file():
         raise ExportError(f"{output} already exists; choose another folder, or add --overwrite to replace it")
+    refuse_occupied(output, overwrite, MANIFEST_NAME)
 
 
 def import_engine(

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
 
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.export.tensorrt.target import write_update
 from moebius_edge.loop import denoise
 from moebius_edge.manifest import GRAPH_NAMES, Manifest
 from moebius_edge.runtimes import DeviceLoop, open_runtime
@@ -150,24 +150,6 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", module)
 
 
-def update_graph(shape: tuple[int, ...]) -> bytes:
-    """x <- a x + b noise, as `export.tensorrt` writes it."""
-    info = helper.make_tensor_value_info
-    nodes = [
-        helper.make_node("Mul", ["latents", "a"], ["kept"]),
-        helper.make_node("Mul", ["noise", "b"], ["added"]),
-        helper.make_node("Add", ["kept", "added"], ["next"]),
-    ]
-    inputs = [
-        info(n, TensorProto.FLOAT, s)
-        for n, s in (("latents", shape), ("noise", shape), ("a", (1,)), ("b", (1,)))
-    ]
-    graph = helper.make_graph(nodes, "update", inputs, [info("next", TensorProto.FLOAT, shape)])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    data: bytes = model.SerializeToString()
-    return data
-
-
 @pytest.fixture
 def bundle(tmp_path: Any, tiny_manifest: Manifest) -> Callable[..., Bundle]:
     """`bundle(**changes)`: ONNX graphs under the names of engines."""
@@ -183,7 +165,8 @@ def bundle(tmp_path: Any, tiny_manifest: Manifest) -> Callable[..., Bundle]:
             write_tiny_graphs(folder, plain)
             for name in GRAPH_NAMES:
                 (folder / f"{name}.onnx").rename(folder / f"{name}.engine")
-            (folder / "update.engine").write_bytes(update_graph((1, 4, 4, 4)))
+            write_update(folder, plain.graphs["denoiser"])
+            (folder / "update.onnx").rename(folder / "update.engine")
             if spoil:
                 (folder / f"{spoil}.engine").write_bytes(b"other")
             latents = np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4)
