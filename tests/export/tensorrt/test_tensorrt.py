@@ -166,7 +166,10 @@ def test_a_box_builds_the_same_engines_and_they_come_back(
     kit: Bundle, built: Path, int8: Bundle, tmp_path: Path
 ) -> None:
     bundle = import_engines(kit, built, tmp_path / "bundle")
-    assert engines_of(bundle) == engines_of(int8)
+    there, here = engines_of(bundle), engines_of(int8)
+    # TensorRT lists an engine's outputs by their addresses: the encoder's two come in either order.
+    assert sorted(there.pop("encoder")) == sorted(here.pop("encoder"))
+    assert there == here
     assert bundle.manifest.tools["tensorrt_rtx"] == find_tensorrt().__version__
     assert bundle.manifest.graphs == int8.manifest.graphs
     assert {name for name in bundle.manifest.files if "onnx" in name or name == "build.py"} == set()
