@@ -1,0 +1,224 @@
+"""A bundle -> a project that an app developer builds: template, bundle, app.json, licences and vectors.
+
+`plan` says what a package would be; `write` makes it, whole or not at all, of a bundle that passes `verify`.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from moebius_edge import strictjson
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import ExportError
+from moebius_edge.manifest import GRAPH_NAMES, MANIFEST_NAME, Manifest
+from moebius_edge.packaging.platforms import PLATFORMS, Limit, Platform
+from moebius_edge.packaging.vectors import dumps
+from moebius_edge.proof import fingerprint
+from moebius_edge.report import Report
+from moebius_edge.staging import refuse_occupied, stage
+from moebius_edge.thresholds import thresholds
+
+APP_FORMAT = "moebius-edge-app-1"
+MODEL_FOLDER = "model"
+BARS = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
+OWN_LICENSE = "Apache-2.0"  # of the sources, and the one licence of models whose text is at hand
+NOT_SHIPPED = shutil.ignore_patterns("node_modules", "dist", "build", "__pycache__", ".gradle", ".build")
+
+Verify = Callable[[Bundle], Report]
+
+
+@dataclass(frozen=True)
+class Exceeded:
+    """A limit that the bundle is above."""
+
+    what: str  # a file's name, or "the app"
+    megabytes: float
+    limit: Limit
+
+    def sentence(self) -> str:
+        """For people, with both numbers."""
+        limit = self.limit
+        return f"{self.what} has {self.megabytes:,.1f} MB, more than {limit.megabytes:,.1f}: {limit.where}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a package would be."""
+
+    bundle: str
+    platform: str
+    model: str
+    license: str
+    precision: str
+    graphs: dict[str, int]  # bytes of each graph with its weights
+    graphs_bytes: int  # of all three
+    download_bytes: int  # what an app fetches to run: the graphs, the manifest and the capsule
+    bundle_bytes: int
+    exceeded: tuple[Exceeded, ...]
+
+    @property
+    def refusals(self) -> tuple[str, ...]:
+        """Why it cannot be packaged."""
+        return tuple(each.sentence() for each in self.exceeded if each.limit.refuses)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to think of before it is hosted or uploaded."""
+        return tuple(each.sentence() for each in self.exceeded if not each.limit.refuses)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `json.dumps`."""
+        values = asdict(self)
+        values.pop("exceeded")
+        return {**values, "refusals": list(self.refusals), "warnings": list(self.warnings)}
+
+
+def find_platform(name: str) -> Platform:
+    """A row of the table. Raises ExportError for a name that is not in it."""
+    if name not in PLATFORMS:
+        raise ExportError(f"there is no platform {name!r}; platforms are {', '.join(PLATFORMS)}")
+    return PLATFORMS[name]
+
+
+def plan(bundle: Bundle, platform: Platform) -> Plan:
+    """Sizes, and the limits that they are above. Raises ExportError for a bundle that does not run there."""
+    manifest = bundle.manifest
+    if manifest.target not in platform.targets:
+        raise ExportError(
+            f"{bundle.folder.name} is a bundle of the target {manifest.target}; for {platform.name} export "
+            f"with --target {' or --target '.join(platform.targets)}"
+        )
+    graphs = {name: sum(_files_of(manifest, name).values()) for name in GRAPH_NAMES}
+    own = (bundle.folder / MANIFEST_NAME).stat().st_size
+    total = manifest.total_bytes
+    return Plan(
+        bundle=bundle.folder.resolve().name,
+        platform=platform.name,
+        model=manifest.model.name,
+        license=manifest.model.license,
+        precision=manifest.precision,
+        graphs=graphs,
+        graphs_bytes=sum(graphs.values()),
+        download_bytes=sum(graphs.values()) + own + manifest.files[manifest.capsule].size,
+        bundle_bytes=total,
+        exceeded=tuple(_exceeded(manifest, platform, total)),
+    )
+
+
+def _files_of(manifest: Manifest, graph: str) -> dict[str, int]:
+    """The files of a graph, its external weights or the contents of its folder included: name -> bytes."""
+    name = manifest.graphs[graph].file
+    return {
+        file: entry.size
+        for file, entry in manifest.files.items()
+        if file in (name, f"{name}.data") or file.startswith(f"{name}/")
+    }
+
+
+def _exceeded(manifest: Manifest, platform: Platform, total: int) -> list[Exceeded]:
+    """Of several limits only the lowest that refuses, and every one that does not."""
+    found = []
+    for limit in platform.limits:
+        sizes = (
+            {name: entry.size for name, entry in manifest.files.items()}
+            if limit.of_file
+            else {"the app": total}
+        )
+        found += [Exceeded(n, size / 1e6, limit) for n, size in sizes.items() if size > limit.megabytes * 1e6]
+    return found
+
+
+def write(
+    bundle: Bundle,
+    platform: Platform,
+    output: Path,
+    verify: Verify,
+    *,
+    license_file: Path | None = None,
+    overwrite: bool = False,
+) -> Plan:
+    """Write the project into the folder `output`, whole or not at all.
+
+    `verify` replays the bundle's self-test; `license_file` is the text of the model's licence where it is not
+    Apache-2.0. Raises ExportError for a bundle that does not run there, fails its self-test or is too large,
+    a model without a licence text, and an `output` that exists.
+    """
+    made = plan(bundle, platform)
+    if made.refusals:
+        raise ExportError(f"{made.bundle} is too large for {platform.name}: {'; '.join(made.refusals)}")
+    license_text = _license_text(bundle.manifest, license_file)
+    refuse_occupied(output, overwrite, platform.app)
+    report = verify(bundle)
+    if not report.ok:
+        raise ExportError(
+            f"{made.bundle} fails its self-test and is not packaged: {'; '.join(report.failures)}; export it "
+            "again"
+        )
+    with stage(output, overwrite=overwrite, replaceable=platform.app) as folder:
+        template = resources.files("moebius_edge.packaging") / platform.name
+        with resources.as_file(template) as source:
+            shutil.copytree(source, folder, dirs_exist_ok=True, ignore=NOT_SHIPPED)
+        app = folder / platform.app
+        _copy(bundle, app.parent / MODEL_FOLDER)
+        app.write_bytes(app_json(bundle, platform))
+        (folder / platform.vectors).parent.mkdir(parents=True, exist_ok=True)
+        (folder / platform.vectors).write_text(dumps())
+        (folder / "LICENSE").write_text(_own_license())
+        (folder / "LICENSE-model").write_text(license_text)
+        Bundle.open(app.parent / MODEL_FOLDER)  # a copy that a full disk cut short would be found here
+    return made
+
+
+def _copy(bundle: Bundle, folder: Path) -> None:
+    """The files that the manifest lists, and nothing that a file manager may have left beside them."""
+    for name in (*bundle.manifest.files, MANIFEST_NAME):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(bundle.folder / name, folder / name)
+
+
+def app_json(bundle: Bundle, platform: Platform) -> bytes:
+    """app.json, as docs/devices.md describes it. Raises ExportError for a bundle that does not run there."""
+    manifest, made = bundle.manifest, plan(bundle, platform)
+    bars = asdict(thresholds(manifest.precision, manifest.settings))
+    bars = {name: min(bars[name], platform.most_db.get(name, bars[name])) for name in BARS}
+    values = {
+        "format": APP_FORMAT,
+        "model": made.model,
+        "license": made.license,
+        "precision": made.precision,
+        "files_sha256": fingerprint(manifest.files),
+        "model_folder": MODEL_FOLDER,
+        "download_bytes": made.download_bytes,
+        "thresholds": bars,
+    }
+    return strictjson.dumps(values)
+
+
+def _own_license() -> str:
+    """The text of the sources' licence, which every installation of this package has."""
+    for file in metadata.files("moebius-edge") or ():
+        if file.name == "LICENSE" and (path := Path(str(file.locate()))).is_file():
+            return path.read_text()
+    raise ExportError("this installation of moebius-edge has no LICENSE file; install it again")
+
+
+def _license_text(manifest: Manifest, given: Path | None) -> str:
+    """What must go with the weights. Raises ExportError when it is not known."""
+    name = manifest.model.license
+    if given is not None:
+        try:
+            text = given.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ExportError(f"cannot read {given}: {getattr(error, 'strerror', None) or error}") from error
+        if not text.strip():
+            raise ExportError(f"{given} is empty; expected the text of the model's licence")
+        return f"{manifest.model.name}: {name}, from {manifest.model.source}\n\n{text}"
+    if name != OWN_LICENSE:
+        raise ExportError(
+            f"the licence of {manifest.model.name} is {name!r}, and an app must carry "
+            "its text; give it with --license FILE"
+        )
+    return f"{manifest.model.name}: {name}, from {manifest.model.source}\n\n{_own_license()}"

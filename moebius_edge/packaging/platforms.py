@@ -1,0 +1,85 @@
+"""The platforms as data: which bundles they run, where things lie in a project, how large files may be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much a platform, a store or a host takes."""
+
+    what: str  # "a file", "the app": what is counted
+    megabytes: float  # 10^6 bytes; exactly so much is allowed
+    where: str  # who says so, and what to do instead
+    refuses: bool  # False: only said, because there is another way
+
+    @property
+    def of_file(self) -> bool:
+        """Counted for each file of the bundle; otherwise for all that an app carries."""
+        return self.what == "a file"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """One row of the table of platforms."""
+
+    name: str  # as typed, and the folder of the template
+    targets: tuple[str, ...]  # bundles of these export targets run there
+    app: str  # where app.json lies in the project; the bundle is the folder `model` beside it
+    vectors: str  # where the tests of the project look for the vectors
+    limits: tuple[Limit, ...]
+    next: tuple[str, ...]  # what to type in the project
+    # What the engine's own rounding allows: no bar of app.json is above these.
+    most_db: Mapping[str, float] = field(default_factory=dict)
+
+
+# Sources, as of 2026: ONNX Runtime's "Working with large models" (Chrome's largest ArrayBuffer is 0x7fe00000
+# bytes); GitHub's and Cloudflare Pages' documentation; App Store Connect's "Maximum build file sizes"; Google
+# Play's "app size limits" (compressed download; weights hardly get smaller).
+WEB = (
+    Limit("a file", 0x7FE00000 / 1e6, "the largest array of a browser; export a smaller precision", True),
+    Limit("a file", 100.0, "GitHub Pages takes no larger file; other hosts do", False),
+    Limit("a file", 26.2144, "Cloudflare Pages takes no larger file; its R2 storage does", False),
+)
+IOS = (
+    Limit("the app", 4000.0, "App Store: uncompressed; export a smaller precision", True),
+    Limit("the app", 200.0, "iOS asks before it loads more over a mobile network", False),
+)
+ANDROID = (
+    Limit("the app", 4000.0, "Google Play: all that is there at the first start", True),
+    Limit("a file", 1500.0, "Google Play: the largest asset pack; export a smaller precision", True),
+    Limit("the app", 500.0, "Google Play's base module; put the bundle into an asset pack", False),
+)
+
+PLATFORMS: dict[str, Platform] = {
+    platform.name: platform
+    for platform in (
+        Platform(
+            "web",
+            ("ort", "ort-mobile"),
+            app="public/app.json",
+            vectors="tests/vectors.json",
+            limits=WEB,
+            next=("npm ci", "npm run build", "moebius-edge serve ."),
+            # WASM sums a whole group of a normalization in one 32-bit float: 88.9 dB with nano's decoder and
+            # its 262,144 numbers. The full model has four times as many: 12 dB less if errors add up.
+            most_db={"encoder_db": 70.0, "decoder_db": 70.0},
+        ),
+        Platform(
+            "ios",
+            ("coreml",),
+            app="Sources/MoebiusInpaint/Resources/app.json",
+            vectors="Tests/MoebiusCoreTests/Resources/vectors.json",
+            limits=IOS,
+            next=("swift test", "open Example/README.md"),
+        ),
+        Platform(
+            "android",
+            ("ort-mobile", "ort"),
+            app="example/src/main/assets/app.json",
+            vectors="moebius/src/test/resources/vectors.json",
+            limits=ANDROID,
+            next=("gradle test", "gradle :example:installDebug"),
+        ),
+    )
+}

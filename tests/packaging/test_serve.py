@@ -1,0 +1,77 @@
+"""The page's files with the headers that they need, and nothing else of this machine."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moebius_edge.errors import InvalidInput
+from moebius_edge.packaging.serve import HEADERS, make_server
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    dist = tmp_path / "app" / "dist"
+    (dist / "assets").mkdir(parents=True)
+    (dist / "index.html").write_text("<!doctype html><title>Moebius</title>")
+    (dist / "assets" / "engine.wasm").write_bytes(b"\0asm")
+    (dist / "assets" / "worker.mjs").write_text("export {}")
+    (tmp_path / "app" / "package.json").write_text("{}")
+    (tmp_path / "secret.txt").write_text("secret")
+    (dist / "way-out").symlink_to(tmp_path / "secret.txt")
+    return tmp_path / "app"
+
+
+@pytest.fixture
+def port(site: Path) -> Iterator[int]:
+    with make_server(site) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
+
+
+def get(port: int, path: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.putrequest("GET", path, skip_host=False)
+    connection.endheaders()
+    answer = connection.getresponse()
+    return answer.status, dict(answer.getheaders()), answer.read()
+
+
+def test_the_built_page_is_found_and_isolated(port: int) -> None:
+    status, headers, body = get(port, "/")
+    assert status == 200 and b"Moebius" in body and headers.items() >= HEADERS.items()
+    assert get(port, "/assets/engine.wasm")[1]["Content-type"] == "application/wasm"
+    assert get(port, "/assets/worker.mjs")[1]["Content-type"] == "text/javascript"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../secret.txt",
+        "/..%2fsecret.txt",
+        "/%2e%2e/%2e%2e/secret.txt",
+        "/assets/../../../secret.txt",
+        "/way-out",
+        "/package.json",
+        "/assets/",
+        "//etc/passwd",
+        "/none",
+    ],
+)
+def test_nothing_else_is_served(port: int, path: str) -> None:
+    status, headers, body = get(port, path)
+    assert status == 404 and b"secret" not in body and headers.items() >= HEADERS.items()
+
+
+def test_what_cannot_be_served(site: Path, tmp_path: Path, port: int) -> None:
+    with pytest.raises(InvalidInput, match=r"no index\.html"):
+        make_server(tmp_path)
+    with pytest.raises(InvalidInput, match=f"cannot serve on port {port}: .*--port"):
+        make_server(site, port)
+    with pytest.raises(InvalidInput, match="cannot serve on port 70000"):
+        make_server(site, 70000)
