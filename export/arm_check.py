@@ -107,7 +107,7 @@ class Comparison:
 
 def check(bundle: Bundle, emulator: Emulator, graphs: Sequence[str] = GRAPH_NAMES) -> list[Comparison]:
     """Run these graphs on the capsule's inputs, there and here. Raises RuntimeUnavailable, BundleError."""
-    manifest, bars = bundle.manifest, thresholds(bundle.manifest.precision)
+    manifest, bars = bundle.manifest, thresholds(bundle.manifest.precision, bundle.manifest.settings)
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     inputs, runtime, found = graph_inputs(tensors), open_runtime(bundle), []
     for graph in graphs:

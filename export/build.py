@@ -92,7 +92,7 @@ def export_bundle(
 
 
 def _pairs(checkpoint: Checkpoint, options: ExportOptions, recording: Recording | None) -> Sequence[Pair]:
-    if not PRECISIONS[options.graph_precision].follows(recorded=recording is not None, half=options.half):
+    if not PRECISIONS[options.graph_precision].follows(recorded=recording is not None, halves=options.halves):
         return ()
     return draw_pairs(options.images, resolution_of(checkpoint), options.calibration)
 
@@ -166,6 +166,7 @@ def _conversion(
         observer=options.observer,
         weights=TARGETS[options.target].weights,
         half=options.half,
+        autoencoder=options.autoencoder,
         options=calibration,
         recording=recording,
         seen=seen,

@@ -77,6 +77,16 @@ class ExportOptions:
         return self.all_settings().get("floats") == "float16"
 
     @property
+    def autoencoder(self) -> str | None:
+        """The precision of encoder and decoder where it is a setting of its own."""
+        return self.all_settings().get("autoencoder")
+
+    @property
+    def halves(self) -> bool:
+        """Whether floats become float16, whose range is small: they are looked at first."""
+        return self.half or self.autoencoder == "fp16"
+
+    @property
     def graph_precision(self) -> str:
         """The precision of the ONNX graphs: the target makes the rest of it."""
         return TARGETS[self.target].graphs_of(self.precision)
@@ -112,6 +122,6 @@ def check_used(options: ExportOptions, *, recording: bool, ledger: bool) -> None
         raise ExportError(f"{name} uses no calibration; leave it away, or choose int8 or mixed")
     if ledger and not precision.searched:
         raise ExportError(f"{name} uses no ledger; leave it away, or choose mixed")
-    if options.images is not None and not precision.follows(recorded=recording, half=options.half):
+    if options.images is not None and not precision.follows(recorded=recording, halves=options.halves):
         why = "with a finished calibration it" if precision.calibrated else name
         raise ExportError(f"{why} uses no calibration photos; leave one of the two away")

@@ -32,9 +32,7 @@ class Style:
 
     name: str
     minimal: str | None  # `optimization.minimal_build_optimizations` of the conversion
-    also: tuple[
-        str, ...
-    ] = ()  # other ways in which a build may run the file: their operators are required too
+    also: tuple[str, ...] = ()  # other ways in which a build may run it: their operators are required too
 
 
 # "Fixed": all optimizations are baked in. Fastest on the CPU; fused operators may be unknown to a device's
@@ -43,7 +41,8 @@ class Style:
 FIXED = Style("Fixed", None)
 RUNTIME = Style("Runtime", "save", also=("apply",))
 
-# Precision -> style. Fixed on x86-64, which has few FP16 kernels, would turn FP16 weights into FP32.
+# Precision of a graph -> style. Fixed on x86-64, which has few FP16 kernels, would turn FP16 weights into
+# FP32.
 STYLES: dict[str, Style] = {
     "fp32": FIXED,
     "fp16": RUNTIME,
@@ -63,17 +62,18 @@ def ship(
     Returns the graphs with the new file names. Raises ExportError when the engine cannot convert a graph or
     list its operators.
     """
-    style = STYLES[options.precision]
     shipped = {}
     with TemporaryDirectory(dir=folder) as scratch:
         files: list[Path] = []
         for name, graph in graphs.items():
+            others = options.autoencoder if name != "denoiser" else None
+            style = STYLES[others or options.precision]
             source, made = folder / graph.file, folder / f"{name}.ort"
             convert(source, made, style.minimal)
-            others = {minimal: Path(scratch) / f"{name}.{minimal}.ort" for minimal in style.also}
-            for minimal, other in others.items():
+            ways = {minimal: Path(scratch) / f"{name}.{minimal}.ort" for minimal in style.also}
+            for minimal, other in ways.items():
                 convert(source, other, minimal)
-            files += [made, *others.values()]
+            files += [made, *ways.values()]
             remove(source)
             shipped[name] = replace(graph, file=made.name)
         (folder / CONFIG).write_text(required_operators(files))

@@ -38,6 +38,7 @@ class Conversion:
     observer: str  # how ranges are read off histograms
     weights: Form = "arithmetic"  # how integers become float weights
     half: bool = False  # what a quantized model has as floats is float16
+    autoencoder: str | None = None  # precision of the other graphs; None: the denoiser's
     options: CalibrationOptions = field(default_factory=CalibrationOptions)  # of `seen`
     recording: Recording | None = None  # what calibration saw
     seen: Followed | None = None  # the FP32 loop: inputs of each graph, and edits
@@ -88,15 +89,15 @@ class Precision:
         """Packages whose results shape the graphs: calibration runs them in ONNX Runtime."""
         return ("onnxruntime",) if self.calibrated or self.followed else ()
 
-    def follows(self, *, recorded: bool, half: bool) -> bool:
-        """Whether the FP32 loop is followed: there is a recording or not; INT8 has float16 between or not."""
-        return self.followed or (self.calibrated and (half or not recorded))
+    def follows(self, *, recorded: bool, halves: bool) -> bool:
+        """Whether the FP32 loop is followed: there is a recording or not; floats become float16 or not."""
+        return self.followed or (self.calibrated and (halves or not recorded))
 
 
 def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """The denoiser in INT8; weights of float arithmetic (tables, the time embedding) are stored as in w8.
 
-    The autoencoder is not quantized: it runs three times an edit, and its errors show.
+    What the autoencoder's layers read is not quantized: it runs three times an edit, and its errors show.
     """
     denoiser = models["denoiser"]
     quantized = quantize(denoiser, conversion.ranges(denoiser), STYLES[conversion.style])
@@ -247,4 +248,9 @@ def convert(
 ) -> tuple[Models, Report]:
     """The graphs of a precision, and what was done. Raises ExportError or CalibrationError when something is
     missing or a target is out of reach."""
-    return PRECISIONS[precision].convert(dict(models), conversion)
+    made, report = PRECISIONS[precision].convert(dict(models), conversion)
+    if conversion.autoencoder is None:
+        return made, report
+    others = {name: model for name, model in models.items() if name != "denoiser"}
+    smaller, done = PRECISIONS[conversion.autoencoder].convert(others, conversion)
+    return {**made, **smaller}, {**report, **done}

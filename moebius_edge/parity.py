@@ -79,7 +79,7 @@ def verify(
     engine cannot run; wrong numbers are no exception but a `Report` with failures.
     """
     manifest = bundle.manifest
-    bars = thresholds(manifest.precision, half=manifest.settings.get("floats") == "float16")
+    bars = thresholds(manifest.precision, manifest.settings)
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     steps = len(tensors["loop.timesteps"])
     # Every step twice; 3 other runs in the edit, 2 replays, 2 branches of 2 steps. Reference: 2 and 2.

@@ -1,5 +1,6 @@
 """How close to the FP32 reference a bundle must be, per precision: the one table that `verify` asks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from moebius_edge.errors import BundleError
@@ -98,21 +99,25 @@ THRESHOLDS["p4"] = THRESHOLDS["w4"]
 THRESHOLDS["mixed"] = replace(THRESHOLDS["int8"], hole_db=36.0, ring_db=36.0)
 
 
-def thresholds(precision: str, *, half: bool = False) -> Thresholds:
-    """The row of a precision; `half`: what it leaves as floats is float16.
+def thresholds(precision: str, settings: Mapping[str, str] | None = None) -> Thresholds:
+    """The row of a precision; `settings`: of the bundle, which may say what its encoder and decoder are in.
 
     Raises BundleError for a precision that this version does not know.
     """
+    row, settings = _row(precision), settings or {}
+    half = settings.get("floats") == "float16"  # what INT8 leaves as floats
+    others = _row("fp16" if half else settings.get("autoencoder", precision))
+    return replace(
+        row,
+        encoder_db=min(row.encoder_db, others.encoder_db),
+        decoder_db=min(row.decoder_db, others.decoder_db),
+    )
+
+
+def _row(precision: str) -> Thresholds:
     if precision not in THRESHOLDS:
         raise BundleError(
             f"there are no thresholds for the precision {precision!r}; known are {', '.join(THRESHOLDS)}: "
             "update moebius-edge"
         )
-    row, floats = THRESHOLDS[precision], THRESHOLDS["fp16"]
-    if not half:
-        return row
-    return replace(
-        row,
-        encoder_db=min(row.encoder_db, floats.encoder_db),
-        decoder_db=min(row.decoder_db, floats.decoder_db),
-    )
+    return THRESHOLDS[precision]

@@ -34,7 +34,7 @@ ENGINES_OF = {
     "moebius_edge/weights.py": TORCH,
     "export": {"onnx", "onnxsim", *TORCH},
     "export/coreml": {"onnx", "coremltools"},
-    "export/coreml/table.py": {"onnxruntime"},
+    "export/coreml/table.py": {"onnx", "onnxruntime"},
     "export/tensorrt": {"onnx"},
     "export/ort_format.py": {"onnx", "onnxruntime"},
     "export/ort_mobile.py": {"onnxruntime"},

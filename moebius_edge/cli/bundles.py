@@ -56,7 +56,8 @@ def export(  # noqa: PLR0913, PLR0917
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Something of the target, repeatable. coreml: deployment=iOS16, iOS17 (default) or iOS18, "
+            help="Something of the target, repeatable. ort, ort-mobile, in int8 and mixed: "
+            "autoencoder=fp32 (default), fp16 or w8. coreml: deployment=iOS16, iOS17 (default) or iOS18, "
             "of INT8 floats=float16 (default) or float32. tensorrt: workspace=256, 512, ... 8192 (MiB), "
             "optimization=0 to 5, compatible=yes, timing_cache=yes, and of fp32 tf32=yes.",
         ),

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper, numpy_helper
 
+from moebius_edge import fresh
 from moebius_edge.calibration import mixed
 from moebius_edge.calibration.calibrate import GraphRuntime
 from moebius_edge.calibration.collect import collect
@@ -36,7 +37,7 @@ from moebius_edge.export.targets import TARGETS
 from moebius_edge.export.worth import Worth, examine
 from moebius_edge.parity import compare
 from moebius_edge.runtimes import open_runtime
-from moebius_edge.thresholds import THRESHOLDS
+from moebius_edge.thresholds import THRESHOLDS, thresholds
 from tests.export.conftest import Models, operators
 from tests.exports import QUICK
 
@@ -100,6 +101,63 @@ def test_an_int8_bundle_is_exported(
     print_conversion(bundle)
     layers = report["coverage"]["layers"]
     assert f"runs {layers} of {layers} quantized layers in INT8" in capsys.readouterr().out
+
+
+def test_the_autoencoder_beside_int8_may_be_fp16(
+    checkpoint: Checkpoint, recording: Recording, tmp_path: Path
+) -> None:
+    settings = {"autoencoder": "fp16"}
+    options = ExportOptions(target="ort-mobile", precision="int8", calibration=QUICK, settings=settings)
+    bundle = export_bundle(checkpoint, tmp_path / "a", options, recording=recording)
+    assert bundle.manifest.settings == settings
+    runtime, expected = open_runtime(bundle), bundle.capsule()
+    for graph, inputs in fresh.graph_inputs(expected).items():
+        weights = [t for t in structure(bundle.file(f"{graph}.ort")).graph.initializer if len(t.dims) > 1]
+        kinds = {tensor.data_type for tensor in weights}
+        assert kinds == {TensorProto.FLOAT16} if graph != "denoiser" else TensorProto.INT8 in kinds
+        found = runtime.run(graph, inputs)
+        if graph != "denoiser":
+            bar = THRESHOLDS["fp16"].graph_db(graph)
+            assert min(compare(found[name], expected[f"{graph}.{name}"]).db for name in found) > bar
+    assert set(json.loads(bundle.file("precision.json").read_text())["graphs"]) == {"encoder", "decoder"}
+
+
+def test_the_autoencoder_beside_int8_may_have_small_weights(last: Models, recording: Recording) -> None:
+    kernel = np.random.default_rng(1).standard_normal((32, 16, 3, 3)).astype(np.float32)
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n, 8, 8])
+        for name, n in (("x", 16), ("y", 32))
+    ]
+    node = helper.make_node("Conv", ["x", "k"], ["y"], pads=[1] * 4)
+    made = helper.make_graph([node], "g", ends[:1], ends[1:], [numpy_helper.from_array(kernel, "k")])
+    coder = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    models = {"encoder": coder, "denoiser": last["denoiser"], "decoder": coder}
+
+    def converted(autoencoder: str | None) -> tuple[Models, dict[str, Any]]:
+        return convert(
+            models, "int8", Conversion("onnxruntime", "mse", recording=recording, autoencoder=autoencoder)
+        )
+
+    (plain, _), (small, report) = converted(None), converted("w8")
+    assert small["denoiser"] == plain["denoiser"] and plain["encoder"] == coder == plain["decoder"]
+    x = np.random.default_rng(2).standard_normal((1, 16, 8, 8)).astype(np.float32)
+    for graph in ("encoder", "decoder"):
+        assert len(small[graph].SerializeToString()) < 0.4 * len(coder.SerializeToString())
+        found, exact = (open_session(model).run(None, {"x": x})[0] for model in (small[graph], coder))
+        assert 40 < compare(found, exact).db < 100
+        assert report["graphs"][graph]["quantized"]
+
+
+def test_thresholds_follow_the_autoencoder() -> None:
+    row = THRESHOLDS["int8"]
+    assert thresholds("int8") == thresholds("int8", {"autoencoder": "fp32"}) == row
+    for name in ("fp16", "w8"):
+        coder = THRESHOLDS[name]
+        expected = replace(row, encoder_db=coder.encoder_db, decoder_db=coder.decoder_db)
+        assert thresholds("int8", {"autoencoder": name}) == expected
+    half = THRESHOLDS["fp16"]
+    assert thresholds("int8", {"floats": "float16"}).encoder_db == half.encoder_db < row.encoder_db
+    assert thresholds("w4", {"floats": "float16"}).decoder_db == THRESHOLDS["w4"].decoder_db
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,10 @@ def test_graphs_are_made_once_and_packages_are_those_of_an_export(
     made = list(measure(checkpoint, ("fp32",), tmp_path / "a", QUICK, replay=False, parity=True))
     assert [row.precision for row in made] == ["fp32"] and made[0].denoiser_mb > 0.5
     assert made[0].parity.keys() == {"encoder", "denoiser", "decoder"}
-    assert max(made[0].parity.values()) < 5e-5  # a tiny model with weights by rule magnifies errors
+    differences = [(each.engine, each.exact_norms) for each in made[0].parity.values()]
+    assert (
+        0 < min(map(min, differences)) <= max(map(max, differences)) < 5e-5
+    )  # a tiny model with weights by rule magnifies errors
     graphs = Bundle.open(tmp_path / "a" / "fp32")
     options = ExportOptions(target="coreml")
     again = packaged(checkpoint, graphs, options, tmp_path / "b")
