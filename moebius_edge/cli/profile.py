@@ -1,15 +1,14 @@
 """`profile`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.progress import progress
 
-if TYPE_CHECKING:
-    from moebius_edge.profiling import EditTiming, Profile, Timing
+EDITS_HERE, EDITS_THERE = 3, 20  # there: enough for a phone to grow hot
+DEVICES, REPORT = "Devices", "Report"
 
 
 def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command line)
@@ -21,114 +20,109 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
     ] = None,
     graph: Annotated[
         list[str] | None,
-        typer.Option(help="Only this graph: encoder, denoiser or decoder; may be given more than once."),
+        typer.Option(help="Only this graph here: encoder, denoiser or decoder; may be given more than once."),
     ] = None,
     runs: Annotated[int, typer.Option(help="Timed runs of each graph.")] = 10,
-    edits: Annotated[int, typer.Option(help="Timed whole edits; 0 = none. None also with --graph.")] = 3,
+    edits: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Timed whole edits; 0 = none. None here with --graph. Default: {EDITS_HERE} here, "
+            f"{EDITS_THERE} on a device."
+        ),
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of a whole edit; default: the bundle's, usually 20.")
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="Engine; default: each bundle's own.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: one per core.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Also draw the times into this PNG.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    runtime: Annotated[str | None, typer.Option(help="Engine here; default: each bundle's own.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads here; default: one per core.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="Also measure on a connected device: android (adb) or ios (Xcode).",
+            rich_help_panel=DEVICES,
+        ),
+    ] = None,
+    serial: Annotated[
+        str | None, typer.Option(help="Which device, where there are several.", rich_help_panel=DEVICES)
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Minutes in which the device must be done.", rich_help_panel=DEVICES)
+    ] = 60.0,
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the device's JSON, for --import.", rich_help_panel=DEVICES),
+    ] = None,
+    imported: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Also show this JSON, which a device wrote; again for another one.",
+            rich_help_panel=DEVICES,
+        ),
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local/--no-local", help="Measure on this machine.", rich_help_panel=DEVICES)
+    ] = True,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="Also show this bundle's size and dB; again for another one.",
+            rich_help_panel=REPORT,
+        ),
+    ] = None,
+    verify_db: Annotated[
+        bool,
+        typer.Option("--verify-db", help="Run the self-tests here for the dB.", rich_help_panel=REPORT),
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write everything as one HTML file.", rich_help_panel=REPORT),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw the times that were taken here into this PNG.", rich_help_panel=REPORT),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on standard output.", rich_help_panel=REPORT)
+    ] = False,
 ) -> None:
-    """Measure time and memory of a bundle here, alone or against another one.
+    """Measure time and memory of a bundle here, alone or against another one, and on a phone.
 
     With two bundles, runs alternate pair by pair and the ratio is the median over the pairs of (time of B /
     time of A): above 1, A is faster. Loading and peak memory come from a fresh process for each bundle. For
-    the full-size model: `profile A --against B --graph denoiser --runs 5`.
+    the full-size model: `profile A --against B --graph denoiser --runs 5`. On a phone: install the app of
+    `moebius-edge package`, then `profile A --device android --html report.html`.
     """
-    from moebius_edge.bundle import Bundle  # noqa: PLC0415
+    from moebius_edge.cli import profile_work as work  # noqa: PLC0415
     from moebius_edge.manifest import GRAPH_NAMES  # noqa: PLC0415
     from moebius_edge.profiling import ProfileOptions  # noqa: PLC0415
-    from moebius_edge.profiling import profile as measure  # noqa: PLC0415
 
-    if plot is not None:
-        from moebius_edge.plotting import check_plot  # noqa: PLC0415
-
-        check_plot(plot)
-    options = ProfileOptions(tuple(graph or GRAPH_NAMES), runs, edits, steps, runtime, threads)
-    with show.only_json(as_json), progress("profiling") as tick:
-        opened = Bundle.open(bundle)
-        other = Bundle.open(against) if against is not None else None
-        measured = measure(opened, other, options, tick)
-        if plot is not None:
-            from moebius_edge.plotting import draw  # noqa: PLC0415
-
-            draw(measured, plot)
+    here = EDITS_HERE if edits is None else edits
+    request = work.Request(
+        bundle=bundle,
+        against=against,
+        options=ProfileOptions(tuple(graph or GRAPH_NAMES), runs, here, steps, runtime, threads),
+        local=local,
+        device=device,
+        serial=serial,
+        device_edits=EDITS_THERE if edits is None else edits,
+        minutes=timeout,
+        save=save,
+        imported=tuple(imported or ()),
+        beside=tuple(beside or ()),
+        verify_db=verify_db,
+        html=html,
+        plot=plot,
+    )
+    with show.only_json(as_json):
+        findings = work.find(request)
+        written = work.write(request, findings)
     if as_json:
-        show.print_json(measured.to_json())
-        return
-    _print_profile(measured)
-    if plot is not None:
-        show.out().print(f"\nwrote {plot}", markup=False)
-
-
-def _print_profile(profile: "Profile") -> None:
-    from rich.table import Table  # noqa: PLC0415
-
-    console, machine = show.out(), profile.machine
-    console.print(
-        f"{machine['processor']}, threads: {profile.threads} of {machine['cores']} cores, "
-        f"{machine['system']}; {profile.runs} runs each",
-        markup=False,
-    )
-    for letter, subject in (("A", profile.bundle), ("B", profile.against)):
-        if subject is not None:
-            peak = "unknown" if subject.peak_mb is None else f"{subject.peak_mb:,.0f} MB"
-            console.print(
-                f"{letter}: {subject.name}: {subject.model}, {subject.precision}, {subject.graph} graphs, "
-                f"{subject.runtime}, {subject.megabytes:,.1f} MB; peak memory of {profile.memory}: {peak}",
-                markup=False,
-            )
-    columns = ["milliseconds", "GMAC", "load", "p50", "p95"]
-    columns += ["B load", "B p50", "B p95", "B / A"] if profile.against else []
-    table = Table(*columns, box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, timing in profile.graphs.items():
-        gmacs = "-" if timing.gmacs is None else f"{timing.gmacs:,.2f}"
-        table.add_row(name, gmacs, *_times(timing))
-    if profile.edit is not None:
-        table.add_row("whole edit", "", *_times(profile.edit))
-    console.print("", table, "")
-    if profile.edit is not None:
-        console.print(
-            f"A whole edit loads each graph, encodes twice, runs {profile.edit.denoiser_runs} of "
-            f"{profile.edit.steps} steps, decodes and pastes.\n",
-            markup=False,
-        )
-    _print_efficiency(profile)
-
-
-def _times(timing: "Timing | EditTiming") -> list[str]:
-    """The cells of one row, from the load time on."""
-    cells: list[float | None] = [getattr(timing, "load_ms", None), timing.p50_ms, timing.p95_ms]
-    ratio = []
-    if timing.against is not None:
-        cells += [timing.against.load_ms, timing.against.p50_ms, timing.against.p95_ms]
-        ratio = ["-" if timing.ratio is None else f"{timing.ratio:.2f}"]
-    return ["" if value is None else f"{value:,.1f}" for value in cells] + ratio
-
-
-def _print_efficiency(profile: "Profile") -> None:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(
-        "model", "parameters", "TMACs", "ms/step", "steps", "total", "measured", box=None, pad_edge=False
-    )
-    for row in profile.efficiency:
-        cells = (
-            None if row.parameters_m is None else f"{row.parameters_m:,.2f} M",
-            None if row.tmacs is None else f"{row.tmacs:.4g}",
-            None if row.ms_per_step is None else f"{row.ms_per_step:,.2f}",
-            None if row.steps is None else str(row.steps),
-            None if row.total_s is None else f"{row.total_s:,.2f} s",
-        )
-        # As text: a bundle's model name is not to be read as rich's markup.
-        table.add_row(Text(row.model), *("-" if cell is None else cell for cell in cells), row.measured)
-    console = show.out()
-    console.print("The columns of the paper's efficiency table:", table)
-    console.print(profile.efficiency_note, markup=False)
+        show.print_json(findings.to_json())
+    else:
+        work.print_findings(request, findings, written)
+    if not findings.ok:
+        raise typer.Exit(show.FAILED)

@@ -1,0 +1,58 @@
+"""The example app of a package, on a device: its name, and what it says while it measures.
+
+The app logs one line for each thing that it does, under the tag `moebius-profile`; the last one is `done` or
+`failed: SENTENCE`.
+"""
+
+import time
+from dataclasses import dataclass
+
+from moebius_edge.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.explain import printable
+from moebius_edge.progress import Stage
+
+APP = "io.moebius.edge.example"
+TAG = "moebius-profile"
+RESULT = "profile.json"
+_FAILED = "failed:"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the app is to measure. Raises InvalidInput when a number is out of range."""
+
+    runs: int = 10  # timed runs of each graph
+    edits: int = 20  # whole edits, one after the other
+    steps: int = 20  # of an edit
+    minutes: float = 60.0  # in which it must be done
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 1000:
+            raise InvalidInput(f"steps is {self.steps}; a device takes 1 to 1000")
+        if not 0 < self.minutes <= 1440:
+            raise InvalidInput(f"--timeout is {self.minutes:g} minutes; expected more than 0, at most 1440")
+
+
+class Watch:
+    """Follows what the app says, until it is done or its time is up."""
+
+    def __init__(self, wish: Wish, say: Stage) -> None:
+        self.say, self.minutes = say, wish.minutes
+        self.deadline = time.monotonic() + 60 * wish.minutes
+
+    def done(self, line: str) -> bool:
+        """Whether this line is the last one. Raises RuntimeUnavailable for `failed`, with its sentence."""
+        line = printable(line.strip())
+        if line.startswith(_FAILED):
+            raise RuntimeUnavailable(f"the app could not measure: {line.removeprefix(_FAILED).strip()[:300]}")
+        if line and line != "done" and not line.startswith("-----"):  # logcat's own headings
+            self.say(f"measuring {line[:60]}", 2, 3)
+        return line == "done"
+
+    def check_time(self) -> None:
+        """Raise RuntimeUnavailable when it takes too long."""
+        if time.monotonic() > self.deadline:
+            raise RuntimeUnavailable(
+                f"the app was not done after {self.minutes:g} minutes and was stopped; give it more with "
+                "--timeout, or less to do with --edits, --steps and --runs"
+            )

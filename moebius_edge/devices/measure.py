@@ -1,0 +1,40 @@
+"""From a device, or from files, to checked numbers."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.devices import adb, ios
+from moebius_edge.devices.app import APP, Wish
+from moebius_edge.devices.report import parse, read
+from moebius_edge.devices.summary import DeviceSummary, summarize
+from moebius_edge.errors import InvalidInput
+from moebius_edge.progress import Stage
+
+KINDS = ("android", "ios")
+
+
+def measure(
+    bundle: Bundle, kind: str, wish: Wish, say: Stage, *, serial: str | None, keep: Callable[[bytes], None]
+) -> DeviceSummary:
+    """Measure `bundle` on a connected device of that kind, of KINDS; `serial` chooses one of several.
+
+    `keep` gets the bytes of the device's JSON once they were checked. Raises RuntimeUnavailable when the
+    device or its app cannot measure, InvalidInput when what the app wrote is no profile of this bundle.
+    """
+    if kind not in KINDS:
+        raise InvalidInput(f"there is no kind of device {kind!r}; expected {' or '.join(KINDS)}")
+    if kind == "android":
+        phone = adb.connect(serial)
+        data, name = phone.measure(bundle, wish, say), phone.serial
+    else:
+        iphone = ios.connect(serial)
+        data, name = iphone.measure(wish, say), iphone.serial
+    found = parse(data, bundle, f"what {APP} wrote on {name}")
+    keep(data)
+    return summarize(found, f"{kind} {name}")
+
+
+def read_all(paths: Sequence[Path], bundle: Bundle) -> list[DeviceSummary]:
+    """The profiles of `bundle` in files. Raises InvalidInput for a file that is none."""
+    return [summarize(read(path, bundle), path.name) for path in paths]
