@@ -1,0 +1,96 @@
+package io.moebius.edge;
+
+/** A square in photo pixels: what the model sees. It may reach over the photo's edges, where the photo is mirrored. */
+public final class Crop {
+    /** 2^28 pixels: a whole 108-megapixel photo fits, the square around a hole along a long strip does not. */
+    static final int MAX_SIDE = 16_384;
+
+    public final int left;
+    public final int top;
+    public final int side;
+
+    Crop(int left, int top, int side) {
+        this.left = left;
+        this.top = top;
+        this.side = side;
+    }
+
+    /**
+     * The square around the bounding box of a mask (docs/loop.md, step 3).
+     *
+     * @param box left, top, right, bottom; right and bottom are outside
+     * @param resolution R, the model's
+     * @throws MoebiusException when its side would exceed 16,384 pixels
+     */
+    public static Crop choose(int[] box, int width, int height, int resolution, double margin, int feather) {
+        int hole = Math.max(box[2] - box[0], box[3] - box[1]);
+        int shorter = Math.min(width, height);
+        int longer = Math.max(width, height);
+        long room = Math.max((long) Math.rint(margin * Math.max(hole, Math.min(resolution, shorter))), feather);
+        long needed = hole + 2 * room;
+        long side = Math.max(needed, resolution);
+        if (side > shorter) {
+            side = needed <= shorter ? shorter : Math.min(needed, longer);
+        }
+        if (side > MAX_SIDE) {
+            throw new MoebiusException("the mask spans " + hole + " pixels and needs a square of " + side + " around it; at most "
+                    + MAX_SIDE + " are allowed: fill its parts one after another, or make the photo smaller");
+        }
+        int length = (int) side;
+        return new Crop(place(box[0], box[2], length, width), place(box[1], box[3], length, height), length);
+    }
+
+    private static int place(int low, int high, int side, int length) {
+        if (side >= length) {
+            return -((side - length) / 2);
+        }
+        return Math.min(Math.max(Math.floorDiv(low + high - side, 2), 0), length - side);
+    }
+
+    /** Left, top, right and bottom of the part that lies in a photo of this size; right and bottom are outside. */
+    public int[] inside(int width, int height) {
+        return new int[] {
+            Math.max(left, 0), Math.max(top, 0), Math.min(left + side, width), Math.min(top + side, height)
+        };
+    }
+
+    /** The square of a photo, [side, side, 3], mirrored where it reaches over the edges. */
+    Resized.Rows cut(Photo photo) {
+        int[] inside = inside(photo.width(), photo.height());
+        int count = inside[2] - inside[0];
+        int[] columns = mirrored(left - inside[0], count);
+        byte[] row = new byte[3 * count];
+        return (y, into) -> {
+            photo.readRow(inside[0], inside[1] + mirror(y + top - inside[1], inside[3] - inside[1]), count, row);
+            for (int x = 0; x < side; x++) {
+                System.arraycopy(row, 3 * columns[x], into, 3 * x, 3);
+            }
+        };
+    }
+
+    /** The square of a mask, [side, side], 0 and 255. */
+    Resized.Rows cut(Mask mask) {
+        int[] inside = inside(mask.width, mask.height);
+        int[] columns = mirrored(left - inside[0], inside[2] - inside[0]);
+        return (y, into) -> {
+            int row = inside[1] + mirror(y + top - inside[1], inside[3] - inside[1]);
+            for (int x = 0; x < side; x++) {
+                into[x] = (byte) (mask.at(inside[0] + columns[x], row) ? 255 : 0);
+            }
+        };
+    }
+
+    private int[] mirrored(int first, int length) {
+        int[] result = new int[side];
+        for (int x = 0; x < side; x++) {
+            result[x] = mirror(first + x, length);
+        }
+        return result;
+    }
+
+    /** ... c b a | a b c ... : the edge pixel itself twice, again and again. */
+    private static int mirror(int index, int length) {
+        int place = Math.floorMod(index, 2 * length);
+        return place < length ? place : 2 * length - 1 - place;
+    }
+}

@@ -1,0 +1,185 @@
+package io.moebius.edge;
+
+/** One edit of a photo: which square of it the model works on, and the way back into the photo (docs/loop.md). */
+public final class Edit {
+    static final int MIN_SIDE = 8; // pixels: one latent
+    static final long MAX_PIXELS = 128L << 20;
+
+    /** The square that the model sees. */
+    public final Crop crop;
+    /** The square at model resolution, [R,R,3]. */
+    public final byte[] picture;
+    /** What the model fills of it, [R,R]. */
+    public final Mask hole;
+
+    private final Photo photo;
+    private final Mask mask;
+    private final int resolution;
+    private final Options options;
+
+    /**
+     * Steps 1 to 5. `mask` is as large as the upright photo.
+     *
+     * @param resolution R, the model's
+     * @param stride R / latent size
+     * @throws MoebiusException for a photo or a mask that cannot be used
+     */
+    public Edit(Photo photo, Mask mask, int resolution, int stride, Options options) {
+        check(photo, mask);
+        this.photo = photo;
+        this.mask = mask.grow(options.dilate);
+        this.resolution = resolution;
+        this.options = options;
+        if (this.mask.isFull()) {
+            throw new MoebiusException("grown by " + options.dilate + " pixels, the mask covers the whole photo; dilate less");
+        }
+        int[] box = {this.mask.left, this.mask.top, this.mask.right, this.mask.bottom};
+        crop = Crop.choose(box, photo.width(), photo.height(), resolution, options.margin, options.feather);
+        picture = square(crop.cut(photo), 3, Resized.Filter.LANCZOS);
+        hole = hole(square(crop.cut(this.mask), 1, Resized.Filter.BOX), stride);
+    }
+
+    private static void check(Photo photo, Mask mask) {
+        int width = photo.width();
+        int height = photo.height();
+        if (Math.min(width, height) < MIN_SIDE) {
+            throw new MoebiusException(
+                    "the photo is " + width + "x" + height + " pixels; at least " + MIN_SIDE + "x" + MIN_SIDE + " are needed");
+        }
+        if ((long) width * height > MAX_PIXELS) {
+            throw new MoebiusException(
+                    "the photo is " + width + "x" + height + " pixels; at most " + MAX_PIXELS + " pixels are allowed");
+        }
+        if (mask.width != width || mask.height != height) {
+            throw new MoebiusException("the mask is " + mask.width + "x" + mask.height + " pixels and the photo " + width + "x"
+                    + height + " (width x height, upright); they must be equal");
+        }
+        if (mask.isEmpty()) {
+            throw new MoebiusException("the mask is empty: mark what is to be filled");
+        }
+        if (mask.isFull()) {
+            throw new MoebiusException("the mask covers the whole photo: nothing is left to fill it from; mark a smaller part");
+        }
+    }
+
+    private byte[] square(Resized.Rows source, int channels, Resized.Filter filter) {
+        Resized resized = new Resized(source, crop.side, crop.side, channels, resolution, resolution, filter);
+        byte[] result = new byte[resolution * resolution * channels];
+        byte[] row = new byte[resolution * channels];
+        for (int y = 0; y < resolution; y++) {
+            resized.read(y, row);
+            System.arraycopy(row, 0, result, y * row.length, row.length);
+        }
+        return result;
+    }
+
+    /** Every pixel that the mask touches, grown by half a latent. */
+    private Mask hole(byte[] touched, int stride) {
+        // The mask at latent size takes the top left pixel of each latent, which half a latent does not reach at the far edges.
+        Mask grown = Mask.of(touched, resolution, resolution).grow(stride / 2);
+        int edge = resolution - stride / 2;
+        Mask far = Mask.read(resolution, resolution, (y, into) -> {
+            for (int x = 0; x < resolution; x++) {
+                into[x] = x >= edge || y >= edge ? touched[y * resolution + x] : 0;
+            }
+        }).grow(stride - 1);
+        Mask all = Mask.read(resolution, resolution, (y, into) -> {
+            for (int x = 0; x < resolution; x++) {
+                into[x] = (byte) (grown.at(x, y) || far.at(x, y) ? 1 : 0);
+            }
+        });
+        if (all.isFull()) {
+            throw new MoebiusException(
+                    "the mask, with its dilation, leaves nothing around it to fill it from; mark a smaller part");
+        }
+        return all;
+    }
+
+    /** The picture as [1,3,R,R] in [-1,1] (step 6); `masked`: mid-grey in the hole. */
+    public Tensor tensor(boolean masked) {
+        int plane = resolution * resolution;
+        float[] data = new float[3 * plane];
+        for (int i = 0; i < plane; i++) {
+            float keep = masked && hole.at(i % resolution, i / resolution) ? 0f : 1f;
+            for (int channel = 0; channel < 3; channel++) {
+                data[channel * plane + i] = ((picture[3 * i + channel] & 0xFF) / 127.5f - 1f) * keep;
+            }
+        }
+        return Tensor.of(data, 1, 3, resolution, resolution);
+    }
+
+    /** The hole at latent size, [1,1,h,w], 1 = hole: the top left pixel of each latent's square. */
+    public Tensor latentMask(int latentSize) {
+        int stride = resolution / latentSize;
+        float[] data = new float[latentSize * latentSize];
+        for (int i = 0; i < data.length; i++) {
+            data[i] = hole.at(i % latentSize * stride, i / latentSize * stride) ? 1f : 0f;
+        }
+        return Tensor.of(data, 1, 1, latentSize, latentSize);
+    }
+
+    /**
+     * Steps 11 and 12: gives the rows of the crop, with the fill in the mask, to `sink`. Rows and columns that it does not
+     * get stay as they are in the photo; the photo itself may be the sink.
+     *
+     * @param decoded the decoder's picture, [1,3,R,R] in [0,1]
+     */
+    public void paste(Tensor decoded, Photo.Sink sink) {
+        byte[] fill = fill(decoded.data);
+        int rowBytes = 3 * resolution;
+        Resized scaled = new Resized((y, into) -> System.arraycopy(fill, y * rowBytes, into, 0, rowBytes),
+                resolution, resolution, 3, crop.side, crop.side, Resized.Filter.LANCZOS);
+        int[] inside = crop.inside(photo.width(), photo.height());
+        int width = inside[2] - inside[0];
+        int height = inside[3] - inside[1];
+        Feather feather = new Feather(mask.part(inside[0], inside[1], width, height), options.feather);
+        byte[] fresh = new byte[3 * crop.side];
+        byte[] row = new byte[3 * width];
+        float[] opacity = new float[width];
+        int shift = 3 * (inside[0] - crop.left);
+        for (int y = inside[1]; y < inside[3]; y++) {
+            photo.readRow(inside[0], y, width, row);
+            scaled.read(y - crop.top, fresh);
+            feather.readNext(opacity);
+            for (int i = 0; i < row.length; i++) {
+                float o = opacity[i / 3];
+                float blended = o * (fresh[shift + i] & 0xFF) + (1f - o) * (row[i] & 0xFF);
+                row[i] = (byte) (int) Math.rint(blended);
+            }
+            sink.writeRow(inside[0], y, width, row);
+        }
+    }
+
+    /** The decoder's picture as bytes [R,R,3], its colours shifted where `compensate` says so. */
+    private byte[] fill(float[] decoded) {
+        int plane = resolution * resolution;
+        byte[] result = new byte[3 * plane];
+        for (int channel = 0; channel < 3; channel++) {
+            double offset = options.compensate ? colourOffset(decoded, channel) : 0;
+            for (int i = 0; i < plane; i++) {
+                double value = decoded[channel * plane + i] * 255.0 + offset;
+                result[3 * i + channel] = (byte) (int) Math.rint(Math.max(0, Math.min(255, value)));
+            }
+        }
+        return result;
+    }
+
+    /** 1.1 x the mean of (photo - decoded) beside the hole: its box grown by 6 pixels left and up, 5 right and down. */
+    private double colourOffset(float[] decoded, int channel) {
+        int plane = resolution * resolution;
+        double before = 0;
+        double after = 0;
+        int count = 0;
+        for (int y = Math.max(hole.top - 6, 0); y < Math.min(hole.bottom + 5, resolution); y++) {
+            for (int x = Math.max(hole.left - 6, 0); x < Math.min(hole.right + 5, resolution); x++) {
+                if (!hole.at(x, y)) {
+                    int i = y * resolution + x;
+                    before += picture[3 * i + channel] & 0xFF;
+                    after += decoded[channel * plane + i] * 255.0;
+                    count++;
+                }
+            }
+        }
+        return count == 0 ? 0 : 1.1 * (before - after) / count;
+    }
+}

@@ -1,0 +1,147 @@
+package io.moebius.edge;
+
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+
+/** The loop around the three graphs: encode, denoise, decode. At most one graph is loaded at any time. */
+public final class Loop {
+    static final int LATENT_CHANNELS = 4;
+    static final String ENCODER = "encoder";
+    static final String DENOISER = "denoiser";
+    static final String DECODER = "decoder";
+
+    private final GraphRunner runner;
+    private final Progress progress;
+    private final int latentSize;
+    private final int resolution;
+    private int done = 0;
+    private int total = 0;
+
+    Loop(GraphRunner runner, int resolution, int latentSize, Progress progress) {
+        this.runner = runner;
+        this.resolution = resolution;
+        this.latentSize = latentSize;
+        this.progress = progress;
+    }
+
+    /**
+     * Steps 9 to 11 of docs/loop.md.
+     *
+     * @return the decoder's picture, [1,3,R,R] in [0,1]
+     * @throws MoebiusException when numbers stop being finite or a graph gives another shape, and Cancelled
+     */
+    Tensor run(Edit edit, Schedule schedule, Noise.Draws draws, double guidance) {
+        total = (schedule.isPureNoise() ? 1 : 2) + schedule.timesteps.length + 1;
+        Tensor start;
+        Tensor masked;
+        Tensor latents;
+        try {
+            float[] clean = schedule.isPureNoise() ? null : encode(edit.tensor(false), draws.image).data;
+            start = latents(start(draws.latents, clean, schedule));
+            masked = encode(edit.tensor(true), draws.maskedImage);
+        } finally {
+            runner.release(ENCODER);
+        }
+        try {
+            latents = denoise(start, edit.latentMask(latentSize), masked, schedule, guidance);
+        } finally {
+            runner.release(DENOISER);
+        }
+        try {
+            Tensor picture = output(DECODER, Map.of("latents", latents), "image", 1, 3, resolution, resolution);
+            finite(picture, "the decoder's picture");
+            tick();
+            return picture;
+        } finally {
+            runner.release(DECODER);
+        }
+    }
+
+    /** A sample of the latent posterior: mean + std x draw. */
+    private Tensor encode(Tensor image, float[] draw) {
+        Map<String, Tensor> outputs = runner.run(ENCODER, Map.of("image", image));
+        int[] shape = {1, LATENT_CHANNELS, latentSize, latentSize};
+        float[] mean = checked(ENCODER, outputs, "mean", shape).data;
+        float[] std = checked(ENCODER, outputs, "std", shape).data;
+        Tensor latents = latents(sample(mean, std, draw));
+        finite(latents, "the encoder's latents");
+        tick();
+        return latents;
+    }
+
+    static float[] sample(float[] mean, float[] std, float[] draw) {
+        float[] result = new float[mean.length];
+        for (int i = 0; i < result.length; i++) {
+            result[i] = mean[i] + std[i] * draw[i];
+        }
+        return result;
+    }
+
+    /** Where the loop starts; `clean`, the latents of the picture, is null at strength 1. */
+    static float[] start(float[] noise, float[] clean, Schedule schedule) {
+        return clean == null
+                ? combined((float) schedule.sqrtOneMinusAlphaBar, noise, 0f, noise)
+                : combined((float) schedule.sqrtOneMinusAlphaBar, noise, (float) schedule.sqrtAlphaBar, clean);
+    }
+
+    /** a x + b y in 32-bit floats, each result rounded: the DDIM update, and the start. */
+    static float[] combined(float a, float[] x, float b, float[] y) {
+        float[] result = new float[x.length];
+        for (int i = 0; i < result.length; i++) {
+            result[i] = a * x[i] + b * y[i];
+        }
+        return result;
+    }
+
+    private Tensor denoise(Tensor start, Tensor mask, Tensor masked, Schedule schedule, double guidance) {
+        Tensor latents = start;
+        int steps = schedule.timesteps.length;
+        Map<String, Tensor> inputs = new LinkedHashMap<>();
+        inputs.put("mask", mask);
+        inputs.put("masked_latents", masked);
+        inputs.put("guidance", Tensor.of(new float[] {(float) guidance}, 1));
+        for (int step = 0; step < steps; step++) {
+            inputs.put("latents", latents);
+            inputs.put("timestep", Tensor.of(new float[] {schedule.timesteps[step]}, 1));
+            Tensor noise = output(DENOISER, inputs, "noise", latents.shape);
+            latents = latents(combined((float) schedule.a[step], latents.data, (float) schedule.b[step], noise.data));
+            finite(latents, "the latents after step " + (step + 1) + " of " + steps);
+            tick();
+        }
+        return latents;
+    }
+
+    private Tensor latents(float[] data) {
+        return Tensor.of(data, 1, LATENT_CHANNELS, latentSize, latentSize);
+    }
+
+    private Tensor output(String graph, Map<String, Tensor> inputs, String name, int... shape) {
+        return checked(graph, runner.run(graph, inputs), name, shape);
+    }
+
+    /** An output of a graph. Throws MoebiusException when it is missing or has another shape. */
+    static Tensor checked(String graph, Map<String, Tensor> outputs, String name, int... shape) {
+        Tensor found = outputs.get(name);
+        if (found == null || !Arrays.equals(found.shape, shape)) {
+            throw new MoebiusException("the " + graph + " gave "
+                    + (found == null ? "no output" : "the shape " + Arrays.toString(found.shape) + " for") + " '" + name
+                    + "'; expected " + Arrays.toString(shape) + ": export the bundle again");
+        }
+        return found;
+    }
+
+    private static void finite(Tensor tensor, String what) {
+        if (!tensor.isFinite()) {
+            throw new MoebiusException.NotFinite(what + " contain NaN or Inf; use a moderate guidance, and check the bundle with "
+                    + "`moebius-edge verify`");
+        }
+    }
+
+    private void tick() {
+        done++;
+        if (!progress.onProgress(done, total)) {
+            throw new MoebiusException.Cancelled("stopped after " + done + " of " + total + " graph runs");
+        }
+    }
+}

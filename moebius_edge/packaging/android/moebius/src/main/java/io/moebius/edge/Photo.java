@@ -1,0 +1,20 @@
+package io.moebius.edge;
+
+/**
+ * An upright photo, 8 bits per channel. Only the rows and columns that are needed are asked for, so a photo of 48
+ * megapixels need not be in memory as an array.
+ */
+public interface Photo {
+    int width();
+
+    int height();
+
+    /** Reads the pixels `left` to `left + count` of row `y` into `rgb`, three bytes each. */
+    void readRow(int left, int y, int count, byte[] rgb);
+
+    /** Where the rows of a result go. */
+    interface Sink {
+        /** Takes the pixels `left` to `left + count` of row `y`, three bytes each; `rgb` is used again afterwards. */
+        void writeRow(int left, int y, int count, byte[] rgb);
+    }
+}

@@ -1,0 +1,76 @@
+import io.moebius.edge.AppInfo;
+import io.moebius.edge.Bundle;
+import io.moebius.edge.FilesIo;
+import io.moebius.edge.Inpainter;
+import io.moebius.edge.Mask;
+import io.moebius.edge.MoebiusException;
+import io.moebius.edge.Options;
+import io.moebius.edge.ProcessMemory;
+import io.moebius.edge.Profile;
+import io.moebius.edge.Progress;
+import io.moebius.edge.RgbPhoto;
+import java.io.BufferedOutputStream;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.Paths;
+
+/**
+ * The library as an app uses it, its graphs run by the process that starts it:
+ *
+ * <p>`edit BUNDLE PHOTO MASK WIDTH HEIGHT SEED DILATE COMPENSATE RESULT`, or `profile BUNDLE APP_JSON RUNS EDITS RESULT`.
+ * Photos are raw RGB, masks raw bytes. What is wrong goes to standard error, one sentence.
+ */
+final class EndToEnd {
+    public static void main(String[] arguments) throws IOException {
+        DataInputStream in = new DataInputStream(System.in);
+        DataOutputStream out = new DataOutputStream(new BufferedOutputStream(System.out));
+        try {
+            Bundle bundle = Bundle.open(Paths.get(arguments[1]));
+            PipeGraphRunner runner = new PipeGraphRunner(in, out);
+            Path result = Paths.get(arguments[arguments.length - 1]);
+            byte[] data = arguments[0].equals("edit") ? edit(bundle, runner, arguments) : profile(bundle, runner, arguments);
+            FilesIo.writeAtomically(result, data);
+        } catch (MoebiusException error) {
+            System.err.println(error.getMessage());
+            System.exit(2);
+        }
+    }
+
+    private static byte[] edit(Bundle bundle, PipeGraphRunner runner, String[] arguments) throws IOException {
+        int width = Integer.parseInt(arguments[4]);
+        int height = Integer.parseInt(arguments[5]);
+        RgbPhoto photo = new RgbPhoto(Files.readAllBytes(Paths.get(arguments[2])), width, height);
+        Mask mask = Mask.of(Files.readAllBytes(Paths.get(arguments[3])), width, height);
+        Options options = bundle.manifest.options();
+        options.seed = Long.parseUnsignedLong(arguments[6]);
+        options.dilate = Integer.parseInt(arguments[7]);
+        options.compensate = Boolean.parseBoolean(arguments[8]);
+        new Inpainter(bundle.manifest, runner).inpaint(photo, mask, options, Progress.NONE, photo);
+        return photo.rgb;
+    }
+
+    private static byte[] profile(Bundle bundle, PipeGraphRunner runner, String[] arguments) throws IOException {
+        AppInfo app = AppInfo.parse(Files.readAllBytes(Paths.get(arguments[2])));
+        Profile.Setting setting = new Profile.Setting();
+        setting.model = "this machine";
+        setting.system = System.getProperty("os.name");
+        setting.engineVersion = "through a pipe";
+        setting.runs = Integer.parseInt(arguments[3]);
+        setting.edits = Integer.parseInt(arguments[4]);
+        Profile.Thermometer none = new Profile.Thermometer() {
+            @Override
+            public double celsius() {
+                return Double.NaN;
+            }
+
+            @Override
+            public String state() {
+                return null;
+            }
+        };
+        return Profile.run(bundle, app, runner, setting, System::nanoTime, none, new ProcessMemory()).getBytes();
+    }
+}
