@@ -4,11 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TYPES := build/types
+WEB_DEMO := build/web-demo
 
-.PHONY: demo test quick full gpu lint clean
+.PHONY: demo web-demo test quick full gpu lint clean
 
 demo: $(STAMP)  ## export nano, verify it, remove an object from a photo; the picture is in demo/
 	$(BIN)/moebius-edge demo --output demo
+
+web-demo: $(STAMP)  ## nano in a page of its own: exports, packages, builds and serves it, and opens a browser; needs node and npm
+	@command -v npm >/dev/null || { echo "web-demo needs node 20.19 or newer with npm (Debian: apt-get install nodejs npm)"; exit 1; }
+	test -e $(WEB_DEMO)/nano.moebius || $(BIN)/moebius-edge export nano --output $(WEB_DEMO)/nano.moebius
+	$(BIN)/moebius-edge package $(WEB_DEMO)/nano.moebius --platform web --output $(WEB_DEMO)/app --overwrite
+	cd $(WEB_DEMO)/app && npm ci --no-audit --no-fund && npm run build
+	$(BIN)/moebius-edge serve $(WEB_DEMO)/app --open
 
 test: lint quick full  ## everything that CI runs
 

@@ -7,7 +7,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moebius_edge.cli import bundles, calibrate, checks, doctor, edit, ledger, models, profile, prove, show
+from moebius_edge.cli import (
+    bundles,
+    calibrate,
+    checks,
+    doctor,
+    edit,
+    ledger,
+    models,
+    package,
+    profile,
+    prove,
+    show,
+)
 from moebius_edge.explain import explained
 
 
@@ -55,6 +67,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
         "inspect": checks.inspect,
         "doctor": doctor.doctor,
     },
+    "Ship a bundle": {"package": package.package, "serve": package.serve},
 }
 
 for panel, commands in PANELS.items():

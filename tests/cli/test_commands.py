@@ -35,6 +35,8 @@ COMMANDS = [
     "prove",
     "inspect",
     "doctor",
+    "package",
+    "serve",
 ]
 
 
