@@ -102,7 +102,7 @@ class IPhone:
         last = ""
         with self.tool.follow(
             *("device", "process", "launch", "--device", self.serial, "--terminate-existing", "--console"),
-            *(APP, "-profile", str(wish.runs), str(wish.edits)),
+            *("--", APP, "-profile", str(wish.runs), str(wish.edits)),
         ) as console:
             while True:
                 watch.check_time()

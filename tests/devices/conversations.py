@@ -214,7 +214,7 @@ def ios(result: str, before: str) -> Talk:
             apple("Old", "O", tunnel="unavailable"),
         ),
         {"name": "before", "args": COPY, "file": before},
-        {"name": "launch", "args": [*launch, APP, "-profile", "10", "20"], "out": spoken, "hang": True},
+        {"name": "launch", "args": [*launch, "--", APP, "-profile", "10", "20"], "out": spoken, "hang": True},
         {"name": "result", "args": COPY, "file": result},
     ]
 

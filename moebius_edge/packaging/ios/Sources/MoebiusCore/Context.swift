@@ -1,0 +1,141 @@
+/// A square in photo pixels around the hole: what the model sees. It may reach over the photo's edges, where the
+/// photo is mirrored.
+public struct Crop: Equatable, Sendable {
+    public let left: Int
+    public let top: Int
+    public let side: Int
+
+    /// A square above this would be gigabytes.
+    static let maxSide = 16_384
+
+    public init(left: Int, top: Int, side: Int) { (self.left, self.top, self.side) = (left, top, side) }
+
+    /// Step 3 of the loop: the square for a hole with this bounding box in a photo of width x height.
+    ///
+    /// Throws `InpaintError.input` when its side would exceed 16,384 pixels.
+    public init(around box: Box, width: Int, height: Int, resolution: Int, margin: Double, feather: Int) throws {
+        let hole = max(box.width, box.height)
+        let (short, long) = (min(width, height), max(width, height))
+        let wished = margin * Double(max(hole, min(resolution, short)))
+        let room = max(Int(wished.rounded(.toNearestOrEven)), feather)
+        let needed = hole + 2 * room
+        var side = max(needed, resolution)
+        if side > short { side = needed <= short ? short : min(needed, long) }
+        guard side <= Crop.maxSide else {
+            throw InpaintError.input(
+                "the mask spans \(hole) pixels and needs a square of \(side) around it; at most "
+                    + "\(Crop.maxSide) are allowed: fill its parts one after another, or make the photo smaller")
+        }
+        self.side = side
+        left = Crop.place(box.left, box.right, side, width)
+        top = Crop.place(box.top, box.bottom, side, height)
+    }
+
+    /// Where the square starts along one axis: around the hole, in the photo, or around a shorter photo.
+    private static func place(_ low: Int, _ high: Int, _ side: Int, _ length: Int) -> Int {
+        if side >= length { return -((side - length) / 2) }
+        // Shifted right, not divided: rounded down for negative numbers, too.
+        return min(max((low + high - side) >> 1, 0), length - side)
+    }
+
+    /// The part that lies in a photo of this size.
+    func inside(_ width: Int, _ height: Int) -> Box {
+        Box(left: max(left, 0), top: max(top, 0), right: min(left + side, width), bottom: min(top + side, height))
+    }
+
+    /// The square of a picture, mirrored where it reaches over the edges.
+    func cut(_ picture: Picture) -> Picture {
+        let part = inside(picture.width, picture.height)
+        let channels = picture.channels
+        let columns = (0..<side).map { part.left + mirror(left + $0 - part.left, part.width) }
+        let inner = max(left, 0)..<min(left + side, picture.width)
+        var bytes = [UInt8](repeating: 0, count: side * side * channels)
+        for y in 0..<side {
+            let from = (part.top + mirror(top + y - part.top, part.height)) * picture.width
+            let to = y * side
+            for x in 0..<side where !inner.contains(left + x) {
+                for c in 0..<channels {
+                    bytes[(to + x) * channels + c] = picture.bytes[(from + columns[x]) * channels + c]
+                }
+            }
+            let start = (to + inner.lowerBound - left) * channels
+            let source = (from + inner.lowerBound) * channels..<(from + inner.upperBound) * channels
+            bytes.replaceSubrange(start..<start + source.count, with: picture.bytes[source])
+        }
+        return Picture(width: side, height: side, channels: channels, bytes: bytes)
+    }
+
+    /// Index of the pixel that stands at `i`, inside 0 ..< length or not: … c b a | a b c | c b a …
+    private func mirror(_ i: Int, _ length: Int) -> Int {
+        let turn = 2 * length
+        let at = (i % turn + turn) % turn
+        return at < length ? at : turn - 1 - at
+    }
+}
+
+/// Step 5: the model's hole [R,R], every pixel that the mask touches, grown by half a latent.
+///
+/// Throws `InpaintError.input` when nothing but hole is left.
+func workMask(_ crop: Crop, _ mask: Mask, resolution: Int, stride: Int) throws -> Mask {
+    let square = crop.cut(mask.picture).resized(width: resolution, height: resolution, filter: .box)
+    let touched = Mask(width: resolution, height: resolution, pixels: square.bytes.map { $0 > 0 })
+    // Nearest takes the top left pixel of each latent: at the far edges half a latent does not reach it.
+    var edge = touched
+    let inner = resolution - stride / 2
+    for y in 0..<inner {
+        for x in 0..<inner { edge.pixels[y * resolution + x] = false }
+    }
+    var hole = touched.grown(stride / 2)
+    let more = edge.grown(stride - 1)
+    for i in hole.pixels.indices where more.pixels[i] { hole.pixels[i] = true }
+    guard !hole.isFull else {
+        throw InpaintError.input(
+            "the mask, with its dilation, leaves nothing around it to fill it from; mark a smaller part")
+    }
+    return hole
+}
+
+/// Step 12: the photo [H,W,3] with the model's picture [R,R,3] in the mask; beyond the feather it is the photo.
+func paste(_ crop: Crop, _ photo: Picture, _ mask: Mask, fill: Picture, feather: Int) -> Picture {
+    let seen = crop.inside(photo.width, photo.height)
+    let part = mask.part(seen)
+    guard let box = part.box else { return photo }
+    // Only pixels near the mask can change; the row and the column more let the edge go on as it does in the whole.
+    let near = box.grown(feather + 1, within: part.width, part.height)
+    let opacity = part.part(near).feathered(feather)
+    let scaled = fill.resized(width: crop.side, height: crop.side, filter: .lanczos)
+    var result = photo
+    for y in 0..<near.height {
+        let photoRow = (seen.top + near.top + y) * photo.width + seen.left + near.left
+        let fillRow = (seen.top + near.top + y - crop.top) * crop.side + seen.left + near.left - crop.left
+        for x in 0..<near.width {
+            let alpha = opacity[y * near.width + x]
+            if alpha == 0 { continue }
+            for c in 0..<3 {
+                let to = (photoRow + x) * 3 + c
+                let new = alpha * Float(scaled.bytes[(fillRow + x) * 3 + c])
+                let old = (1 - alpha) * Float(photo.bytes[to])
+                result.bytes[to] = UInt8((new + old).rounded(.toNearestOrEven))
+            }
+        }
+    }
+    return result
+}
+
+/// What `compensate` adds to each channel: 1.1 x (mean of `before` - mean of `after`) next to the hole.
+///
+/// Over the pixels outside the hole in its bounding box grown by 6 pixels to the left and top and 5 to the right
+/// and bottom, as published. `after`: [R,R,3] in 0 to 255. Zeros where there is no such pixel.
+func colourOffset(before: Picture, after: [Double], hole: Mask) -> [Double] {
+    guard let box = hole.box else { return [0, 0, 0] }
+    let (right, bottom) = (min(box.right + 5, hole.width), min(box.bottom + 5, hole.height))
+    var (sums, count) = ([0.0, 0.0, 0.0], 0.0)
+    for y in max(box.top - 6, 0)..<bottom {
+        for x in max(box.left - 6, 0)..<right where !hole.pixels[y * hole.width + x] {
+            let at = (y * hole.width + x) * 3
+            for c in 0..<3 { sums[c] += Double(before.bytes[at + c]) - after[at + c] }
+            count += 1
+        }
+    }
+    return count == 0 ? sums : sums.map { 1.1 * $0 / count }
+}

@@ -1,0 +1,162 @@
+/// Graph runs done, graph runs in all.
+public typealias Progress = @Sendable (_ done: Int, _ total: Int) -> Void
+
+/// What of a model the loop must know; a manifest has it.
+public struct ModelShape: Equatable, Sendable {
+    /// H = W of the picture that the model sees.
+    public let resolution: Int
+    /// h = w of its latents.
+    public let latentSize: Int
+    public let noise: NoiseSchedule
+
+    public init(resolution: Int, latentSize: Int, noise: NoiseSchedule = NoiseSchedule()) {
+        (self.resolution, self.latentSize, self.noise) = (resolution, latentSize, noise)
+    }
+
+    var latents: [Int] { [1, latentChannels, latentSize, latentSize] }
+}
+
+/// A photo and a mask in, the photo with the hole filled out: steps 1 to 12 of the loop around the three graphs.
+///
+/// One edit at a time, away from the main thread. Cancelling the task that awaits an edit ends it after the graph
+/// run that is under way.
+public actor Inpainter {
+    public nonisolated let shape: ModelShape
+    /// What an edit uses when the caller does not say.
+    public nonisolated let defaults: EditOptions
+
+    private let runner: any GraphRunner
+    private let keepsGraphs: Bool
+    private var busy = false
+
+    /// `keepsGraphs`: leave a graph in memory when it has done its work; the runner may still free it for the next.
+    public init(
+        runner: any GraphRunner, shape: ModelShape, defaults: EditOptions = EditOptions(), keepsGraphs: Bool = false
+    ) {
+        (self.runner, self.shape, self.defaults, self.keepsGraphs) = (runner, shape, defaults, keepsGraphs)
+    }
+
+    /// The inpainter of a bundle, with its noise schedule and its default options.
+    public init(runner: any GraphRunner, manifest: Manifest) {
+        self.init(runner: runner, shape: manifest.shape, defaults: manifest.editDefaults)
+    }
+
+    /// Fills the mask of one photo. `options` nil: `defaults`.
+    ///
+    /// Returns a photo of the same size and kind. Throws `InpaintError`: `.input`, `.engine`, `.notFinite`,
+    /// `.cancelled`, `.busy`.
+    public func inpaint(
+        _ photo: Photo, mask: Mask, options: EditOptions? = nil, progress: Progress? = nil
+    ) async throws -> Photo {
+        guard !busy else { throw InpaintError.busy }
+        busy = true
+        defer {
+            if !keepsGraphs { Graph.allCases.forEach(runner.release) }
+            busy = false
+        }
+        let chosen = options ?? defaults
+        let schedule = try Schedule(shape.noise, steps: chosen.steps, strength: chosen.strength)
+        let edit = try Edit(
+            photo: photo, mask: mask, resolution: shape.resolution, latentSize: shape.latentSize, options: chosen)
+        let draws = Draws(seed: chosen.seed, latentSize: shape.latentSize, noiseOffset: chosen.noiseOffset)
+        let encodes = schedule.start.sqrtAlphaBar == 0 ? 1 : 2
+        let counter = Counter(total: encodes + schedule.steps.count + 1, progress: progress)
+        let (start, masked) = try await encoded(edit, draws, schedule.start, counter)
+        finish(.encoder)
+        let conditions = ["mask": edit.latentMask, "masked_latents": masked]
+        let latents = try await denoised(start, conditions, schedule.steps, chosen.guidance, counter)
+        finish(.denoiser)
+        let decoded = try await run(.decoder, ["latents": latents], counter)
+        let size = [1, 3, shape.resolution, shape.resolution]
+        let image = try runner.output("image", of: .decoder, from: decoded, shape: size)
+        return edit.finish(try finite(image, "the decoder's picture"))
+    }
+
+    /// Step 9: the latents that the loop starts from, and those of the masked picture.
+    private func encoded(
+        _ edit: Edit, _ draws: Draws, _ start: Start, _ counter: Counter
+    ) async throws -> (start: Tensor, masked: Tensor) {
+        var latents = draws.latents
+        for i in latents.values.indices { latents.values[i] *= Float(start.sqrtOneMinusAlphaBar) }
+        if start.sqrtAlphaBar != 0 {
+            let clean = try await encode(edit.image, draws.image, counter)
+            latents = weighted(1, latents, Float(start.sqrtAlphaBar), clean)
+        }
+        return (latents, try await encode(edit.maskedImage, draws.maskedImage, counter))
+    }
+
+    /// A sample of the latent posterior: mean + std * draw.
+    private func encode(_ image: Tensor, _ draw: Tensor, _ counter: Counter) async throws -> Tensor {
+        let posterior = try await run(.encoder, ["image": image], counter)
+        let mean = try runner.output("mean", of: .encoder, from: posterior, shape: shape.latents)
+        let std = try runner.output("std", of: .encoder, from: posterior, shape: shape.latents)
+        return try finite(sample(mean: mean, std: std, draw: draw), "the encoder's latents")
+    }
+
+    /// Step 10: x <- a x + b ε over the steps.
+    private func denoised(
+        _ start: Tensor, _ conditions: [String: Tensor], _ steps: [Step], _ guidance: Double, _ counter: Counter
+    ) async throws -> Tensor {
+        var latents = start
+        for (index, step) in steps.enumerated() {
+            var inputs = conditions
+            inputs["latents"] = latents
+            inputs["timestep"] = Tensor([1], [Float(step.timestep)])
+            inputs["guidance"] = Tensor([1], [Float(guidance)])
+            let outputs = try await run(.denoiser, inputs, counter)
+            let noise = try runner.output("noise", of: .denoiser, from: outputs, shape: shape.latents)
+            latents = weighted(Float(step.a), latents, Float(step.b), noise)
+            latents = try finite(latents, "the latents after step \(index + 1) of \(steps.count)")
+        }
+        return latents
+    }
+
+    private func run(_ graph: Graph, _ inputs: [String: Tensor], _ counter: Counter) async throws -> [String: Tensor] {
+        try counter.checkCancelled()
+        try await runner.prepare(graph)
+        try counter.checkCancelled()
+        let outputs = try await runner.run(graph, inputs)
+        counter.tick()
+        return outputs
+    }
+
+    private func finish(_ graph: Graph) {
+        if !keepsGraphs { runner.release(graph) }
+    }
+}
+
+/// a x + b y, each product and the sum a 32-bit float.
+public func weighted(_ a: Float, _ x: Tensor, _ b: Float, _ y: Tensor) -> Tensor {
+    Tensor(x.shape, zip(x.values, y.values).map { a * $0 + b * $1 })
+}
+
+/// mean + std * draw, each product and the sum a 32-bit float.
+public func sample(mean: Tensor, std: Tensor, draw: Tensor) -> Tensor {
+    Tensor(mean.shape, mean.values.indices.map { mean.values[$0] + std.values[$0] * draw.values[$0] })
+}
+
+private func finite(_ tensor: Tensor, _ what: String) throws -> Tensor {
+    guard tensor.isFinite else {
+        throw InpaintError.notFinite(
+            "\(what) contain NaN or Inf; use a moderate guidance, and run the self-test of this model")
+    }
+    return tensor
+}
+
+/// Counts graph runs, tells the caller, and stops where the task was cancelled.
+private final class Counter {
+    private let total: Int
+    private let progress: Progress?
+    private var done = 0
+
+    init(total: Int, progress: Progress?) { (self.total, self.progress) = (total, progress) }
+
+    func checkCancelled() throws {
+        if Task.isCancelled { throw InpaintError.cancelled(done: done, total: total) }
+    }
+
+    func tick() {
+        done += 1
+        progress?(done, total)
+    }
+}

@@ -1,0 +1,169 @@
+import Foundation
+import MoebiusCore
+import XCTest
+
+/// vectors.json: what the Python code computes (docs/loop.md of moebius-edge).
+private struct Vectors: Decodable {
+    struct Philox: Decodable { let seed: String; let stream: UInt32; let block: UInt32; let words: [UInt32]; let numbers: [Float] }
+    struct Drawn: Decodable {
+        let seed: String; let latent_size: Int; let noise_offset: Double
+        let image: [Float]; let masked_image: [Float]; let latents: [Float]
+    }
+    struct Scheduled: Decodable { let steps: Int; let strength: Double; let start: Start; let coefficients: [Step] }
+    struct Update: Decodable { let a: Double; let b: Double; let latents: [Float]; let noise: [Float]; let result: [Float] }
+    struct Encode: Decodable {
+        let mean: [Float]; let std: [Float]; let noise: [Float]; let latents: [Float]; let start: [Float]
+        let sqrt_alpha_bar: Double; let sqrt_one_minus_alpha_bar: Double
+    }
+    struct Square: Decodable { let left: Int; let top: Int; let side: Int }
+    struct Cropped: Decodable {
+        let box: [Int]; let size: [Int]; let resolution: Int; let margin: Double; let feather: Int; let crop: Square
+    }
+    struct Grown: Decodable { let size: [Int]; let mask: Data; let radius: Int; let grown: Data }
+    struct Feathered: Decodable { let size: [Int]; let mask: Data; let feather: Int; let opacity: [Float] }
+    struct Resized: Decodable {
+        let size: [Int]; let to: [Int]; let filter: String; let channels: Int; let pixels: Data; let result: Data
+    }
+    struct Options: Decodable { let dilate: Int; let feather: Int; let margin: Double; let compensate: Bool }
+    struct Edited: Decodable {
+        let size: [Int]; let resolution: Int; let latent_size: Int; let options: Options; let photo: Data; let mask: Data
+        let crop: Square; let picture: Data; let tensor: [Float]; let hole: Data; let latent_mask: [Float]; let result: Data
+    }
+    let format: String
+    let philox: [Philox]; let draws: [Drawn]; let schedules: [Scheduled]; let updates: [Update]; let encodes: [Encode]
+    let crops: [Cropped]; let grows: [Grown]; let feathers: [Feathered]; let resizes: [Resized]; let edits: [Edited]
+}
+
+final class VectorTests: XCTestCase {
+    private static var loaded: Vectors?
+
+    private func vectors() throws -> Vectors {
+        if let known = VectorTests.loaded { return known }
+        let file = try XCTUnwrap(
+            Bundle.module.url(forResource: "vectors", withExtension: "json"),
+            "vectors.json is not there: make the package with `moebius-edge package`")
+        let found = try JSONDecoder().decode(Vectors.self, from: Data(contentsOf: file))
+        XCTAssertEqual(found.format, "moebius-edge-vectors-1")
+        VectorTests.loaded = found
+        return found
+    }
+
+    private func equal(_ found: [Float], _ truth: [Float], line: UInt = #line) {
+        XCTAssertEqual(found.count, truth.count, line: line)
+        XCTAssertFalse(truth.isEmpty, line: line)
+        let worst = zip(found, truth).map { abs($0 - $1) }.max() ?? 0
+        XCTAssertLessThanOrEqual(worst, 1e-6, line: line)
+    }
+
+    private func seed(_ text: String) -> UInt64 { UInt64(text.dropFirst(2), radix: 16)! }
+
+    private func mask(_ size: [Int], _ data: Data) -> Mask { Mask(width: size[0], height: size[1], pixels: data.map { $0 != 0 }) }
+
+    func testPhilox() throws {
+        let all = try vectors().philox
+        XCTAssertGreaterThan(all.count, 50)
+        for vector in all {
+            let noise = PortableNoise(seed: seed(vector.seed))
+            let words = noise.words(Stream(rawValue: vector.stream)!, block: vector.block)
+            XCTAssertEqual([words.0, words.1, words.2, words.3], vector.words)
+            let numbers = noise.normal(Stream(rawValue: vector.stream)!, block: vector.block)
+            equal([numbers.0, numbers.1, numbers.2, numbers.3], vector.numbers)
+        }
+    }
+
+    func testKnownAnswersOfRandom123() {
+        let ones = UInt32.max
+        let all = philox4x32(counter: (ones, ones, ones, ones), key: (ones, ones))
+        XCTAssertEqual([all.0, all.1, all.2, all.3], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd])
+    }
+
+    func testDraws() throws {
+        for vector in try vectors().draws {
+            let draws = Draws(seed: seed(vector.seed), latentSize: vector.latent_size, noiseOffset: vector.noise_offset)
+            equal(draws.image.values, vector.image)
+            equal(draws.maskedImage.values, vector.masked_image)
+            equal(draws.latents.values, vector.latents)
+        }
+    }
+
+    func testSchedules() throws {
+        for vector in try vectors().schedules {
+            let found = try Schedule(NoiseSchedule(), steps: vector.steps, strength: vector.strength)
+            XCTAssertEqual(found.start.timestep, vector.start.timestep)
+            XCTAssertEqual(found.start.sqrtAlphaBar, vector.start.sqrtAlphaBar, accuracy: 1e-12)
+            XCTAssertEqual(found.start.sqrtOneMinusAlphaBar, vector.start.sqrtOneMinusAlphaBar, accuracy: 1e-12)
+            XCTAssertEqual(found.steps.map(\.timestep), vector.coefficients.map(\.timestep))
+            for (step, truth) in zip(found.steps, vector.coefficients) {
+                XCTAssertEqual(step.a, truth.a, accuracy: 1e-12)
+                XCTAssertEqual(step.b, truth.b, accuracy: 1e-12)
+            }
+        }
+    }
+
+    func testUpdatesAndEncodes() throws {
+        func tensor(_ values: [Float]) -> Tensor { Tensor([values.count], values) }
+        for vector in try vectors().updates {
+            let found = weighted(Float(vector.a), tensor(vector.latents), Float(vector.b), tensor(vector.noise))
+            equal(found.values, vector.result)
+        }
+        for vector in try vectors().encodes {
+            let draw = tensor(vector.noise)
+            let latents = sample(mean: tensor(vector.mean), std: tensor(vector.std), draw: draw)
+            equal(latents.values, vector.latents)
+            let (first, second) = (Float(vector.sqrt_one_minus_alpha_bar), Float(vector.sqrt_alpha_bar))
+            equal(weighted(first, draw, second, latents).values, vector.start)
+        }
+    }
+
+    func testCrops() throws {
+        for vector in try vectors().crops {
+            let box = Box(left: vector.box[0], top: vector.box[1], right: vector.box[2], bottom: vector.box[3])
+            let found = try Crop(
+                around: box, width: vector.size[0], height: vector.size[1], resolution: vector.resolution,
+                margin: vector.margin, feather: vector.feather)
+            XCTAssertEqual(found, Crop(left: vector.crop.left, top: vector.crop.top, side: vector.crop.side))
+        }
+    }
+
+    func testGrowsAndFeathers() throws {
+        for vector in try vectors().grows {
+            XCTAssertEqual(mask(vector.size, vector.mask).grown(vector.radius), mask(vector.size, vector.grown))
+        }
+        for vector in try vectors().feathers {
+            equal(mask(vector.size, vector.mask).feathered(vector.feather), vector.opacity)
+        }
+    }
+
+    func testResizes() throws {
+        for vector in try vectors().resizes {
+            let picture = Picture(
+                width: vector.size[0], height: vector.size[1], channels: vector.channels, bytes: Array(vector.pixels))
+            let filter = try XCTUnwrap(ResizeFilter(rawValue: vector.filter))
+            let found = picture.resized(width: vector.to[0], height: vector.to[1], filter: filter)
+            XCTAssertEqual(found.bytes, Array(vector.result))
+        }
+    }
+
+    func testEdits() throws {
+        for vector in try vectors().edits {
+            let (width, height, n) = (vector.size[0], vector.size[1], vector.resolution)
+            var options = EditOptions()
+            options.dilate = vector.options.dilate
+            options.feather = vector.options.feather
+            options.margin = vector.options.margin
+            options.compensate = vector.options.compensate
+            let photo = Photo(rgb: Picture(width: width, height: height, channels: 3, bytes: Array(vector.photo)))
+            let edit = try Edit(
+                photo: photo, mask: mask(vector.size, vector.mask), resolution: n, latentSize: vector.latent_size,
+                options: options)
+            XCTAssertEqual(edit.crop, Crop(left: vector.crop.left, top: vector.crop.top, side: vector.crop.side))
+            XCTAssertEqual(edit.picture.bytes, Array(vector.picture))
+            let rows: [[Float]] = (0..<3).map { Array(edit.image.values[$0 * n * n..<$0 * n * n + 8]) }
+            equal(rows.flatMap { $0 }, vector.tensor)
+            XCTAssertEqual(edit.hole, mask([n, n], vector.hole))
+            XCTAssertEqual(edit.latentMask.values, vector.latent_mask)
+            let values: [Float] = (0..<3 * n * n).map { Float(37 * $0 % 101) / 100 }
+            XCTAssertEqual(edit.finish(Tensor([1, 3, n, n], values)).rgb.bytes, Array(vector.result))
+        }
+    }
+}

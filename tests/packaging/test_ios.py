@@ -1,0 +1,216 @@
+"""The iOS template: its Swift tests, and a whole edit in Swift that equals Python's.
+
+Swift is no package of ours: without `swift` on PATH, or MOEBIUS_SWIFT with what to put before it (a chroot),
+the tests that need it are skipped. What needs Core ML or SwiftUI is parsed, not compiled: that takes a Mac.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pytest
+
+from moebius_edge.bundle import Bundle
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.packaging.platforms import PLATFORMS
+from moebius_edge.packaging.vectors import dumps
+from moebius_edge.proof import fingerprint
+from moebius_edge.runtimes import Runtime, open_runtime
+from moebius_edge.tensors import Array, write_tensors
+from moebius_edge.thresholds import thresholds
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "moebius_edge" / "packaging" / "ios"
+SOURCES = sorted(path for path in TEMPLATE.rglob("*.swift") if ".build" not in path.parts)
+PREFIX = shlex.split(os.environ.get("MOEBIUS_SWIFT", ""))
+HAS_SWIFT = bool(PREFIX) or shutil.which("swift") is not None
+needs_swift = pytest.mark.skipif(
+    not HAS_SWIFT, reason="no `swift` on PATH and no MOEBIUS_SWIFT: the Swift sources are not compiled here"
+)
+
+
+def swift(*words: str, environment: Mapping[str, str] | None = None) -> str:
+    """What a Swift command prints; fails the test when it fails."""
+    done = subprocess.run(
+        [*PREFIX, *words],
+        env={**os.environ, **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    return done.stdout
+
+
+def test_the_template_is_whole_and_readable() -> None:
+    names = {path.relative_to(TEMPLATE).as_posix() for path in SOURCES}
+    assert {"Package.swift", "Sources/MoebiusInpaint/MoebiusModel.swift"} <= names
+    for path in SOURCES:
+        lines = path.read_text().splitlines()
+        assert len(lines) <= 300, f"{path.name} has {len(lines)} lines"
+        if "Tests" not in path.parts:
+            assert max(map(len, lines)) <= 120, f"{path.name} has a line of {max(map(len, lines))} characters"
+
+
+def test_only_plain_swift_is_in_the_core() -> None:
+    imports = {
+        match
+        for path in SOURCES
+        if "MoebiusCore" in path.parts
+        for match in re.findall(r"^\s*import (\w+)", path.read_text(), re.MULTILINE)
+    }
+    assert imports == {"Foundation", "CryptoKit"}
+    hashes = (TEMPLATE / "Sources/MoebiusCore/Hashes.swift").read_text()
+    assert "#if canImport(CryptoKit)\nimport CryptoKit" in hashes
+    for path in (TEMPLATE / "Sources/MoebiusInpaint").glob("*.swift"):
+        assert path.read_text().startswith("#if canImport("), f"{path.name} would not compile on Linux"
+
+
+def test_the_project_names_what_is_there() -> None:
+    package = (TEMPLATE / "Package.swift").read_text()
+    resources = Path(PLATFORMS["ios"].app).relative_to("Sources/MoebiusInpaint")
+    for name in (resources, resources.parent / "model"):
+        assert f'.copy("{name}")' in package
+    for target in re.findall(r'[tT]arget\(\s*name: "([\w-]+)"', package):
+        folder = "Tests" if target.endswith("Tests") else "Sources"
+        assert list((TEMPLATE / folder / target).glob("*.swift")), f"{target} has no sources"
+    project = (TEMPLATE / "Example" / "project.yml").read_text()
+    products = re.findall(r"product: (\w+)", project)
+    assert products and all(f'.library(name: "{product}"' in package for product in products)
+    assert "- path: Sources" in project and list((TEMPLATE / "Example" / "Sources").glob("*.swift"))
+    assert "UIFileSharingEnabled: true" in project  # else profile.json could not be fetched
+
+
+@needs_swift
+def test_sources_for_apples_systems_parse(tmp_path: Path) -> None:
+    for path in SOURCES:
+        copy = tmp_path / path.name
+        # What is checked is the text that a Mac compiles.
+        copy.write_text(re.sub(r"^#if canImport\(.*$", "#if true", path.read_text(), flags=re.MULTILINE))
+        swift("swiftc", "-frontend", "-parse", str(copy))
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package with its vectors, compiled; about a minute."""
+    folder = tmp_path_factory.mktemp("ios") / "MoebiusInpaint"
+    shutil.copytree(TEMPLATE, folder, ignore=shutil.ignore_patterns(".build"))
+    (folder / PLATFORMS["ios"].vectors).write_text(dumps())
+    app = folder / PLATFORMS["ios"].app
+    app.parent.mkdir(parents=True)
+    app.write_text("{}")  # resources must be there; on Linux nothing opens them
+    (app.parent / "model").mkdir()
+    (app.parent / "model" / "manifest.json").write_text("{}")
+    swift("swift", "build", "-c", "release", "--build-tests", "--package-path", str(folder))
+    return folder
+
+
+@needs_swift
+def test_swift_passes_the_vectors_and_its_fault_tests(package: Path) -> None:
+    told = swift("swift", "test", "-c", "release", "--skip-build", "--package-path", str(package))
+    counts = re.findall(r"Executed (\d+) tests?, with(?: \d+ tests? skipped and)? 0 failures", told)
+    assert counts and max(map(int, counts)) >= 40, told[-3000:]
+    assert "VectorTests.testEdits' passed" in told
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A small model, 64 x 64 pixels, exported for ONNX Runtime."""
+    from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415  (needs torch, these tests else do not)
+    from moebius_edge.export.build import export_bundle  # noqa: PLC0415
+    from moebius_edge.model.config import MoebiusConfig, VAEConfig  # noqa: PLC0415
+    from tests.conftest import write_checkpoint  # noqa: PLC0415
+
+    unet = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
+    vae = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
+    folder = tmp_path_factory.mktemp("checkpoint") / "small"
+    folder.mkdir()
+    checkpoint = load_checkpoint(str(write_checkpoint(folder, unet, vae)))
+    return export_bundle(checkpoint, folder.parent / "small.moebius")
+
+
+@dataclass
+class GraphServer:
+    """Runs graphs for another process, over two named pipes; EndToEndTests.swift says in what form."""
+
+    runtime: Runtime
+    folder: Path
+    runs: int = 0
+    thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name in ("requests", "answers"):
+            os.mkfifo(self.folder / name)
+        # A daemon: it waits for ever where the other process never comes.
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        paths = self.folder / "requests", self.folder / "answers"
+        with paths[0].open("rb") as requests, paths[1].open("wb") as answers:
+            while line := requests.readline():
+                graph, count = line.decode().split()
+                inputs = dict(_read(requests) for _ in range(int(count)))
+                outputs = self.runtime.run(graph, inputs)
+                self.runs += 1
+                answers.write(f"{graph} {len(outputs)}\n".encode())
+                for name, value in outputs.items():
+                    answers.write(f"{name} {' '.join(map(str, value.shape))}\n".encode())
+                    answers.write(np.ascontiguousarray(value, "<f4").tobytes())
+                answers.flush()
+
+
+def _read(file: BinaryIO) -> tuple[str, Array]:
+    name, *sizes = file.readline().decode().split()
+    shape = tuple(map(int, sizes))
+    data = file.read(4 * int(np.prod(shape)))
+    return name, np.frombuffer(data, "<f4").reshape(shape)
+
+
+def stage_edit(bundle: Bundle, folder: Path) -> GraphServer:
+    """A package without sources, an edit that Python has done, and a server for the graphs."""
+    shutil.copytree(bundle.folder, folder / "model")
+    bars = thresholds(bundle.manifest.precision)
+    names = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")
+    app = {
+        "format": "moebius-edge-app-1",
+        "model": bundle.manifest.model.name,
+        "license": bundle.manifest.model.license,
+        "precision": bundle.manifest.precision,
+        "files_sha256": fingerprint(bundle.manifest.files),
+        "model_folder": "model",
+        "download_bytes": bundle.manifest.total_bytes,
+        "thresholds": {name: getattr(bars, name) for name in names},
+    }
+    (folder / "app.json").write_text(json.dumps(app))
+    rows, columns, channels = np.indices((288, 320, 3))
+    photo = ((rows * 2 + columns * (channels + 1)) % 256).astype(np.uint8)
+    mask = np.zeros((288, 320), np.uint8)
+    mask[90:170, 100:210] = 255
+    mask[120:200, 150:170] = 255
+    runtime = open_runtime(bundle, threads=1)
+    result = np.asarray(Inpainter.of(bundle.manifest, runtime)(photo, mask, steps=4, seed=7, dilate=3))
+    write_tensors(folder / "edit.safetensors", {"photo": photo, "mask": mask, "result": result})
+    return GraphServer(runtime, folder)
+
+
+@needs_swift
+def test_an_edit_in_swift_is_pythons(package: Path, bundle: Bundle, tmp_path: Path) -> None:
+    """At most one grey level apart in at most 100 bytes: logarithm and cosine may differ in the last bit."""
+    server = stage_edit(bundle, tmp_path)
+    command = ("swift", "test", "-c", "release", "--skip-build", "--filter", "EndToEndTests")
+    told = swift(*command, "--package-path", str(package), environment={"MOEBIUS_EDIT": str(tmp_path)})
+    assert "testAnEditEqualsPythons' passed" in told, told[-3000:]
+    assert server.runs == (2 + 3 + 1) + (1 + 4 + 1) + (2 + 4 + 1)
+    print(told)
