@@ -15,7 +15,7 @@ web-demo: $(STAMP)  ## nano in a page of its own: exports, packages, builds and 
 	@command -v npm >/dev/null || { echo "web-demo needs node 20.19 or newer with npm (Debian: apt-get install nodejs npm)"; exit 1; }
 	test -e $(WEB_DEMO)/nano.moebius || $(BIN)/moebius-edge export nano --output $(WEB_DEMO)/nano.moebius
 	$(BIN)/moebius-edge package $(WEB_DEMO)/nano.moebius --platform web --output $(WEB_DEMO)/app --overwrite
-	cd $(WEB_DEMO)/app && npm ci --no-audit --no-fund && npm run build
+	cd $(WEB_DEMO)/app && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 	$(BIN)/moebius-edge serve $(WEB_DEMO)/app --open
 
 test: lint quick full  ## everything that CI runs

@@ -1,0 +1,110 @@
+/** What is in the package: app.json (docs/devices.md) and the bundle's manifest.json (docs/bundle.md). */
+
+import type { Graph } from "../loop/loop.js";
+import type { NoiseSchedule } from "../loop/schedule.js";
+import { sha256 } from "./hash.js";
+
+export interface App {
+  format: string;
+  model: string;
+  license: string;
+  precision: string;
+  files_sha256: string;
+  model_folder: string;
+  download_bytes: number;
+  thresholds: { encoder_db: number; denoiser_db: number; decoder_db: number; hole_db: number };
+}
+
+export interface FileEntry {
+  size: number; // bytes
+  sha256: string;
+}
+
+interface TensorSpec {
+  name: string;
+  dtype: string;
+  shape: number[];
+}
+
+export interface Manifest {
+  format: string;
+  schema_version: number;
+  manifest_sha256: string;
+  model: { name: string; license: string; source: string; parameters: number };
+  precision: string;
+  resolution: number;
+  latent_size: number;
+  graphs: Record<Graph, { file: string; inputs: TensorSpec[]; outputs: TensorSpec[] }>;
+  scheduler: NoiseSchedule;
+  defaults: { steps: number; guidance: number; strength: number; noise_offset: number };
+  capsule: string;
+  files: Record<string, FileEntry>;
+}
+
+/** The package on the host is damaged, half of an older one, or not for this page. */
+export class PackageError extends Error {
+  override name = "PackageError";
+}
+
+/** Both descriptions, checked against each other. `fetchText` reads a file of the package. */
+export async function readPackage(
+  fetchText: (path: string) => Promise<string>,
+): Promise<{ app: App; manifest: Manifest }> {
+  const app = parse<App>(await fetchText("app.json"), "app.json", "moebius-edge-app-1");
+  const text = await fetchText(`${app.model_folder}/manifest.json`);
+  const manifest = parse<Manifest>(text, "manifest.json", "moebius-edge-bundle");
+  if (manifest.schema_version !== 1) {
+    throw new PackageError(
+      `The bundle has schema version ${manifest.schema_version}; this page knows version 1. Build the page again.`,
+    );
+  }
+  const blank = text.replace(manifest.manifest_sha256, "0".repeat(64));
+  if ((await sha256(new TextEncoder().encode(blank))) !== manifest.manifest_sha256) {
+    throw new PackageError("manifest.json is damaged: its checksum differs. Copy the package to the host again.");
+  }
+  if ((await fingerprint(manifest)) !== app.files_sha256) {
+    throw new PackageError(
+      "app.json and the model's manifest.json are of different packages. Copy the whole package to the host again.",
+    );
+  }
+  checkTensors(manifest);
+  return { app, manifest };
+}
+
+/** The files that make up a graph: the graph itself first, then its weights. */
+export function filesOf(manifest: Manifest, graph: Graph): string[] {
+  const { file } = manifest.graphs[graph];
+  return [file, ...Object.keys(manifest.files).filter((name) => name === `${file}.data`)];
+}
+
+function parse<T extends { format: string }>(text: string, name: string, format: string): T {
+  let value: T | null = null;
+  try {
+    value = JSON.parse(text) as T;
+  } catch {
+    // Said below: a host that answers everything with its own page is the usual reason.
+  }
+  if (value?.format !== format) {
+    throw new PackageError(`${name} is not that of a package (“${format}”). Copy the whole package to the host again.`);
+  }
+  return value;
+}
+
+/** SHA-256 over the lines `NAME SHA256`, sorted by name. */
+async function fingerprint(manifest: Manifest): Promise<string> {
+  const names = Object.keys(manifest.files).sort();
+  const listing = names.map((name) => `${name} ${manifest.files[name]!.sha256}\n`).join("");
+  return sha256(new TextEncoder().encode(listing));
+}
+
+function checkTensors(manifest: Manifest): void {
+  for (const [graph, spec] of Object.entries(manifest.graphs)) {
+    for (const tensor of [...spec.inputs, ...spec.outputs]) {
+      if (tensor.dtype !== "float32") {
+        throw new PackageError(
+          `The ${graph}'s ${tensor.name} is ${tensor.dtype}; this page knows float32 alone. Export with --target ort.`,
+        );
+      }
+    }
+  }
+}

@@ -1,0 +1,193 @@
+/** One edit of a photo: what the model is given, and the way back into the photo. docs/loop.md. */
+
+import {
+  boundingBox,
+  chooseCrop,
+  cropRows,
+  cutMask,
+  type Crop,
+  grow,
+  grownBox,
+  insideCrop,
+  type Mask,
+  opacityRows,
+} from "./context.js";
+import { InvalidInput } from "./errors.js";
+import { clamp, roundHalfEven } from "./numbers.js";
+import { type Box, resize, type Rows, rowsOf } from "./resize.js";
+
+export interface EditOptions {
+  dilate: number; // the mask grows by so many pixels on each side
+  feather: number; // pixels around the mask over which the fill fades into the photo; 0 = a hard edge
+  margin: number; // context on each side of the hole, in units of the larger of hole and model size
+  compensate: boolean; // shift the fill's colours by 1.1 x the model's mean error beside the hole
+}
+
+export const DEFAULT_OPTIONS: EditOptions = { dilate: 0, feather: 8, margin: 0.25, compensate: false };
+
+/** A rectangle of new pixels [bottom - top, right - left, 3] for the photo. */
+export interface Patch {
+  box: Box;
+  pixels: Uint8Array;
+}
+
+/** What the model works on. R is the resolution, h its latent size. */
+export interface Job {
+  image: Float32Array; // [1,3,R,R] in -1 ... 1
+  maskedImage: Float32Array; // the same, 0 in the hole
+  latentMask: Float32Array; // [1,1,h,h], 1 in the hole
+}
+
+/** Steps 1 to 6 and 12 for one photo. */
+export class Edit {
+  private constructor(
+    private readonly photo: Rows,
+    private readonly mask: Mask, // grown
+    readonly crop: Crop,
+    readonly picture: Uint8Array, // [R,R,3], the crop at model resolution
+    readonly hole: Mask, // [R,R], what the model fills of it
+    private readonly latentSize: number,
+    private readonly options: EditOptions,
+  ) {}
+
+  /**
+   * Choose the square and prepare it.
+   *
+   * @param photo RGB
+   * @param mask as large as the photo
+   * @param size the model's resolution and latent size
+   * @throws InvalidInput for an empty mask and one that leaves nothing to fill it from
+   */
+  static plan(
+    photo: Rows,
+    mask: Mask,
+    size: { resolution: number; latentSize: number },
+    options: EditOptions,
+  ): Edit {
+    const { resolution, latentSize } = size;
+    const grown = grow(mask, options.dilate);
+    const box = boundingBox(grown);
+    if (!box) throw new InvalidInput("The mask is empty: paint over what is to go.");
+    if (!grown.data.includes(0)) {
+      throw new InvalidInput("The mask covers the whole photo: nothing is left to fill it from. Erase a part of it.");
+    }
+    const crop = chooseCrop(box, photo.width, photo.height, { resolution, ...options });
+    const picture = resize(cropRows(photo, crop), resolution, resolution, "lanczos");
+    const hole = modelHole(grown, crop, resolution, resolution / latentSize);
+    return new Edit(photo, grown, crop, picture, hole, latentSize, options);
+  }
+
+  /** The tensors: step 6. */
+  job(): Job {
+    const resolution = this.hole.width;
+    const plane = resolution * resolution;
+    const image = new Float32Array(3 * plane);
+    const maskedImage = new Float32Array(3 * plane);
+    for (let i = 0; i < plane; i++) {
+      for (let channel = 0; channel < 3; channel++) {
+        const value = Math.fround(this.picture[3 * i + channel]! / 127.5) - 1;
+        image[channel * plane + i] = value;
+        maskedImage[channel * plane + i] = this.hole.data[i] ? 0 : value;
+      }
+    }
+    return { image, maskedImage, latentMask: this.latentMask() };
+  }
+
+  private latentMask(): Float32Array {
+    const resolution = this.hole.width;
+    const stride = resolution / this.latentSize;
+    const mask = new Float32Array(this.latentSize ** 2);
+    for (let y = 0; y < this.latentSize; y++) {
+      for (let x = 0; x < this.latentSize; x++) {
+        mask[y * this.latentSize + x] = this.hole.data[y * stride * resolution + x * stride]!;
+      }
+    }
+    return mask;
+  }
+
+  /** What of the photo changes, given the decoder's output [3,R,R] in 0 ... 1: steps 11 and 12. */
+  finish(decoded: Float32Array): Patch {
+    const resolution = this.hole.width;
+    const fill = rowsOf(this.fillBytes(decoded), resolution, resolution, 3);
+    const { crop, photo } = this;
+    const inside = insideCrop(crop, photo.width, photo.height);
+    const local = boundingBox(cutMask(this.mask, inside))!;
+    const hole: Box = [local[0] + inside[0], local[1] + inside[1], local[2] + inside[0], local[3] + inside[1]];
+    // One pixel more than the feather, so that the edge of the part is empty unless it is the square's own.
+    const box = grownBox(hole, this.options.feather + 1, inside);
+    const [left, top, right, bottom] = box;
+    const region: Box = [left - crop.left, top - crop.top, right - crop.left, bottom - crop.top];
+    const pixels = resize(fill, crop.side, crop.side, "lanczos", region);
+    const width = right - left;
+    let y = top;
+    for (const opacity of opacityRows(this.mask, box, this.options.feather)) {
+      const old = photo.row(y).subarray(3 * left, 3 * right);
+      blend(old, pixels.subarray(3 * width * (y - top), 3 * width * (y - top + 1)), opacity);
+      y++;
+    }
+    return { box, pixels };
+  }
+
+  private fillBytes(decoded: Float32Array): Uint8Array {
+    const plane = this.hole.data.length;
+    const offset = this.options.compensate ? this.colourOffset(decoded) : [0, 0, 0];
+    const bytes = new Uint8Array(3 * plane);
+    for (let i = 0; i < plane; i++) {
+      for (let channel = 0; channel < 3; channel++) {
+        const value = decoded[channel * plane + i]! * 255 + offset[channel]!;
+        bytes[3 * i + channel] = roundHalfEven(clamp(value, 0, 255));
+      }
+    }
+    return bytes;
+  }
+
+  /** 1.1 x the mean of (picture - decoded) per channel over the known pixels next to the hole. */
+  private colourOffset(decoded: Float32Array): number[] {
+    const { width: resolution, data } = this.hole;
+    const plane = data.length;
+    const [left, top, right, bottom] = boundingBox(this.hole)!;
+    const sums = [0, 0, 0];
+    let count = 0;
+    for (let y = Math.max(top - 6, 0); y < Math.min(bottom + 5, resolution); y++) {
+      for (let x = Math.max(left - 6, 0); x < Math.min(right + 5, resolution); x++) {
+        const i = y * resolution + x;
+        if (data[i]) continue;
+        count++;
+        for (let c = 0; c < 3; c++) sums[c]! += this.picture[3 * i + c]! - decoded[c * plane + i]! * 255;
+      }
+    }
+    return sums.map((sum) => (count ? (1.1 * sum) / count : 0));
+  }
+}
+
+/** `fresh` <- round(opacity * fresh + (1 - opacity) * old), every product and the sum a 32-bit float. */
+function blend(old: Uint8Array, fresh: Uint8Array, opacity: Float32Array): void {
+  for (let x = 0; x < opacity.length; x++) {
+    const over = opacity[x]!;
+    const under = Math.fround(1 - over);
+    for (let i = 3 * x; i < 3 * x + 3; i++) {
+      fresh[i] = roundHalfEven(Math.fround(Math.fround(over * fresh[i]!) + Math.fround(under * old[i]!)));
+    }
+  }
+}
+
+/** The model's hole: every pixel that the mask touches, grown by half a latent: step 5. */
+function modelHole(mask: Mask, crop: Crop, resolution: number, stride: number): Mask {
+  const square = cropRows(rowsOf(mask.data, mask.width, mask.height, 1), crop);
+  const white = (y: number): Uint8Array => square.row(y).map((value) => 255 * value);
+  const touched: Mask = {
+    width: resolution,
+    height: resolution,
+    data: resize({ ...square, row: white }, resolution, resolution, "box").map((value) => (value > 0 ? 1 : 0)),
+  };
+  // The top left pixel of each latent is sampled: at the far edges half a latent does not reach it.
+  const inner = resolution - stride / 2;
+  const edge = touched.data.map((value, i) => (i % resolution < inner && i < inner * resolution ? 0 : value));
+  const hole = grow(touched, stride / 2);
+  const far = grow({ ...touched, data: edge }, stride - 1);
+  hole.data = hole.data.map((value, i) => value | far.data[i]!);
+  if (!hole.data.includes(0)) {
+    throw new InvalidInput("The mask leaves nothing around it to fill it from. Mark a smaller part.");
+  }
+  return hole;
+}

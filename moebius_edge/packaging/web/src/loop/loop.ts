@@ -1,0 +1,86 @@
+/** The loop around the three graphs: encode, denoise, decode. Steps 9 to 11 of docs/loop.md. */
+
+import type { Job } from "./edit.js";
+import { NotFinite } from "./errors.js";
+import type { Draws } from "./noise.js";
+import type { Schedule, Step } from "./schedule.js";
+
+export type Graph = "encoder" | "denoiser" | "decoder";
+export const GRAPHS: readonly Graph[] = ["encoder", "denoiser", "decoder"];
+export type Tensors = Record<string, Float32Array>;
+
+/** Runs one graph of the bundle: docs/graphs.md has the names and shapes. */
+export type Run = (graph: Graph, inputs: Tensors) => Promise<Tensors>;
+
+export interface LoopOptions {
+  schedule: Schedule;
+  guidance: number;
+  draws: Draws;
+  onRun?: (done: number, total: number) => void; // after each run of a graph
+  onStep?: (latents: Float32Array) => void; // the latents after each step
+}
+
+/**
+ * Inpaint one job.
+ *
+ * @returns the decoder's picture [3,R,R] in 0 ... 1
+ * @throws NotFinite when numbers stop being finite
+ */
+export async function inpaint(run: Run, job: Job, options: LoopOptions): Promise<Float32Array> {
+  const { schedule, guidance, draws } = options;
+  const pureNoise = schedule.start.sqrt_alpha_bar === 0; // then the picture itself need not be encoded
+  const total = schedule.steps.length + (pureNoise ? 2 : 3);
+  let done = 0;
+  const counted: Run = async (graph, inputs) => {
+    const outputs = await run(graph, inputs);
+    options.onRun?.(++done, total);
+    return outputs;
+  };
+  const encode = async (image: Float32Array, draw: Float32Array): Promise<Float32Array> => {
+    const posterior = await counted("encoder", { image });
+    return finite(sample(posterior["mean"]!, posterior["std"]!, draw), "the encoder's latents");
+  };
+  const clean = pureNoise ? null : await encode(job.image, draws.image);
+  const maskedLatents = await encode(job.maskedImage, draws.maskedImage);
+  let latents = startLatents(schedule, draws.latents, clean);
+  for (const [index, step] of schedule.steps.entries()) {
+    const { noise } = await counted("denoiser", {
+      latents,
+      mask: job.latentMask,
+      masked_latents: maskedLatents,
+      timestep: Float32Array.of(step.timestep),
+      guidance: Float32Array.of(guidance),
+    });
+    latents = finite(update(latents, noise!, step), `the latents after step ${index + 1}`);
+    options.onStep?.(latents);
+  }
+  const { image } = await counted("decoder", { latents });
+  return finite(image!, "the decoder's picture");
+}
+
+/** A sample of the latent posterior in 32-bit floats: mean + std * draw. */
+export function sample(mean: Float32Array, std: Float32Array, draw: Float32Array): Float32Array {
+  return mean.map((value, i) => value + Math.fround(std[i]! * draw[i]!));
+}
+
+/** Where the loop starts; `clean`: latents of the picture, null at strength 1. */
+export function startLatents(schedule: Schedule, noise: Float32Array, clean: Float32Array | null): Float32Array {
+  const ofNoise = Math.fround(schedule.start.sqrt_one_minus_alpha_bar);
+  const ofImage = Math.fround(schedule.start.sqrt_alpha_bar);
+  if (!clean) return noise.map((value) => ofNoise * value);
+  return noise.map((value, i) => Math.fround(ofNoise * value) + Math.fround(ofImage * clean[i]!));
+}
+
+/** The DDIM update in 32-bit floats: latents <- a * latents + b * noise. */
+export function update(latents: Float32Array, noise: Float32Array, step: Pick<Step, "a" | "b">): Float32Array {
+  const a = Math.fround(step.a);
+  const b = Math.fround(step.b);
+  return latents.map((value, i) => Math.fround(a * value) + Math.fround(b * noise[i]!));
+}
+
+function finite(values: Float32Array, what: string): Float32Array {
+  if (!values.every(Number.isFinite)) {
+    throw new NotFinite(`${what} contain NaN or Inf; use a moderate guidance, or another engine.`);
+  }
+  return values;
+}

@@ -1,0 +1,353 @@
+"""The page in a real, headless Chromium gives Python's picture, and survives what can go wrong."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moebius_edge import Inpainter
+from moebius_edge.bundle import Bundle
+from moebius_edge.devices.report import parse
+from moebius_edge.samples import sample
+from tests.packaging.web.page import SEED, STEPS, Page, differences
+from tests.packaging.web.project import Host
+
+pytestmark = pytest.mark.full_size  # minutes, and WebAssembly wants all processors for itself
+
+IN_HOLE = 2  # grey levels
+WEIGHTS = "denoiser.onnx.data"
+VIEWPORT = {"width": 1280, "height": 860}
+SHORT = {"seed": SEED, "steps": STEPS}
+
+
+@pytest.fixture(scope="module")
+def inpainter(bundle: Bundle) -> Inpainter:
+    return Inpainter.load(bundle.folder, low_memory=False)
+
+
+@pytest.fixture(scope="module")
+def tested(browser: Any, _host: Host) -> Any:
+    """What a browser remembers of a self-test: most tests need not wait for it again."""
+    user = browser.new_context()
+    Page(user.new_page(), _host.url).open().ready()
+    state = user.storage_state()
+    user.close()
+    return state
+
+
+@pytest.fixture
+def new_page(browser: Any, host: Host, tested: Any) -> Iterator[Callable[[], Page]]:
+    """Tabs of one user, without any files yet. None may end with an error in the page's own code."""
+    user = browser.new_context(viewport=VIEWPORT, accept_downloads=True, storage_state=tested)
+    pages: list[Page] = []
+
+    def make() -> Page:
+        pages.append(Page(user.new_page(), host.url))
+        return pages[-1]
+
+    yield make
+    user.close()
+    assert [page.errors for page in pages] == [[] for _ in pages]
+
+
+@pytest.fixture
+def page(new_page: Callable[[], Page]) -> Page:
+    return new_page()
+
+
+def small_photo(path: Path, mode: str = "RGB") -> tuple[Path, Path]:
+    """40 x 32 pixels of a mode, and a mask for it."""
+    y, x = np.indices((32, 40))
+    rgb = np.stack([x * 6, y * 7, (x * y) % 256], axis=-1).astype(np.uint8)
+    image = Image.fromarray(rgb)
+    if mode.endswith("A"):
+        image = image.convert(mode)
+        image.putalpha(Image.fromarray(((x * 11) % 256).astype(np.uint8)))
+    elif mode == "P":
+        image = image.quantize(16)
+        image.info["transparency"] = bytes(range(0, 256, 16))
+    else:
+        image = image.convert(mode)
+    image.save(path)
+    mask = np.zeros((32, 40), np.uint8)
+    mask[10:18, 12:24] = 255
+    Image.fromarray(mask).save(path.with_name("mask.png"))
+    return path, path.with_name("mask.png")
+
+
+def test_painted_mask_and_jpeg(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """Paint with brush and eraser, undo, run, compare, download: what Python gives for that mask."""
+    photo, _ = sample("osprey")
+    page.open().ready()
+    assert page.tab.evaluate("crossOriginIsolated")
+    page.photo(photo)
+    box = page.tab.locator("#mask").bounding_box()
+
+    def stroke(*points: tuple[float, float]) -> None:
+        at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+        page.tab.mouse.move(*at[0])
+        page.tab.mouse.down()
+        for point in at[1:]:
+            page.tab.mouse.move(*point, steps=4)
+        page.tab.mouse.up()
+
+    page.tab.fill("#brush-size", "76")
+    stroke((0.4, 0.25), (0.37, 0.5), (0.34, 0.8))
+    page.tab.keyboard.press("e")
+    stroke((0.34, 0.8), (0.36, 0.86))
+    page.tab.keyboard.press("b")
+    stroke((0.8, 0.2), (0.9, 0.4))
+    page.tab.keyboard.press("Control+z")
+    page.tab.screenshot(path=tmp_path / "before.png")
+    mask = page.download("#save-mask", tmp_path / "mask.png")
+    hole = np.asarray(mask) > 127
+    height, width = hole.shape
+    assert (mask.mode, mask.size) == ("L", Image.open(photo).size)
+    assert hole[height // 4, int(0.4 * width)] and not hole[int(0.8 * height), int(0.34 * width)]
+    assert not hole[:, int(0.7 * width) :].any()  # undone
+
+    page.choose()
+    page.run()
+    page.tab.fill("#compare-range", "30")
+    page.tab.screenshot(path=tmp_path / "after.png")
+    found = page.download("#download", tmp_path / "found.png")
+    near, beyond = differences(found, inpainter(photo, tmp_path / "mask.png", **SHORT), hole)
+    assert near <= IN_HOLE
+    assert beyond == 0
+
+
+def test_png_with_alpha(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """Colours under transparent pixels come back as they were; grey stays grey; palettes are resolved."""
+    page.open().ready()
+    page.choose()
+    for mode in ("RGBA", "LA", "L", "1", "P"):
+        photo, mask = small_photo(tmp_path / f"{mode}.png", mode)
+        page.photo(photo)
+        page.mask(mask)
+        page.run()
+        found = page.download("#download", tmp_path / "found.png")
+        near, beyond = differences(found, inpainter(photo, mask, **SHORT), np.asarray(Image.open(mask)) > 127)
+        assert near <= IN_HOLE, mode
+        assert beyond == 0, mode
+
+
+def test_upright_with_its_colour_profile(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """A JPEG that its EXIF data turns, with an ICC profile, by keyboard alone."""
+    photo, _ = sample("wren")
+    turned = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = b"a profile, which nobody here reads" * 3000  # more than one segment
+    with Image.open(photo) as image:
+        image.resize((300, 200)).save(turned, exif=exif, icc_profile=profile)
+    page.open().ready()
+    page.tab.set_input_files("#photo-file", turned)
+    page.says("#size-hint", "200 x 300 pixels")
+    page.choose()
+    shown = "id => [...document.getElementById(id).getContext('2d').getImageData(100, 150, 1, 1).data]"
+    assert page.tab.evaluate(shown, "mask")[3] == 0
+    page.tab.focus("#mask")
+    for key in ("Space", "ArrowRight", "ArrowDown", "Space", "ArrowLeft", "Shift+ArrowUp"):
+        page.tab.keyboard.press(key)
+        assert page.tab.evaluate(shown, "mask")[3] == 255  # the first is a dot, a line without length
+    page.download("#save-mask", tmp_path / "mask.png")
+    page.tab.focus("#mask")
+    page.tab.keyboard.press("Enter")
+    page.says("#status", "Done.")
+    found = page.download("#download", tmp_path / "found.png")
+    assert found.info["icc_profile"] == profile
+    hole = np.asarray(Image.open(tmp_path / "mask.png")) > 127
+    near, beyond = differences(found, inpainter(turned, tmp_path / "mask.png", **SHORT), hole)
+    assert near <= IN_HOLE
+    assert beyond == 0
+
+
+def test_second_visit_without_network(page: Page, host: Host, inpainter: Inpainter, tmp_path: Path) -> None:
+    photo, mask = small_photo(tmp_path / "photo.png")
+    page.open().ready()
+    host.stop()
+    page.open().ready()
+    assert page.tab.evaluate("crossOriginIsolated")
+    page.photo(photo)
+    page.mask(mask)
+    page.choose()
+    page.run()
+    found = page.download("#download", tmp_path / "found.png")
+    near, beyond = differences(found, inpainter(photo, mask, **SHORT), np.asarray(Image.open(mask)) > 127)
+    assert (near <= IN_HOLE, beyond) == (True, 0)
+    host.start()
+
+
+def test_flipped_byte_in_the_cache(page: Page, host: Host) -> None:
+    """It is found, removed and fetched again, once."""
+    page.open().ready()
+    assert host.sent[WEIGHTS] == 1
+    page.tab.evaluate(
+        """async (name) => {
+            const cache = await caches.open("moebius-model");
+            const request = (await cache.keys()).find((key) => key.url.includes(`${name}?`));
+            const bytes = new Uint8Array(await (await cache.match(request)).arrayBuffer());
+            bytes[1000] ^= 1;
+            await cache.put(request, new Response(bytes));
+        }""",
+        WEIGHTS,
+    )
+    page.open().ready()
+    page.says("#notices", f"{WEIGHTS} was damaged in this browser's cache")
+    assert host.sent[WEIGHTS] == 2
+    page.open().ready()
+    assert page.text("#notices") == ""
+    assert host.sent[WEIGHTS] == 2
+
+
+def test_connection_lost_in_the_download(page: Page, host: Host) -> None:
+    """A message and a button; files that are there are not fetched again."""
+    host.cut[WEIGHTS] = 4_000_000
+    page.open()
+    page.says("#error", f"The connection was lost while {WEIGHTS} was loading")
+    page.tab.screenshot()
+    before = dict(host.sent)
+    assert before["encoder.onnx.data"] == 1
+    page.tab.click("#retry")
+    page.ready()
+    assert not page.tab.locator("#error").is_visible()
+    assert host.sent["encoder.onnx.data"] == 1
+    assert host.sent[WEIGHTS] == 2
+
+
+def test_full_cache(page: Page, host: Host, tmp_path: Path) -> None:
+    """It runs from memory, and says so."""
+    session = page.tab.context.new_cdp_session(page.tab)
+    origin = host.url.rstrip("/")
+    session.send("Storage.overrideQuotaForOrigin", {"origin": origin, "quotaSize": 3_000_000})
+    page.open().ready()
+    page.says("#notices", "no room to keep the model: it runs from memory")
+    photo, mask = small_photo(tmp_path / "photo.png")
+    page.photo(photo)
+    page.mask(mask)
+    page.choose()
+    page.run()
+    assert host.sent[WEIGHTS] == 1
+
+
+def test_mask_over_everything(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    photo, mask = small_photo(tmp_path / "photo.png")
+    full = tmp_path / "full.png"
+    Image.new("L", (40, 32), 255).save(full)
+    page.open().ready()
+    page.photo(photo)
+    page.mask(full)
+    page.choose()
+    page.tab.click("#run")
+    page.says("#error", "The mask covers the whole photo")
+    page.mask(mask)
+    page.run()
+    found = page.download("#download", tmp_path / "found.png")
+    hole = np.asarray(Image.open(mask)) > 127
+    assert differences(found, inpainter(photo, mask, **SHORT), hole)[0] <= IN_HOLE
+
+
+def test_files_that_cannot_be_used(page: Page, tmp_path: Path) -> None:
+    """One sentence each, and the photo that was open stays."""
+    photo, mask = small_photo(tmp_path / "photo.png")
+    Image.fromarray(np.zeros((32, 40), np.uint16)).save(tmp_path / "deep.png")
+    Image.new("RGB", (7, 40)).save(tmp_path / "small.png")
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "cut.png").write_bytes(photo.read_bytes()[:300])
+    huge = bytearray(photo.read_bytes())
+    huge[16:24] = (70_000).to_bytes(4, "big") * 2
+    (tmp_path / "huge.png").write_bytes(huge)
+    page.open().ready()
+    page.photo(photo)
+    for name, sentence in {
+        "deep.png": "16 bits per channel",
+        "small.png": "at least 8 x 8",
+        "text.jpg": "cannot be opened",
+        "cut.png": "damaged or cut off",
+        "huge.png": "this page takes up to 67",
+    }.items():
+        page.tab.set_input_files("#another-file", tmp_path / name)
+        page.says("#error", sentence)
+    page.tab.set_input_files("#mask-file", sample("wren")[1])
+    page.says("#error", "they must be equal")
+    page.mask(mask)
+    page.choose(steps=2)
+    page.run()
+
+
+def test_cancel(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """At once; the photo and the mask stay, and the next run is as if nothing had been."""
+    photo, mask = small_photo(tmp_path / "photo.png")
+    page.open().ready()
+    page.photo(photo)
+    page.mask(mask)
+    page.choose(steps=50)
+    page.tab.click("#run")
+    page.says("#status", "Filling: 2 of")
+    page.tab.keyboard.press("Escape")
+    page.says("#status", "Stopped.")
+    assert page.tab.locator("#run").is_enabled()
+    page.choose()
+    page.run()
+    found = page.download("#download", tmp_path / "found.png")
+    hole = np.asarray(Image.open(mask)) > 127
+    assert differences(found, inpainter(photo, mask, **SHORT), hole)[0] <= IN_HOLE
+
+
+def test_tab_closed_in_the_middle(new_page: Callable[[], Page], host: Host, tmp_path: Path) -> None:
+    photo, mask = small_photo(tmp_path / "photo.png")
+    first = new_page().open().ready()
+    first.photo(photo)
+    first.mask(mask)
+    first.choose(steps=50)
+    first.tab.click("#run")
+    first.says("#status", "Filling: 2 of")
+    first.tab.close()
+    second = new_page().open().ready()
+    second.photo(photo)
+    second.mask(mask)
+    second.choose(steps=2)
+    second.run()
+    assert host.sent[WEIGHTS] == 1
+    assert second.text("#notices") == ""
+
+
+def test_48_megapixels(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """8000 x 6000: everything but the hole comes back to the byte."""
+    y, x = np.indices((60, 80))
+    tile = np.stack([x * 3, y * 4, x + y], axis=-1).astype(np.uint8)
+    photo = tmp_path / "large.png"
+    Image.fromarray(tile).resize((8000, 6000), Image.Resampling.NEAREST).save(photo, compress_level=1)
+    mask = np.zeros((6000, 8000), np.uint8)
+    mask[2000:2300, 5000:5400] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png", compress_level=1)
+    page.open().ready()
+    page.photo(photo)
+    page.mask(tmp_path / "mask.png")
+    page.choose(steps=2)
+    page.run()
+    found = page.download("#download", tmp_path / "found.png")
+    expected = inpainter(photo, tmp_path / "mask.png", seed=SEED, steps=2)
+    near, beyond = differences(found, expected, mask > 127)
+    assert near <= IN_HOLE
+    assert beyond == 0
+
+
+def test_measurement(page: Page, bundle: Bundle) -> None:
+    """docs/devices.md: what `moebius-edge profile` reads."""
+    page.open("?profile=1&runs=2&edits=1")
+    page.says("#status", "Measured.")
+    found = page.tab.evaluate("window.moebiusProfile")
+    assert found["selftest"]["ok"] is True
+    assert all(min(times) > 0 for times in found["graphs_ms"].values())
+    read = parse(json.dumps(found).encode(), bundle, "the page")
+    assert (read.device.platform, read.engine.name, read.engine.unit) == ("web", "onnxruntime-web", "wasm")
+    assert [len(times) for times in read.graphs_ms.values()] == [2, 2, 2]
+    assert [len(edit.steps_ms) for edit in read.edits] == [19]
+    with page.tab.expect_download() as saved:
+        page.tab.click("#save-profile")
+    assert json.loads(Path(saved.value.path()).read_text()) == found
