@@ -57,6 +57,13 @@ class Bundle:
             raise BundleError(f"{name!r} is not in the bundle {self.folder.name}; it has {', '.join(files)}")
         return self.folder / name
 
+    def graph_bytes(self, graph: str) -> int:
+        """The size of a graph, its external weights or the contents of its folder included."""
+        name = self.manifest.graphs[graph].file
+        own = (name, f"{name}.data")
+        files = self.manifest.files.items()
+        return sum(entry.size for file, entry in files if file in own or file.startswith(f"{name}/"))
+
     def capsule(self) -> dict[str, Array]:
         """The self-test tensors by name. Raises BundleError when they are not finite, well-formed tensors."""
         name = self.manifest.capsule

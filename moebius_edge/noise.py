@@ -1,7 +1,7 @@
 """Seeded Gaussian noise that is the same everywhere. numpy only.
 
 `PortableNoise` is specified, with test vectors, in docs/noise.md, so that a seed gives the same picture in
-Python, Swift, Kotlin and JavaScript. `TorchNoise` gives the numbers that the authors' code draws.
+Python, Swift, Java and TypeScript. `TorchNoise` gives the numbers that the authors' code draws.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """`package` and `serve`."""
 
+import shlex
 import webbrowser
 from contextlib import suppress
 from pathlib import Path
@@ -63,7 +64,7 @@ def package(
             _print_memory(opened, memory)
         else:
             show.out().print(f"wrote {output}", markup=False)
-            for command in (f"cd {output}", *row.next):
+            for command in (shlex.join(["cd", str(output)]), *row.next):
                 show.out().print(f"  {command}", markup=False)
     if dry_run and made.refusals:
         raise typer.Exit(show.FAILED)
@@ -122,7 +123,7 @@ def serve(
 ) -> None:
     """Serve a web package on this machine, with the headers that threads in the browser need.
 
-    Only programs on this machine reach it. Ctrl-C ends it. Other hosts must send the same headers:
+    Only programs on this machine reach it. Ctrl-C or SIGTERM ends it. Other hosts must send the same headers:
     Cross-Origin-Opener-Policy same-origin, Cross-Origin-Embedder-Policy require-corp.
     """
     from moebius_edge.packaging.serve import make_server  # noqa: PLC0415

@@ -119,10 +119,13 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
     )
     with show.only_json(as_json):
         findings = work.find(request)
-        written = work.write(request, findings)
+    # Before files are written: what took minutes to measure is seen even if a disk is full.
     if as_json:
         show.print_json(findings.to_json())
     else:
-        work.print_findings(request, findings, written)
+        work.print_findings(request, findings)
+    for path in work.write(request, findings):
+        if not as_json:
+            show.out().print(f"\nwrote {path}", markup=False)
     if not findings.ok:
         raise typer.Exit(show.FAILED)

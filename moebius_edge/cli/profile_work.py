@@ -1,11 +1,12 @@
 """What `profile` does once its options are read."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moebius_edge.bundle import Bundle
-from moebius_edge.cli import profile_text, show
+from moebius_edge.cli import profile_text
 from moebius_edge.devices.app import Wish
 from moebius_edge.devices.beside import size_row
 from moebius_edge.devices.findings import Findings
@@ -56,20 +57,23 @@ class Request:
             )
         if self.plot is not None:
             check_plot(self.plot)
-        for path, suffix in ((self.html, ".html"), (self.save, ".json")):
+        bundles = [each for each in (self.bundle, self.against, *self.beside) if each is not None]
+        for path, suffix in ((self.html, ".html"), (self.save, ".json"), (self.plot, ".png")):
             if path is not None:
-                check_output(path, suffix, self.bundle)
+                check_output(path, suffix, bundles)
 
 
-def check_output(path: Path, suffix: str, bundle: Path) -> None:
+def check_output(path: Path, suffix: str, bundles: Sequence[Path]) -> None:
     """Raise, before anything is measured, when a file cannot be written there."""
     if path.suffix.lower() != suffix:
         raise InvalidInput(f"{path} does not end in {suffix}; name it {path.stem or 'profile'}{suffix}")
     if path.is_dir() or not path.parent.is_dir():
         raise InvalidInput(f"{path} cannot be written: its folder must exist, and it must not be one")
-    if path.resolve().is_relative_to(bundle.resolve()):
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidInput(f"{path} cannot be written: you may not write to its folder; choose another")
+    if any(path.resolve().is_relative_to(bundle.resolve()) for bundle in bundles):
         raise InvalidInput(
-            f"{path} would lie in the bundle, which holds what its manifest lists; choose another"
+            f"{path} would lie in a bundle, which holds what its manifest lists; choose another"
         )
 
 
@@ -128,7 +132,7 @@ def write(request: Request, findings: Findings) -> list[Path]:
     return [path for path in (request.save, request.plot, request.html) if path is not None]
 
 
-def print_findings(request: Request, findings: Findings, written: Sequence[Path]) -> None:
+def print_findings(request: Request, findings: Findings) -> None:
     """For people."""
     if findings.local is not None:
         profile_text.print_profile(findings.local)
@@ -136,5 +140,3 @@ def print_findings(request: Request, findings: Findings, written: Sequence[Path]
         profile_text.print_device(device)
     if request.beside or request.verify_db:
         profile_text.print_sizes(findings.sizes)
-    for path in written:
-        show.out().print(f"\nwrote {path}", markup=False)

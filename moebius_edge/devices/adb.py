@@ -37,7 +37,8 @@ STATES = {  # of `adb devices`, other than "device"
     "no permissions": "may not be opened by this user: see the udev rules of Android's documentation",
 }
 _DEVICE = re.compile(r"(\S+)\s+(no permissions|\S+)(.*)")
-_FREE = re.compile(r"\s(\d+)\s+\d+%\s")  # of POSIX df: available, capacity
+_BYTES = re.compile(r"[0-9]{1,15}")
+_FREE = re.compile(r"\s([0-9]{1,15})\s+\d+%\s")  # of POSIX df: available, capacity
 
 
 def find_adb() -> str:
@@ -146,7 +147,7 @@ class Phone:
 
     def _copy(self, bundle: Bundle, app: bytes, say: Stage) -> None:
         """The bundle's files that are not there yet, and app.json."""
-        wanted = {**bundle.manifest.files, MANIFEST_NAME: None}
+        wanted = [*bundle.manifest.files, MANIFEST_NAME]
         there = self._sizes()
         same = self._unchanged(bundle, there)
         missing = [name for name in wanted if name not in same]
@@ -170,7 +171,7 @@ class Phone:
         sizes = {}
         for line in found.text.splitlines():
             size, _, path = line.partition(" ")
-            if size.isdigit() and path.startswith(f"{MODEL}/"):
+            if _BYTES.fullmatch(size) and path.startswith(f"{MODEL}/"):
                 sizes[path.removeprefix(f"{MODEL}/")] = int(size)
         return sizes
 

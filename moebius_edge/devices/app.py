@@ -14,6 +14,7 @@ from moebius_edge.progress import Stage
 APP = "io.moebius.edge.example"
 TAG = "moebius-profile"
 RESULT = "profile.json"
+MAX_NUMBERS = 30_000  # in a result: at 30 bytes each, Swift's longest, they fit into report.MAX_BYTES
 _FAILED = "failed:"
 
 
@@ -29,6 +30,12 @@ class Wish:
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 1000:
             raise InvalidInput(f"steps is {self.steps}; a device takes 1 to 1000")
+        numbers = 3 * self.runs + self.edits * (self.steps + 5)  # with the temperature after each edit
+        if numbers > MAX_NUMBERS:
+            raise InvalidInput(
+                f"{self.runs} runs and {self.edits} edits of {self.steps} steps give {numbers:,} numbers; "
+                f"a device may write {MAX_NUMBERS:,}: measure less at a time"
+            )
         if not 0 < self.minutes <= 1440:
             raise InvalidInput(f"--timeout is {self.minutes:g} minutes; expected more than 0, at most 1440")
 

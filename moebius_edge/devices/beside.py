@@ -6,6 +6,7 @@ from typing import Any
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.devices.summary import DeviceSummary
+from moebius_edge.explain import printable
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.parity import verify
 from moebius_edge.proof import UnitProof
@@ -59,20 +60,14 @@ def size_row(
     if replay:
         known.insert(0, _replayed(bundle, threads))
     return SizeRow(
-        name=bundle.folder.resolve().name,
+        name=printable(bundle.folder.resolve().name),
         model=manifest.model.name,
         precision=manifest.precision,
         target=manifest.target,
         megabytes=round(manifest.total_bytes / 1e6, 1),
-        graphs_mb={name: round(_graph_bytes(bundle, name) / 1e6, 1) for name in GRAPH_NAMES},
+        graphs_mb={name: round(bundle.graph_bytes(name) / 1e6, 1) for name in GRAPH_NAMES},
         closeness=tuple(known) or (Closeness(NOTHING),),
     )
-
-
-def _graph_bytes(bundle: Bundle, graph: str) -> int:
-    name, files = bundle.manifest.graphs[graph].file, bundle.manifest.files
-    own = (name, f"{name}.data")
-    return sum(entry.size for file, entry in files.items() if file in own or file.startswith(f"{name}/"))
 
 
 def _replayed(bundle: Bundle, threads: int | None) -> Closeness:

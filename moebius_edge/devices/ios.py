@@ -63,7 +63,8 @@ def _listed(tool: Tool) -> list[tuple[str, ...]]:
         except (OSError, strictjson.JSONError) as error:
             raise RuntimeUnavailable(f"devicectl's list of devices cannot be read: {error}") from None
     found = []
-    for device in _at(value, "result", "devices") or []:
+    devices = _at(value, "result", "devices")
+    for device in devices if isinstance(devices, list) else ():
         hardware, connection = _at(device, "hardwareProperties"), _at(device, "connectionProperties")
         reachable = _at(connection, "tunnelState") not in (None, "unavailable")
         paired = _at(connection, "pairingState") == "paired"

@@ -9,6 +9,7 @@ from moebius_edge.devices.app import APP, Wish
 from moebius_edge.devices.report import parse, read
 from moebius_edge.devices.summary import DeviceSummary, summarize
 from moebius_edge.errors import InvalidInput
+from moebius_edge.explain import printable
 from moebius_edge.progress import Stage
 
 KINDS = ("android", "ios")
@@ -37,4 +38,4 @@ def measure(
 
 def read_all(paths: Sequence[Path], bundle: Bundle) -> list[DeviceSummary]:
     """The profiles of `bundle` in files. Raises InvalidInput for a file that is none."""
-    return [summarize(read(path, bundle), path.name) for path in paths]
+    return [summarize(read(path, bundle), printable(path.name)) for path in paths]

@@ -28,7 +28,7 @@ def render(findings: Findings) -> bytes:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>Profile of {name}</title>\n<style>\n{style}</style>\n</head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
-    ).encode()
+    ).encode(errors="backslashreplace")  # the name of a folder need not be text
 
 
 def _body(findings: Findings, where: Sequence[Place]) -> Iterator[str]:
@@ -155,7 +155,7 @@ def _heat_table(where: Sequence[Place]) -> str:
         rows.append((place.name, degrees, place.device.heat_words or NOTHING, ratio))
     if not rows:
         return ""
-    heads = ("place", "degrees Celsius", "the system says", "last 5 edits / first 5")
+    heads = ("place", "degrees Celsius", "the system says", f"last {ENDS} edits / first {ENDS}")
     return _table("Throttling: above 1, the device became slower", heads, rows, text=3)
 
 

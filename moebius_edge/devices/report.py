@@ -15,8 +15,8 @@ from moebius_edge.bundle import Bundle
 from moebius_edge.errors import InvalidInput
 from moebius_edge.files import plain_size
 from moebius_edge.manifest import GRAPH_NAMES
+from moebius_edge.packaging.platforms import BARS, DEVICES
 from moebius_edge.proof import fingerprint
-from moebius_edge.thresholds import thresholds
 
 FORMAT = "moebius-edge-device-profile-1"
 MAX_BYTES = 1 << 20
@@ -24,7 +24,6 @@ MAX_RUNS = 10_000  # timed runs of a graph, edits, and steps of an edit
 MAX_MS = 1e8  # a day
 MAX_MEMORY = 1 << 44  # 16 TB
 MAX_TEXT = 200  # characters of a name
-PLATFORMS = ("android", "ios", "macos", "web")
 ENGINES = ("onnxruntime", "coreml", "onnxruntime-web")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -33,13 +32,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Device:
     """What the app ran on."""
 
-    platform: str  # of PLATFORMS
+    platform: str  # of DEVICES
     model: str
     system: str
     chip: str  # empty where the system does not say
 
     def __post_init__(self) -> None:
-        _one_of("platform", self.platform, PLATFORMS)
+        _one_of("platform", self.platform, sorted(DEVICES))
         _names(model=self.model, system=self.system)
         _require(len(self.chip) <= MAX_TEXT, f"chip has more than {MAX_TEXT} characters")
 
@@ -213,12 +212,11 @@ def _check_subject(found: DeviceProfile, bundle: Bundle, where: str) -> None:
             f"{where} says {subject.model} {subject.precision}; {bundle.folder.name} is "
             f"{manifest.model.name} {manifest.precision}"
         )
-    bars = thresholds(manifest.precision, manifest.settings)
-    needed = (bars.encoder_db, bars.denoiser_db, bars.decoder_db, bars.hole_db)
+    bars = DEVICES[found.device.platform].bars(manifest)
     low = [
-        f"{value:g} dB where {bar:g} are needed"
-        for value, bar in zip(found.selftest.values(), needed, strict=True)
-        if value is not None and value < bar
+        f"{value:g} dB where {bars[name]:g} are needed"
+        for name, value in zip(BARS, found.selftest.values(), strict=True)
+        if value is not None and value < bars[name]
     ]
     if found.selftest.ok and low:
         raise InvalidInput(f"{where} says that the self-test passed, with {', '.join(low)}")

@@ -9,6 +9,7 @@ from moebius_edge.devices.report import DeviceProfile, SelfTest, Temperature
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.timing import summary
 
+SHORTEST_MS = 1e-3  # the last digit of what is shown; a ratio to less says nothing
 ENDS = 5  # edits at either end of a run, compared to see throttling
 
 
@@ -138,7 +139,7 @@ def _throttling(profile: DeviceProfile) -> Throttling:
     totals = [edit.total_ms for edit in profile.edits]
     first = median(totals[:ENDS]) if len(totals) >= 2 * ENDS else 0.0
     return Throttling(
-        ratio=round(median(totals[-ENDS:]) / first, 3) if first else None,
+        ratio=round(median(totals[-ENDS:]) / first, 3) if first >= SHORTEST_MS else None,
         celsius=tuple(entry.celsius for entry in profile.temperature),
         states=_states(profile.temperature),
     )

@@ -52,7 +52,7 @@ def number(value: float) -> str:
 
 def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
     """Round numbers from at most `low` to at least `high`, about `count` of them."""
-    rough = max(high - low, 1e-9) / count
+    rough = max((high - low) or 1.0, 1e-9) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
     step = max(1.0, math.ceil(step)) if whole else step

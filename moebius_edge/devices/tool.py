@@ -1,15 +1,22 @@
 """A command-line tool of a platform's vendor, talked to as a program: lists of arguments, never a shell."""
 
+import os
 import queue
+import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
+from typing import IO
 
 from moebius_edge.errors import RuntimeUnavailable
 
 PATIENCE = 60.0  # seconds that a short command may take
+MAX_OUTPUT = 16 << 20  # bytes that a short command may write
 MAX_LINE = 4096  # bytes of a line that is followed; longer ones come in pieces
 
 
@@ -43,21 +50,37 @@ class Tool:
     def run(self, *arguments: str, patience: float = PATIENCE) -> Answer:
         """Run it to its end. Raises RuntimeUnavailable when it cannot be started or takes too long."""
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [*self.command, *arguments],
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=patience,
-                check=False,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
+        except OSError as error:
+            raise RuntimeUnavailable(f"cannot run {self.command[0]}: {error.strerror or error}") from None
+        out, err = (_Output(process, pipe) for pipe in (process.stdout, process.stderr))
+        end = time.monotonic() + patience
+        try:
+            process.wait(patience)
+            for output in (out, err):
+                output.join(max(0.0, end - time.monotonic()))
+            late = out.is_alive() or err.is_alive()  # what it has started writes on
         except subprocess.TimeoutExpired:
+            late = True
+        finally:
+            process.kill()
+            process.wait()
+        if out.flooded or err.flooded:
+            raise RuntimeUnavailable(
+                f"`{self._called(arguments)}` wrote more than {MAX_OUTPUT:,} bytes; look whether "
+                f"{self.command[0]} is the program that it should be"
+            )
+        if late:
             raise RuntimeUnavailable(
                 f"`{self._called(arguments)}` gave no answer within {patience:g} seconds; look at the "
                 "device's screen and its cable, then try again"
-            ) from None
-        except OSError as error:
-            raise RuntimeUnavailable(f"cannot run {self.command[0]}: {error.strerror or error}") from None
-        return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+            )
+        return Answer(process.returncode, out.data, err.data.decode(errors="replace"))
 
     def checked(self, *arguments: str, patience: float = PATIENCE) -> Answer:
         """`run`, and RuntimeUnavailable with the tool's own words when it fails."""
@@ -75,13 +98,41 @@ class Tool:
         return words if len(words) <= 120 else f"{words[:117]}..."
 
 
+class _Output(threading.Thread):
+    """Takes what a program writes; one that writes without end is ended."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: IO[bytes] | None) -> None:
+        super().__init__(daemon=True)
+        self._process, self._pipe = process, pipe
+        self.data = b""
+        self.start()
+
+    @property
+    def flooded(self) -> bool:
+        """Whether it was too much."""
+        return len(self.data) > MAX_OUTPUT
+
+    def run(self) -> None:
+        """Read to the end, or as far as is allowed."""
+        if self._pipe is None:
+            return
+        with self._pipe:
+            self.data = self._pipe.read(MAX_OUTPUT + 1)
+        if self.flooded:
+            self._process.kill()
+
+
 class Following:
     """A running program and its lines. It is ended with the block."""
 
     def __init__(self, command: Sequence[str]) -> None:
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         except OSError as error:
             raise RuntimeUnavailable(f"cannot run {command[0]}: {error.strerror or error}") from None
@@ -113,12 +164,21 @@ class Following:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.terminate()
-        try:
+        self._end(kill=False)
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+        self._thread.join(timeout=1)
+        if self._process.returncode is None or self._thread.is_alive():
+            self._end(kill=True)
             self._process.wait()
-        self._thread.join(timeout=5)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+            self._thread.join(timeout=5)
+        if self._process.stdout is not None and not self._thread.is_alive():
+            self._process.stdout.close()  # would wait for the thread while that still reads
+
+    def _end(self, *, kill: bool) -> None:
+        """The program and, but on Windows, what it has started: adb may be a script around another one."""
+        if sys.platform == "win32":
+            self._process.kill() if kill else self._process.terminate()
+            return
+        with suppress(ProcessLookupError, PermissionError):  # nothing is left of it
+            os.killpg(self._process.pid, signal.SIGKILL if kill else signal.SIGTERM)

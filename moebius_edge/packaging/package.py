@@ -4,7 +4,7 @@
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata, resources
 from pathlib import Path
@@ -12,20 +12,21 @@ from typing import Any
 
 from moebius_edge import strictjson
 from moebius_edge.bundle import Bundle
-from moebius_edge.errors import ExportError
+from moebius_edge.errors import BundleError, ExportError
+from moebius_edge.explain import printable
+from moebius_edge.files import plain_size
 from moebius_edge.manifest import GRAPH_NAMES, MANIFEST_NAME, Manifest
 from moebius_edge.packaging.platforms import PLATFORMS, Limit, Platform
 from moebius_edge.packaging.vectors import dumps
 from moebius_edge.proof import fingerprint
 from moebius_edge.report import Report
 from moebius_edge.staging import refuse_occupied, stage
-from moebius_edge.thresholds import thresholds
 
 APP_FORMAT = "moebius-edge-app-1"
 MODEL_FOLDER = "model"
-BARS = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
 OWN_LICENSE = "Apache-2.0"  # of the sources, and the one licence of models whose text is at hand
-NOT_SHIPPED = shutil.ignore_patterns("node_modules", "dist", "build", "__pycache__", ".gradle", ".build")
+NOT_SHIPPED = frozenset({"node_modules", "dist", "build", "__pycache__", ".gradle", ".build"})
+MAX_LICENSE_BYTES = 1 << 20
 
 Verify = Callable[[Bundle], Report]
 
@@ -91,11 +92,10 @@ def plan(bundle: Bundle, platform: Platform) -> Plan:
             f"{bundle.folder.name} is a bundle of the target {manifest.target}; for {platform.name} export "
             f"with --target {' or --target '.join(platform.targets)}"
         )
-    graphs = {name: sum(_files_of(manifest, name).values()) for name in GRAPH_NAMES}
+    graphs = {name: bundle.graph_bytes(name) for name in GRAPH_NAMES}
     own = (bundle.folder / MANIFEST_NAME).stat().st_size
-    total = manifest.total_bytes
     return Plan(
-        bundle=bundle.folder.resolve().name,
+        bundle=printable(bundle.folder.resolve().name),
         platform=platform.name,
         model=manifest.model.name,
         license=manifest.model.license,
@@ -103,32 +103,20 @@ def plan(bundle: Bundle, platform: Platform) -> Plan:
         graphs=graphs,
         graphs_bytes=sum(graphs.values()),
         download_bytes=sum(graphs.values()) + own + manifest.files[manifest.capsule].size,
-        bundle_bytes=total,
-        exceeded=tuple(_exceeded(manifest, platform, total)),
+        bundle_bytes=manifest.total_bytes,
+        exceeded=tuple(_exceeded(manifest, platform)),
     )
 
 
-def _files_of(manifest: Manifest, graph: str) -> dict[str, int]:
-    """The files of a graph, its external weights or the contents of its folder included: name -> bytes."""
-    name = manifest.graphs[graph].file
-    return {
-        file: entry.size
-        for file, entry in manifest.files.items()
-        if file in (name, f"{name}.data") or file.startswith(f"{name}/")
+def _exceeded(manifest: Manifest, platform: Platform) -> Iterator[Exceeded]:
+    sizes = {
+        "file": {name: entry.size for name, entry in manifest.files.items()},
+        "app": {"the app": manifest.total_bytes},
     }
-
-
-def _exceeded(manifest: Manifest, platform: Platform, total: int) -> list[Exceeded]:
-    """Of several limits only the lowest that refuses, and every one that does not."""
-    found = []
     for limit in platform.limits:
-        sizes = (
-            {name: entry.size for name, entry in manifest.files.items()}
-            if limit.of_file
-            else {"the app": total}
-        )
-        found += [Exceeded(n, size / 1e6, limit) for n, size in sizes.items() if size > limit.megabytes * 1e6]
-    return found
+        for what, size in sizes[limit.of].items():
+            if size > limit.megabytes * 1e6:
+                yield Exceeded(what, size / 1e6, limit)
 
 
 def write(
@@ -144,8 +132,12 @@ def write(
 
     `verify` replays the bundle's self-test; `license_file` is the text of the model's licence where it is not
     Apache-2.0. Raises ExportError for a bundle that does not run there, fails its self-test or is too large,
-    a model without a licence text, and an `output` that exists.
+    a model without a licence text, and an `output` that exists or would lie in the bundle.
     """
+    if output.resolve().is_relative_to(bundle.folder.resolve()):
+        raise ExportError(
+            f"{output} would lie in the bundle, which holds what its manifest lists; choose another"
+        )
     made = plan(bundle, platform)
     if made.refusals:
         raise ExportError(f"{made.bundle} is too large for {platform.name}: {'; '.join(made.refusals)}")
@@ -160,39 +152,60 @@ def write(
     with stage(output, overwrite=overwrite, replaceable=platform.app) as folder:
         template = resources.files("moebius_edge.packaging") / platform.name
         with resources.as_file(template) as source:
-            shutil.copytree(source, folder, dirs_exist_ok=True, ignore=NOT_SHIPPED)
+            _copy_template(source, folder)
         app = folder / platform.app
         _copy(bundle, app.parent / MODEL_FOLDER)
         app.write_bytes(app_json(bundle, platform))
         (folder / platform.vectors).parent.mkdir(parents=True, exist_ok=True)
         (folder / platform.vectors).write_text(dumps())
         (folder / "LICENSE").write_text(_own_license())
-        (folder / "LICENSE-model").write_text(license_text)
-        Bundle.open(app.parent / MODEL_FOLDER)  # a copy that a full disk cut short would be found here
+        (folder / "LICENSE-model").write_text(license_text, encoding="utf-8")
     return made
 
 
+def _copy_template(source: Path, folder: Path) -> None:
+    """Contents alone, as an installation's files may be read-only, and each error as it is: not copytree."""
+    for each in sorted(source.iterdir()):
+        if each.name in NOT_SHIPPED:
+            continue
+        if each.is_dir():
+            (folder / each.name).mkdir()
+            _copy_template(each, folder / each.name)
+        else:
+            shutil.copyfile(each, folder / each.name)
+
+
 def _copy(bundle: Bundle, folder: Path) -> None:
-    """The files that the manifest lists, and nothing that a file manager may have left beside them."""
-    for name in (*bundle.manifest.files, MANIFEST_NAME):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(bundle.folder / name, folder / name)
+    """The files that the manifest lists, and nothing that a file manager may have left beside them.
+
+    Raises ExportError when they are no longer those that were verified.
+    """
+    try:
+        for name in (*bundle.manifest.files, MANIFEST_NAME):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.folder / name, folder / name)
+        same = Bundle.open(folder).manifest == bundle.manifest
+    except (BundleError, FileNotFoundError):
+        same = False
+    if not same:
+        raise ExportError(
+            f"{bundle.folder.resolve().name} was changed while it was packaged; try again when nothing else "
+            "writes to it"
+        )
 
 
 def app_json(bundle: Bundle, platform: Platform) -> bytes:
     """app.json, as docs/devices.md describes it. Raises ExportError for a bundle that does not run there."""
-    manifest, made = bundle.manifest, plan(bundle, platform)
-    bars = asdict(thresholds(manifest.precision, manifest.settings))
-    bars = {name: min(bars[name], platform.most_db.get(name, bars[name])) for name in BARS}
+    made = plan(bundle, platform)
     values = {
         "format": APP_FORMAT,
         "model": made.model,
         "license": made.license,
         "precision": made.precision,
-        "files_sha256": fingerprint(manifest.files),
+        "files_sha256": fingerprint(bundle.manifest.files),
         "model_folder": MODEL_FOLDER,
         "download_bytes": made.download_bytes,
-        "thresholds": bars,
+        "thresholds": platform.bars(bundle.manifest),
     }
     return strictjson.dumps(values)
 
@@ -210,9 +223,17 @@ def _license_text(manifest: Manifest, given: Path | None) -> str:
     name = manifest.model.license
     if given is not None:
         try:
-            text = given.read_text()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ExportError(f"cannot read {given}: {getattr(error, 'strerror', None) or error}") from error
+            if plain_size(given) > MAX_LICENSE_BYTES:
+                raise ExportError(
+                    f"{given} has more than {MAX_LICENSE_BYTES:,} bytes; expected a licence's text"
+                )
+            text = given.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ExportError(
+                f"{given} is no text in UTF-8; expected the text of the model's licence"
+            ) from None
+        except OSError as error:
+            raise ExportError(f"cannot read {given}: {error.strerror or error}") from error
         if not text.strip():
             raise ExportError(f"{given} is empty; expected the text of the model's licence")
         return f"{manifest.model.name}: {name}, from {manifest.model.source}\n\n{text}"

@@ -1,22 +1,24 @@
 """The platforms as data: which bundles they run, where things lie in a project, how large files may be."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+from moebius_edge.manifest import Manifest
+from moebius_edge.thresholds import thresholds
+
+BARS = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
 
 
 @dataclass(frozen=True)
 class Limit:
     """How much a platform, a store or a host takes."""
 
-    what: str  # "a file", "the app": what is counted
+    of: Literal["file", "app"]  # each file of the bundle is counted, or all that an app carries
     megabytes: float  # 10^6 bytes; exactly so much is allowed
     where: str  # who says so, and what to do instead
     refuses: bool  # False: only said, because there is another way
-
-    @property
-    def of_file(self) -> bool:
-        """Counted for each file of the bundle; otherwise for all that an app carries."""
-        return self.what == "a file"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Platform:
 
     name: str  # as typed, and the folder of the template
     targets: tuple[str, ...]  # bundles of these export targets run there
+    devices: tuple[str, ...]  # what its apps call the system in a device profile
     app: str  # where app.json lies in the project; the bundle is the folder `model` beside it
     vectors: str  # where the tests of the project look for the vectors
     limits: tuple[Limit, ...]
@@ -32,23 +35,28 @@ class Platform:
     # What the engine's own rounding allows: no bar of app.json is above these.
     most_db: Mapping[str, float] = field(default_factory=dict)
 
+    def bars(self, manifest: Manifest) -> dict[str, float]:
+        """What the self-test of a bundle must reach there: dB by the names of BARS."""
+        row = thresholds(manifest.precision, manifest.settings)
+        return {name: min(getattr(row, name), self.most_db.get(name, math.inf)) for name in BARS}
+
 
 # Sources, as of 2026: ONNX Runtime's "Working with large models" (Chrome's largest ArrayBuffer is 0x7fe00000
 # bytes); GitHub's and Cloudflare Pages' documentation; App Store Connect's "Maximum build file sizes"; Google
 # Play's "app size limits" (compressed download; weights hardly get smaller).
 WEB = (
-    Limit("a file", 0x7FE00000 / 1e6, "the largest array of a browser; export a smaller precision", True),
-    Limit("a file", 100.0, "GitHub Pages takes no larger file; other hosts do", False),
-    Limit("a file", 26.2144, "Cloudflare Pages takes no larger file; its R2 storage does", False),
+    Limit("file", 0x7FE00000 / 1e6, "the largest array of a browser; export a smaller precision", True),
+    Limit("file", 100.0, "GitHub Pages takes no larger file; other hosts do", False),
+    Limit("file", 26.2144, "Cloudflare Pages takes no larger file; its R2 storage does", False),
 )
 IOS = (
-    Limit("the app", 4000.0, "App Store: uncompressed; export a smaller precision", True),
-    Limit("the app", 200.0, "iOS asks before it loads more over a mobile network", False),
+    Limit("app", 4000.0, "App Store: uncompressed; export a smaller precision", True),
+    Limit("app", 200.0, "iOS asks before it loads more over a mobile network", False),
 )
 ANDROID = (
-    Limit("the app", 4000.0, "Google Play: all that is there at the first start", True),
-    Limit("a file", 1500.0, "Google Play: the largest asset pack; export a smaller precision", True),
-    Limit("the app", 500.0, "Google Play's base module; put the bundle into an asset pack", False),
+    Limit("app", 4000.0, "Google Play: all that is there at the first start", True),
+    Limit("file", 1500.0, "Google Play: the largest asset pack; export a smaller precision", True),
+    Limit("app", 500.0, "Google Play's base module; put the bundle into an asset pack", False),
 )
 
 PLATFORMS: dict[str, Platform] = {
@@ -57,6 +65,7 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "web",
             ("ort", "ort-mobile"),
+            ("web",),
             app="public/app.json",
             vectors="tests/vectors.json",
             limits=WEB,
@@ -68,6 +77,7 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "ios",
             ("coreml",),
+            ("ios", "macos"),
             app="Sources/MoebiusInpaint/Resources/app.json",
             vectors="Tests/MoebiusCoreTests/Resources/vectors.json",
             limits=IOS,
@@ -76,6 +86,7 @@ PLATFORMS: dict[str, Platform] = {
         Platform(
             "android",
             ("ort-mobile", "ort"),
+            ("android",),
             app="example/src/main/assets/app.json",
             vectors="moebius/src/test/resources/vectors.json",
             limits=ANDROID,
@@ -83,3 +94,6 @@ PLATFORMS: dict[str, Platform] = {
         ),
     )
 }
+
+# The same rows by what a device profile says.
+DEVICES: dict[str, Platform] = {device: row for row in PLATFORMS.values() for device in row.devices}

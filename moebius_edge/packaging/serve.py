@@ -1,13 +1,18 @@
 """A folder of web pages on this machine's loopback address, with the headers that threads in WASM need."""
 
+import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from moebius_edge.errors import InvalidInput
 
 HOST = "127.0.0.1"
+# What a browser on this machine calls it. A page of another site can have its own name point here and would
+# then be allowed to read every answer (DNS rebinding); its requests still carry that name.
+NAMES = ("127.0.0.1", "localhost", "::1")
 # SharedArrayBuffer, and so threads, need a page that is isolated from other origins (HTML standard, COOP and
 # COEP). no-cache: a browser asks whether a file changed; unchanged ones are not sent again.
 HEADERS = {
@@ -35,12 +40,27 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def send_head(self) -> Any:
-        """The file, if it really lies in the folder."""
-        root, wanted = Path(self.directory).resolve(), Path(self.translate_path(self.path)).resolve()
-        if not wanted.is_relative_to(root):
+        """The file, if it was asked for under a name of this machine and really lies in the folder."""
+        if not _is_local(self.headers.get("Host")):
+            self.send_error(421, explain=f"This server is for this machine alone; expected {NAMES[0]}.")
+            return None
+        if not self._is_inside():
             self.send_error(404)
             return None
         return super().send_head()
+
+    def _is_inside(self) -> bool:
+        """Whether what is asked for is a folder or a plain file below ours, wherever links lead."""
+        try:
+            wanted = Path(self.translate_path(self.path))
+            if wanted.is_dir() and (wanted / "index.html").exists():
+                wanted /= "index.html"  # what is sent for a folder
+            found = wanted.resolve()
+            return found.is_relative_to(Path(self.directory).resolve()) and (
+                found.is_dir() or found.is_file()
+            )
+        except (OSError, RuntimeError, ValueError):  # too long a name, links in a circle, a null byte
+            return False
 
     def list_directory(self, path: Any) -> None:
         """Folders without an index are not shown."""
@@ -48,6 +68,23 @@ class Handler(SimpleHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
+
+
+class Server(ThreadingHTTPServer):
+    """A thread for each request; a browser that goes away in the middle of one is nothing to report."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Silence for lost connections, the traceback for what is our own mistake."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def _is_local(host: str | None) -> bool:
+    """Whether a Host header names this machine; programs other than browsers may send none."""
+    try:
+        return host is None or urlsplit(f"//{host}").hostname in NAMES
+    except ValueError:
+        return False
 
 
 def site_of(folder: Path) -> Path:
@@ -67,14 +104,14 @@ def site_of(folder: Path) -> Path:
     return folder
 
 
-def make_server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
+def make_server(folder: Path, port: int = 0) -> Server:
     """A server of the page in `folder` on loopback; port 0: any that is free. `serve_forever` runs it.
 
     Raises InvalidInput for a folder without a page and a port that is taken.
     """
     site = site_of(folder)
     try:
-        return ThreadingHTTPServer((HOST, port), partial(Handler, directory=str(site)))
+        return Server((HOST, port), partial(Handler, directory=str(site)))
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise InvalidInput(f"cannot serve on port {port}: {why}; choose another with --port") from error

@@ -31,6 +31,7 @@ SCHEDULES = ((20, 0.99), (20, 1.0), (5, 0.99), (1, 1.0), (7, 0.5), (50, 0.8), (1
 CROPS: tuple[tuple[context.Box, tuple[int, int], int, float, int], ...] = (
     ((100, 120, 180, 260), (1024, 768), 512, 0.25, 8),  # the photo's own resolution
     ((0, 0, 10, 10), (4000, 3000), 512, 0.25, 8),  # in a corner
+    ((3990, 2990, 4000, 3000), (4000, 3000), 512, 0.25, 8),  # in the opposite one
     ((500, 400, 2100, 1500), (4000, 3000), 512, 0.25, 8),  # scaled down
     ((10, 10, 60, 60), (300, 200), 512, 0.25, 8),  # a small photo
     ((0, 40, 3000, 80), (3000, 400), 512, 0.25, 8),  # longer than the photo is high: mirrored
@@ -51,6 +52,7 @@ SIZES = (  # width and height before and after
 EDITS: tuple[tuple[tuple[int, int], context.Box, dict[str, Any]], ...] = (
     ((100, 80), (40, 24, 60, 44), {}),
     ((100, 80), (3, 2, 31, 54), {"feather": 3, "dilate": 2}),
+    ((100, 80), (95, 78, 100, 80), {}),  # in the last rows and columns of the square (step 5)
     ((45, 39), (0, 0, 9, 8), {"feather": 0, "margin": 0.0}),
     ((140, 40), (5, 16, 126, 23), {"feather": 5}),
     ((66, 70), (10, 14, 30, 29), {"compensate": True, "feather": 4}),

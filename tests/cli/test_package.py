@@ -1,11 +1,14 @@
 """`package`: what is written, what is refused; `serve`."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,9 @@ import pytest
 from onnx import numpy_helper
 
 from moebius_edge.bundle import Bundle, seal
+from moebius_edge.errors import ExportError
 from moebius_edge.packaging import package
+from moebius_edge.packaging.package import MODEL_FOLDER
 from moebius_edge.packaging.platforms import PLATFORMS, Limit
 
 
@@ -116,6 +121,13 @@ def test_what_an_app_should_not_ship(
     license_text.write_text(" \n")
     assert "is empty" in refused(exported, "--license", license_text)
     assert "cannot read" in refused(exported, "--license", tmp_path / "none.txt")
+    assert "not a plain file" in refused(exported, "--license", tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    assert "not a plain file" in refused(exported, "--license", tmp_path / "pipe")
+    license_text.write_bytes(b"\xff\xfe\0binary")
+    assert "is no text in UTF-8" in refused(exported, "--license", license_text)
+    license_text.write_bytes(b"x" * (package.MAX_LICENSE_BYTES + 1))
+    assert "more than 1,048,576 bytes" in refused(exported, "--license", license_text)
     license_text.write_text("Fine.")
     assert "platforms are web, ios, android" in refused(exported, platform="toaster")
     assert "export with --target coreml" in refused(exported, "--license", license_text, platform="ios")
@@ -127,7 +139,7 @@ def test_what_an_app_should_not_ship(
 
     words = refused(spoiled("denoiser", change), "--license", license_text)
     assert "fails its self-test and is not packaged" in words and "denoiser" in words
-    small = replace(PLATFORMS["web"], limits=(Limit("a file", 0.05, "a test", True),))
+    small = replace(PLATFORMS["web"], limits=(Limit("file", 0.05, "a test", True),))
     monkeypatch.setitem(PLATFORMS, "web", small)
     words = refused(exported, "--license", license_text)
     assert "is too large for web" in words and "more than 0.1: a test" in words
@@ -135,16 +147,93 @@ def test_what_an_app_should_not_ship(
     assert dry.code == 1 and "REFUSED" in dry.out
 
 
+@pytest.mark.parametrize("at", [1, 40])  # a file of the template, one of the bundle
 def test_a_full_disk_leaves_nothing(
-    moebius: Any, exported: Path, tmp_path: Path, license_text: Path, monkeypatch: pytest.MonkeyPatch
+    moebius: Any,
+    exported: Path,
+    tmp_path: Path,
+    license_text: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
+    copied = []
 
-    monkeypatch.setattr(package.shutil, "copytree", full)
+    def full(source: Path, target: Path) -> None:
+        copied.append(target)
+        if len(copied) == at or MODEL_FOLDER in target.parts:
+            raise OSError(28, "No space left on device")
+        target.write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(package.shutil, "copyfile", full)
     output = tmp_path / "out" / "app"
     answer = moebius("package", exported, "--platform", "web", "-o", output, "--license", license_text)
-    assert answer.code == 2 and "No space left" in answer.err and not output.parent.exists()
+    assert answer.code == 2 and not output.parent.exists()
+    assert answer.err == (
+        f"error: cannot write {output}: No space left on device; nothing was written. "
+        "Free some space or choose another disk\n"
+    )
+
+
+def test_a_package_in_its_bundle_is_refused(
+    moebius: Any, exported: Path, tmp_path: Path, license_text: Path
+) -> None:
+    bundle = tmp_path / "b.moebius"
+    shutil.copytree(exported, bundle)
+    (tmp_path / "link").symlink_to(bundle)
+    before = sorted(bundle.rglob("*"))
+    more = ("--platform", "web", "--license", license_text, "--overwrite")
+    for output in (bundle, bundle / "app", bundle / "a" / "b", tmp_path / "link" / "app"):
+        answer = moebius("package", bundle, "-o", output, *more)
+        assert answer.code == 2 and "would lie in the bundle" in answer.err
+    assert sorted(bundle.rglob("*")) == before and Bundle.open(bundle)
+
+
+def test_what_is_in_the_way_stays(moebius: Any, exported: Path, tmp_path: Path, license_text: Path) -> None:
+    file, folder, link = tmp_path / "file", tmp_path / "mine", tmp_path / "link"
+    file.write_text("mine")
+    folder.mkdir()
+    (folder / "diary.txt").write_text("mine")
+    link.symlink_to(folder)
+    more = ("--platform", "web", "--license", license_text, "--overwrite")
+    for output in (file, folder, link):
+        answer = moebius("package", exported, "-o", output, *more)
+        assert answer.code == 2 and "is not replaced" in answer.err
+    assert file.read_text() == (link / "diary.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("change", ["another", "edited", "gone"])
+def test_a_bundle_that_changes_between_self_test_and_copy(
+    exported: Path, tmp_path: Path, spoiled: Callable[..., Path], license_text: Path, change: str
+) -> None:
+    folder = tmp_path / "b.moebius"
+    shutil.copytree(exported, folder)
+    bundle = Bundle.open(folder)
+
+    def verified(_: Bundle) -> Any:
+        if change == "another":  # a valid bundle, but not the one that passed
+            shutil.rmtree(folder)
+            shutil.copytree(spoiled("denoiser", lambda model: model.graph.node.pop(0)), folder)
+        elif change == "edited":
+            (folder / "denoiser.onnx").write_bytes(b"x")
+        else:
+            (folder / "denoiser.onnx").unlink()
+        return SimpleNamespace(ok=True)
+
+    output = tmp_path / "app"
+    with pytest.raises(ExportError, match=r"b\.moebius was changed while it was packaged"):
+        package.write(bundle, PLATFORMS["web"], output, verified, license_file=license_text)
+    assert not output.exists() and not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_names_that_a_shell_would_read_otherwise(
+    moebius: Any, exported: Path, tmp_path: Path, license_text: Path
+) -> None:
+    bundle, output = tmp_path / "b.moebius", tmp_path / "my app; rm"
+    shutil.copytree(exported, bundle)
+    (bundle / ".DS_Store").write_text("left by a file manager")
+    answer = moebius("package", bundle, "--platform", "web", "-o", output, "--license", license_text)
+    assert answer.code == 0 and f"  cd '{output}'\n" in answer.out
+    assert not list(output.rglob(".DS_Store"))
 
 
 def test_serving_what_is_no_page(moebius: Any, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`profile` on a real export."""
 
 import json
+import shutil
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,7 @@ def test_one_graph_alone_and_its_picture(moebius: Any, exported: Path, tmp_path:
         (["--device", "ios", "--steps", "3"], "leave --steps away"),
         (["--device", "android", "--timeout", "0"], "--timeout is 0 minutes"),
         (["--device", "android", "--steps", "2000"], "a device takes 1 to 1000"),
+        (["--device", "android", "--edits", "2000"], "give 50,030 numbers; a device may"),
         (["--beside", "nowhere.moebius"], "nowhere.moebius does not exist"),
     ],
 )
@@ -131,10 +133,30 @@ def test_a_self_test_that_failed_there_fails_here(moebius: Any, exported: Path, 
     assert answer.code == 1 and "self-test there: FAILED" in answer.out and "hole 12.0 dB" in answer.out
 
 
-def test_a_report_does_not_lie_in_a_bundle(moebius: Any, exported: Path) -> None:
-    answer = moebius("profile", exported, "--html", exported / "report.html")
-    assert answer.code == 2 and "would lie in the bundle" in answer.err
-    assert Bundle.open(exported)
+def test_a_report_does_not_lie_in_a_bundle(moebius: Any, exported: Path, tmp_path: Path) -> None:
+    other, link = tmp_path / "other.moebius", tmp_path / "report.html"
+    shutil.copytree(exported, other)
+    link.symlink_to(exported / "report.html")
+    outputs: list[tuple[object, ...]] = [
+        ("--html", exported / "report.html"),
+        ("--html", link),
+        ("--plot", exported / "times.png"),
+        ("--save", exported / "phone.json", "--device", "android"),
+        ("--html", other / "report.html", "--beside", other),
+        ("--html", other / "report.html", "--against", other),
+    ]
+    for output in outputs:
+        answer = moebius("profile", exported, *output)
+        assert answer.code == 2 and "would lie in a bundle" in answer.err
+    assert Bundle.open(exported) and Bundle.open(other)
+
+
+def test_a_folder_that_takes_no_report_is_said_first(
+    moebius: Any, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
+    answer = moebius("profile", exported, "--html", tmp_path / "report.html")
+    assert answer.code == 2 and "you may not write to its folder" in answer.err
 
 
 def test_an_engine_that_is_not_here_is_said_before_a_phone_works(

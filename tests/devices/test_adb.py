@@ -1,7 +1,9 @@
 """The conversation with adb, replayed by a stand-in, and everything that can go wrong in it."""
 
 import json
+import os
 import signal
+import time
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -355,6 +357,44 @@ def test_adb_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tools / "adb").write_text("#!/bin/sh\n")
     (tools / "adb").chmod(0o755)
     assert adb.find_adb() == str(tools / "adb")
+
+
+@pytest.mark.parametrize("size", ["\u00b2", "9" * 5000, "-1", "x"])
+def test_sizes_that_are_no_numbers(
+    make_bundle: Callable[..., Bundle], stand_in: MakeStandIn, size: str
+) -> None:
+    bundle = make_bundle()
+    stand_in("adb").replay(changed(whole(bundle), "sizes", out=f"{size} {MODEL}/denoiser.onnx\n"))
+    assert run(bundle)
+
+
+def script(tmp_path: Path, text: str) -> Tool:
+    path = tmp_path / "tool"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return Tool(str(path))
+
+
+def test_a_tool_that_writes_without_end(tmp_path: Path) -> None:
+    for text in ("yes", "yes >&2"):
+        with pytest.raises(RuntimeUnavailable, match=r"`tool devices` wrote more than 16,777,216 bytes"):
+            script(tmp_path, f"exec {text}").run("devices")
+
+
+def test_a_tool_whose_helper_keeps_its_output(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeUnavailable, match=r"`tool devices` gave no answer within 0\.5 seconds"):
+        script(tmp_path, "sleep 20 & echo $! > $0.pid; echo done").run("devices", patience=0.5)
+    os.kill(int((tmp_path / "tool.pid").read_text()), signal.SIGKILL)
+
+
+def test_a_script_around_adb_is_ended_with_what_it_started(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    with script(tmp_path, "echo hello; sleep 30; echo x").follow("logcat") as log:
+        assert log.line(10) == "hello"
+    assert time.monotonic() - begin < 10
+    with script(tmp_path, "trap '' TERM; echo hello; sleep 30 & wait; sleep 30").follow("logcat") as log:
+        assert log.line(10) == "hello"
+    assert time.monotonic() - begin < 25
 
 
 def test_a_tool_that_hangs_or_cannot_run(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], tuple[str, ...], str]] = {
     "two devices": ("devices", TWO, (), "choose one with --serial: 1 = A, 2 = B"),
     "no list": ("devices", {"file": "{"}, (), "list of devices cannot be read: it is not JSON"),
     "an odd list": ("devices", {"file": '{"result": []}'}, (), "finds no iPhone or iPad"),
+    "no list of devices": ("devices", {"file": '{"result": {"devices": 5}}'}, (), "finds no iPhone or iPad"),
     "no Xcode": (
         "devices",
         {"file": "", "err": "xcrun: error: unable to find utility\n", "code": 72},

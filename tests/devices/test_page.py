@@ -1,6 +1,7 @@
 """The HTML report: one file, nothing from elsewhere, everything escaped, the same bytes each time."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -135,6 +136,14 @@ def test_names_are_only_text(make_bundle: Callable[..., Bundle]) -> None:
     assert f"Profile of {EVIL}" in found.words
 
 
+def test_a_folder_whose_name_is_no_text(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle(os.fsdecode(b"\xff\x1b[2J.moebius"))
+    row = size_row(bundle)
+    assert row.name == "\\udcff\\x1b[2J.moebius"
+    page = render(Findings(local(bundle.folder.name), (), (row,)))
+    assert b"\\udcff" in page and b"\\x1b[2J.moebius" in page
+
+
 def test_a_failed_self_test_is_said_first(make_bundle: Callable[..., Bundle]) -> None:
     bundle = make_bundle()
     wrong = {"encoder_db": 20.0, "denoiser_db": None, "decoder_db": 1.0, "hole_db": None, "ok": False}
@@ -185,8 +194,8 @@ def test_closeness_comes_from_proofs_devices_and_verify(make_bundle: Callable[..
         (0, 9.9, [0, 2, 4, 6, 8, 10]),
         (0, 0.07, [0, 0.02, 0.04, 0.06, 0.08]),
         (28.5, 40.1, [27.5, 30, 32.5, 35, 37.5, 40, 42.5]),
-        (0, 0, [0, 2e-10]),
-        (5, 5, [5, 5.0000000002]),
+        (0, 0, [0, 0.2]),
+        (5, 5, [5, 5.2]),
     ],
 )
 def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:

@@ -122,6 +122,32 @@ def test_damaged_files(make_bundle: Callable[..., Bundle], tmp_path: Path, data:
         read(path, make_bundle())
 
 
+def test_an_engine_that_rounds_more_has_a_lower_bar(make_bundle: Callable[..., Bundle]) -> None:
+    """What passes the self-test by the bars of a package's app.json is read."""
+    bundle = make_bundle()
+    value = device_profile(bundle)
+    value["selftest"].update(decoder_db=88.9)
+    with pytest.raises(InvalidInput, match=r"with 88\.9 dB where 90 are needed"):
+        parse(json.dumps(value).encode(), bundle, "a phone")
+    value["device"]["platform"] = "web"
+    assert parse(json.dumps(value).encode(), bundle, "a browser").selftest.ok
+    value["selftest"].update(decoder_db=69.9)
+    with pytest.raises(InvalidInput, match=r"with 69\.9 dB where 70 are needed"):
+        parse(json.dumps(value).encode(), bundle, "a browser")
+
+
+def test_times_too_short_for_a_ratio(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    value = device_profile(bundle)
+    for edit in value["edits"]:
+        edit["steps_ms"] = [0.0]
+    for edit in value["edits"][:10]:
+        edit["total_ms"] = 1e-320
+    found = summarize(parse(json.dumps(value).encode(), bundle, "it"), "it")
+    assert found.throttling.ratio is None
+    assert json.dumps(found.to_json(), allow_nan=False)
+
+
 def test_no_file(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
     bundle = make_bundle()
     for path in (tmp_path, tmp_path / "nothing.json"):

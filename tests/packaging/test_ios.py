@@ -4,7 +4,6 @@ Swift is no package of ours: without `swift` on PATH, or MOEBIUS_SWIFT with what
 the tests that need it are skipped. What needs Core ML or SwiftUI is parsed, not compiled: that takes a Mac.
 """
 
-import json
 import os
 import re
 import shlex
@@ -12,7 +11,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,13 +19,14 @@ import numpy as np
 import pytest
 
 from moebius_edge.bundle import Bundle
+from moebius_edge.devices import report
+from moebius_edge.devices.app import APP, RESULT, TAG
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.packaging.platforms import PLATFORMS
+from moebius_edge.packaging.package import APP_FORMAT, app_json
+from moebius_edge.packaging.platforms import BARS, PLATFORMS
 from moebius_edge.packaging.vectors import dumps
-from moebius_edge.proof import fingerprint
 from moebius_edge.runtimes import Runtime, open_runtime
 from moebius_edge.tensors import Array, write_tensors
-from moebius_edge.thresholds import thresholds
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "moebius_edge" / "packaging" / "ios"
@@ -90,6 +90,47 @@ def test_the_project_names_what_is_there() -> None:
     assert products and all(f'.library(name: "{product}"' in package for product in products)
     assert "- path: Sources" in project and list((TEMPLATE / "Example" / "Sources").glob("*.swift"))
     assert "UIFileSharingEnabled: true" in project  # else profile.json could not be fetched
+
+
+def test_names_are_those_that_the_profiler_drives() -> None:
+    project = (TEMPLATE / "Example" / "project.yml").read_text()
+    assert f"PRODUCT_BUNDLE_IDENTIFIER: {APP}\n" in project
+    editor = (TEMPLATE / "Example" / "Sources" / "Editor.swift").read_text()
+    assert f'print("{TAG}: ' in editor and f'appendingPathComponent("{RESULT}")' in editor
+    assert 'saying: "done"' in editor and editor.count('saying: "failed: ') == 2
+
+
+def keys_of(name: str) -> dict[str, set[str]]:
+    """Of each struct in a file of the core, one below another: the keys of its JSON."""
+    text, found = (TEMPLATE / "Sources" / "MoebiusCore" / name).read_text(), {}
+    for indent in ("    ", ""):
+        struct = re.compile(rf"^{indent}public struct (\w+).*?^{indent}}}$", re.DOTALL | re.MULTILINE)
+        for match in struct.finditer(text):
+            cases = re.findall(r"^ +case (\w.*)$", match[0].split("func of(")[0], re.MULTILINE)
+            words = [word.split(" = ") for case in cases for word in case.split(", ")]
+            fields = re.findall(r"^ +public let (\w+):", match[0], re.MULTILINE)
+            found[match[1]] = {word[-1].strip('"') for word in words} or set(fields)
+        text = struct.sub("", text)
+    return found
+
+
+def test_the_json_has_the_fields_that_the_profiler_reads() -> None:
+    """Compared as text, so that a difference is found where no Swift is, too."""
+    kinds = {
+        "Device": report.Device,
+        "Engine": report.Engine,
+        "Files": report.Subject,
+        "Load": report.LoadTimes,
+        "Edit": report.Edit,
+        "Temperature": report.Temperature,
+        "ProfileReport": report.DeviceProfile,
+        "SelfTestReport": report.SelfTest,
+    }
+    written = {**keys_of("ProfileReport.swift"), **keys_of("SelfTest.swift")}
+    assert written == {name: {field.name for field in fields(kind)} for name, kind in kinds.items()}
+    core = "".join(path.read_text() for path in SOURCES if "MoebiusCore" in path.parts)
+    assert set(re.findall(r'static let format = "([\w-]+)"', core)) == {report.FORMAT, APP_FORMAT}
+    assert keys_of("App.swift")["Thresholds"] == set(BARS)
 
 
 @needs_swift
@@ -181,19 +222,8 @@ def _read(file: BinaryIO) -> tuple[str, Array]:
 def stage_edit(bundle: Bundle, folder: Path) -> GraphServer:
     """A package without sources, an edit that Python has done, and a server for the graphs."""
     shutil.copytree(bundle.folder, folder / "model")
-    bars = thresholds(bundle.manifest.precision)
-    names = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")
-    app = {
-        "format": "moebius-edge-app-1",
-        "model": bundle.manifest.model.name,
-        "license": bundle.manifest.model.license,
-        "precision": bundle.manifest.precision,
-        "files_sha256": fingerprint(bundle.manifest.files),
-        "model_folder": "model",
-        "download_bytes": bundle.manifest.total_bytes,
-        "thresholds": {name: getattr(bars, name) for name in names},
-    }
-    (folder / "app.json").write_text(json.dumps(app))
+    # Its graphs are for ONNX Runtime, so that they run here: no bundle for iOS, whose app.json is no other.
+    (folder / "app.json").write_bytes(app_json(bundle, PLATFORMS["android"]))
     rows, columns, channels = np.indices((288, 320, 3))
     photo = ((rows * 2 + columns * (channels + 1)) % 256).astype(np.uint8)
     mask = np.zeros((288, 320), np.uint8)

@@ -1,6 +1,9 @@
 """The page's files with the headers that they need, and nothing else of this machine."""
 
 import http.client
+import os
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,11 @@ def site(tmp_path: Path) -> Path:
     (tmp_path / "app" / "package.json").write_text("{}")
     (tmp_path / "secret.txt").write_text("secret")
     (dist / "way-out").symlink_to(tmp_path / "secret.txt")
+    (dist / "sub").mkdir()
+    (dist / "sub" / "index.html").symlink_to(tmp_path / "secret.txt")
+    (dist / "circle").symlink_to("circle")
+    os.mkfifo(dist / "pipe")
+    (dist / "large.bin").write_bytes(bytes(8_000_000))
     return tmp_path / "app"
 
 
@@ -34,9 +42,13 @@ def port(site: Path) -> Iterator[int]:
         thread.join()
 
 
-def get(port: int, path: str) -> tuple[int, dict[str, str], bytes]:
+def get(
+    port: int, path: str, method: str = "GET", host: str | None = None
+) -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.putrequest("GET", path, skip_host=False)
+    connection.putrequest(method, path, skip_host=host is not None)
+    if host is not None:
+        connection.putheader("Host", host)
     connection.endheaders()
     answer = connection.getresponse()
     return answer.status, dict(answer.getheaders()), answer.read()
@@ -57,6 +69,11 @@ def test_the_built_page_is_found_and_isolated(port: int) -> None:
         "/%2e%2e/%2e%2e/secret.txt",
         "/assets/../../../secret.txt",
         "/way-out",
+        "/sub/",
+        "/circle",
+        "/pipe",
+        "/a%00b",
+        f"/{'a' * 5000}",
         "/package.json",
         "/assets/",
         "//etc/passwd",
@@ -66,6 +83,33 @@ def test_the_built_page_is_found_and_isolated(port: int) -> None:
 def test_nothing_else_is_served(port: int, path: str) -> None:
     status, headers, body = get(port, path)
     assert status == 404 and b"secret" not in body and headers.items() >= HEADERS.items()
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000"])
+def test_names_of_this_machine(port: int, host: str) -> None:
+    assert get(port, "/", host=host)[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "", "[::1"])
+def test_another_site_cannot_read_it_under_its_own_name(port: int, host: str) -> None:
+    for path in ("/", "/assets/engine.wasm", "/assets"):
+        status, headers, body = get(port, path, host=host)
+        assert status == 421 and b"Moebius" not in body and headers.items() >= HEADERS.items()
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("POST", 501), ("TRACE", 501), ("PUT", 501)])
+def test_other_methods(port: int, method: str, status: int) -> None:
+    found, headers, body = get(port, "/", method)
+    assert found == status and headers.items() >= HEADERS.items() and b"Moebius" not in body
+
+
+def test_a_browser_that_goes_away_is_no_news(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET /large.bin HTTP/1.0\r\n\r\n")
+        connection.recv(10)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset it
+    assert get(port, "/")[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_what_cannot_be_served(site: Path, tmp_path: Path, port: int) -> None:

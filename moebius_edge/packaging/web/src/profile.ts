@@ -28,6 +28,8 @@ export interface ProfileOptions {
   edits: number;
 }
 
+const MAX_TEXT = 200; // characters of a name: docs/devices.md
+
 export const PROFILE_DEFAULTS: ProfileOptions = { runs: 10, edits: 20 };
 
 /** Measure. `onRun(done, total)` counts runs of graphs, roughly. */
@@ -140,9 +142,9 @@ function median(values: number[]): number {
 
 async function describeDevice(unit: string): Promise<DeviceProfile["device"]> {
   const adapter = unit === "webgpu" ? await navigator.gpu?.requestAdapter() : null;
-  const chip = adapter ? `${adapter.info.vendor} ${adapter.info.architecture}`.trim() : "";
+  const chip = adapter ? `${adapter.info.vendor} ${adapter.info.architecture}`.trim().slice(0, MAX_TEXT) : "";
   const agent = navigator.userAgent;
   const browser = /(Firefox|Edg|OPR|Chrome|Version)\/[\d.]+/.exec(agent)?.[0] ?? "browser";
-  const system = /\(([^)]+)\)/.exec(agent)?.[1]?.slice(0, 200) ?? "unknown";
+  const system = /\(([^)]+)\)/.exec(agent)?.[1]?.slice(0, MAX_TEXT) || "unknown";
   return { platform: "web", model: browser.replace("Version", "Safari"), system, chip };
 }

@@ -4,6 +4,7 @@ import type { Capsule } from "./bundle/capsule.js";
 import type { App, Manifest } from "./bundle/manifest.js";
 import type { Mask } from "./loop/context.js";
 import { DEFAULT_OPTIONS, Edit } from "./loop/edit.js";
+import { NotFinite } from "./loop/errors.js";
 import { type Graph, inpaint, type Run, type Tensors } from "./loop/loop.js";
 import { drawNoise } from "./loop/noise.js";
 import { rowsOf } from "./loop/resize.js";
@@ -108,11 +109,17 @@ async function replaySteps(run: Run, capsule: Capsule): Promise<number | null> {
 
 async function freeRun(run: Run, manifest: Manifest, capsule: Capsule): Promise<number | null> {
   const edit = capsuleEdit(manifest, capsule);
-  const decoded = await inpaint(run, edit.job(), {
-    schedule: makeSchedule(manifest.scheduler, STEPS, STRENGTH),
-    guidance: capsule.floats("loop.guidance")[0]!,
-    draws: drawNoise(SEED, manifest.latent_size, NOISE_OFFSET),
-  });
+  let decoded: Float32Array;
+  try {
+    decoded = await inpaint(run, edit.job(), {
+      schedule: makeSchedule(manifest.scheduler, STEPS, STRENGTH),
+      guidance: capsule.floats("loop.guidance")[0]!,
+      draws: drawNoise(SEED, manifest.latent_size, NOISE_OFFSET),
+    });
+  } catch (error) {
+    if (error instanceof NotFinite) return null;
+    throw error;
+  }
   const { box, pixels } = edit.finish(decoded);
   const { resolution } = manifest;
   const picture = capsule.bytesOf("photo");
@@ -127,7 +134,7 @@ async function freeRun(run: Run, manifest: Manifest, capsule: Capsule): Promise<
 }
 
 /**
- * 20 log10(peak / root of the mean squared error), at most 200; null where `found` is not finite.
+ * 20 log10(peak / root of the mean squared error), -200 to 200; null where `found` is not finite.
  *
  * @param peak the range of the reference by default
  */
@@ -144,7 +151,7 @@ export function decibels(found: Float32Array, reference: Float32Array, peak?: nu
   }
   const root = Math.sqrt(squares / reference.length);
   const range = peak ?? (high - low || 1);
-  return root === 0 ? DB_CAP : Math.min(20 * Math.log10(range / root), DB_CAP);
+  return root === 0 ? DB_CAP : Math.max(-DB_CAP, Math.min(20 * Math.log10(range / root), DB_CAP));
 }
 
 function worst(values: (number | null)[]): number | null {

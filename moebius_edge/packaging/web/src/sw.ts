@@ -41,8 +41,11 @@ async function activate(): Promise<void> {
 
 /** Files with a hash in their name from the cache first; what may change, from the network first. */
 async function answer(request: Request): Promise<Response> {
-  const fixed = new URL(request.url).pathname.includes("/assets/");
-  const key = request.mode === "navigate" ? scope.registration.scope : request.url;
+  const url = new URL(request.url);
+  const fixed = url.pathname.includes("/assets/");
+  const page = new URL(scope.registration.scope).pathname;
+  // The page has two addresses. Other files that somebody opens in a tab are not the page.
+  const key = [page, `${page}index.html`].includes(url.pathname) ? scope.registration.scope : request.url;
   const cache = await caches.open(SHELL);
   const kept = await cache.match(key, { ignoreSearch: true, ignoreVary: true });
   if (kept && fixed) return isolated(kept);

@@ -1,7 +1,7 @@
 /// Values that have the right type and are still impossible.
 extension Manifest {
     func check() throws {
-        try require(latentSize > 0 && resolution <= 8192 && resolution % latentSize == 0,
+        try require(latentSize > 0 && resolution > 0 && resolution <= 8192 && resolution % latentSize == 0,
                     "resolution is \(resolution) and latent_size \(latentSize); expected a multiple, at most 8192")
         try checkGraphs()
         try checkScheduler()

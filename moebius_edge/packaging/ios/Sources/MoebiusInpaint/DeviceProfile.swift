@@ -11,10 +11,11 @@ struct AppleDevice: ProfiledDevice {
         let number = "\(version.majorVersion).\(version.minorVersion).\(version.patchVersion)"
         #if os(macOS)
         return .init(
-            platform: "macos", model: systemName("hw.model"), system: "macOS \(number)",
-            chip: systemName("machdep.cpu.brand_string"))
+            platform: "macos", model: systemName("hw.model") ?? "a Mac", system: "macOS \(number)",
+            chip: systemName("machdep.cpu.brand_string") ?? "")
         #else
-        return .init(platform: "ios", model: systemName("hw.machine"), system: "iOS \(number)", chip: "")
+        return .init(
+            platform: "ios", model: systemName("hw.machine") ?? "an iPhone or iPad", system: "iOS \(number)", chip: "")
         #endif
     }
 
@@ -51,11 +52,11 @@ struct AppleDevice: ProfiledDevice {
         return status == KERN_SUCCESS ? Int(info.ledger_phys_footprint_peak) : nil
     }
 
-    private func systemName(_ key: String) -> String {
+    private func systemName(_ key: String) -> String? {
         var size = 0
-        guard sysctlbyname(key, nil, &size, nil, 0) == 0, size > 0 else { return "" }
+        guard sysctlbyname(key, nil, &size, nil, 0) == 0, size > 0 else { return nil }
         var name = [CChar](repeating: 0, count: size)
-        return sysctlbyname(key, &name, &size, nil, 0) == 0 ? String(cString: name) : ""
+        return sysctlbyname(key, &name, &size, nil, 0) == 0 ? String(cString: name) : nil
     }
 }
 

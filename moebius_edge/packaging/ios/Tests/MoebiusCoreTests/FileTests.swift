@@ -98,6 +98,8 @@ final class FileTests: XCTestCase {
             ("schema version 2 is not known", { $0["schema_version"] = 2 }),
             ("it lacks schema_version", { $0["schema_version"] = nil }),
             ("it lacks resolution", { $0["resolution"] = nil }),
+            ("resolution is 0", { $0["resolution"] = 0 }),
+            ("resolution is -64", { $0["resolution"] = -64 }),
             ("resolution is 63", { $0["resolution"] = 63 }),
             ("latent_size is not of type Int", { $0["latent_size"] = "8" }),
             ("the capsule \"none\" is not among its files", { $0["capsule"] = "none" }),

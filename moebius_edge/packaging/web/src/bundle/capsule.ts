@@ -11,6 +11,7 @@ interface Entry {
 }
 
 const MAX_HEADER_BYTES = 4 << 20;
+const BYTES = { F32: 4, U8: 1, I32: 4 }; // of an element
 
 export class Capsule {
   private readonly header: Record<string, Entry>;
@@ -24,7 +25,11 @@ export class Capsule {
       throw new PackageError("The self-test capsule is damaged: it has no header. Export the bundle again.");
     }
     this.start = 8 + length;
-    this.header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, this.start))) as Record<string, Entry>;
+    try {
+      this.header = JSON.parse(new TextDecoder().decode(bytes.subarray(8, this.start))) as Record<string, Entry>;
+    } catch {
+      throw new PackageError("The self-test capsule is damaged: its header is no JSON. Export the bundle again.");
+    }
   }
 
   /** float32 tensor, flat. */
@@ -42,7 +47,7 @@ export class Capsule {
     return this.values(name, "I32", Int32Array);
   }
 
-  private values<T extends Values>(name: string, dtype: string, kind: new (buffer: ArrayBuffer) => T): T {
+  private values<T extends Values>(name: string, dtype: keyof typeof BYTES, kind: new (buffer: ArrayBuffer) => T): T {
     const entry = this.header[name];
     if (entry?.dtype !== dtype) {
       throw new PackageError(
@@ -50,7 +55,15 @@ export class Capsule {
       );
     }
     const [from, until] = entry.data_offsets;
+    const size = entry.shape.reduce((product, length) => product * length, BYTES[dtype]);
+    if (!(from >= 0 && until - from === size && this.start + until <= this.bytes.length)) {
+      throw new PackageError(`The self-test capsule's ${name} is not where it should be. Export the bundle again.`);
+    }
     // A copy: tensors need not be aligned in the file.
-    return new kind(this.bytes.slice(this.start + from, this.start + until).buffer);
+    const values = new kind(this.bytes.slice(this.start + from, this.start + until).buffer);
+    if (!values.every(Number.isFinite)) {
+      throw new PackageError(`The self-test capsule's ${name} has NaN or Inf. Export the bundle again.`);
+    }
+    return values;
   }
 }

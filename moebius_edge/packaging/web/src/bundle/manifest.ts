@@ -1,6 +1,6 @@
 /** What is in the package: app.json (docs/devices.md) and the bundle's manifest.json (docs/bundle.md). */
 
-import type { Graph } from "../loop/loop.js";
+import { type Graph, GRAPHS } from "../loop/loop.js";
 import type { NoiseSchedule } from "../loop/schedule.js";
 import { sha256 } from "./hash.js";
 
@@ -19,6 +19,11 @@ export interface FileEntry {
   size: number; // bytes
   sha256: string;
 }
+
+// docs/bundle.md: segments without dots at the front, so neither an address nor a way out of the folder.
+const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]*(\/[A-Za-z0-9_][A-Za-z0-9._-]*)*$/;
+const MAX_FILE_BYTES = 0x7fe00000; // the largest array of Chrome
+const MAX_RESOLUTION = 8192; // pixels
 
 interface TensorSpec {
   name: string;
@@ -67,7 +72,12 @@ export async function readPackage(
       "app.json and the model's manifest.json are of different packages. Copy the whole package to the host again.",
     );
   }
-  checkTensors(manifest);
+  try {
+    check(app, manifest);
+  } catch (error) {
+    if (error instanceof PackageError) throw error;
+    throw new PackageError(`app.json or manifest.json lacks something (${String(error)}). Export the bundle again.`);
+  }
   return { app, manifest };
 }
 
@@ -95,6 +105,27 @@ async function fingerprint(manifest: Manifest): Promise<string> {
   const names = Object.keys(manifest.files).sort();
   const listing = names.map((name) => `${name} ${manifest.files[name]!.sha256}\n`).join("");
   return sha256(new TextEncoder().encode(listing));
+}
+
+/** What files and arrays are made of must be possible before anything is fetched or allocated. */
+function check(app: App, manifest: Manifest): void {
+  for (const name of [app.model_folder, ...Object.keys(manifest.files)]) {
+    if (!FILE_NAME.test(name)) throw new PackageError(`The name ${JSON.stringify(name)} is not that of a package's file.`);
+  }
+  for (const [name, { size, sha256: digest }] of Object.entries(manifest.files)) {
+    if (!Number.isInteger(size) || size < 0 || size > MAX_FILE_BYTES || !/^[0-9a-f]{64}$/.test(digest)) {
+      throw new PackageError(`The manifest says ${size} bytes of ${name}; a browser takes at most ${MAX_FILE_BYTES}.`);
+    }
+  }
+  const { resolution, latent_size: latentSize } = manifest;
+  const sizes = [resolution, latentSize, resolution / latentSize];
+  if (!sizes.every((size) => Number.isInteger(size) && size > 0 && size <= MAX_RESOLUTION)) {
+    throw new PackageError(`The manifest says ${resolution} pixels and ${latentSize} latents, which cannot be.`);
+  }
+  for (const graph of GRAPHS) {
+    if (!manifest.files[manifest.graphs[graph].file]) throw new PackageError(`The manifest lists no file of the ${graph}.`);
+  }
+  checkTensors(manifest);
 }
 
 function checkTensors(manifest: Manifest): void {

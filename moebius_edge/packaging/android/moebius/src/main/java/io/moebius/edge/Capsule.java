@@ -3,8 +3,10 @@ package io.moebius.edge;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /** The self-test capsule: what the FP32 reference computed of one short edit (docs/bundle.md). */
@@ -76,6 +78,7 @@ public final class Capsule {
         byte[] text = new byte[(int) length];
         file.get(text);
         JsonObject header = Json.parse(text, "the header of the capsule");
+        checkTiling(header, file.remaining());
         return new Capsule(header, file.slice().order(ByteOrder.LITTLE_ENDIAN), resolution, latentSize);
     }
 
@@ -137,25 +140,49 @@ public final class Capsule {
     }
 
     private byte[] bytes(String name, int... shape) {
+        ByteBuffer found = at(name, Type.U8, shape); // before anything of a claimed size is allocated
         byte[] values = new byte[(int) Tensor.count(shape)];
-        at(name, Type.U8, shape).get(values);
+        found.get(values);
         return values;
     }
 
     private int[] integers(String name, int... shape) {
+        ByteBuffer found = at(name, Type.I32, shape);
         int[] values = new int[(int) Tensor.count(shape)];
-        at(name, Type.I32, shape).asIntBuffer().get(values);
+        found.asIntBuffer().get(values);
         return values;
     }
 
     private void floats(String name, int... shape) {
+        ByteBuffer found = at(name, Type.F32, shape);
         float[] values = new float[(int) Tensor.count(shape)];
-        at(name, Type.F32, shape).asFloatBuffer().get(values);
+        found.asFloatBuffer().get(values);
         Tensor tensor = Tensor.of(values, shape);
         if (!tensor.isFinite()) {
             throw wrong(name + " contains NaN or Inf");
         }
         tensors.put(name, tensor);
+    }
+
+    /** As the format has it, the data of the tensors lies end to end. */
+    private static void checkTiling(JsonObject header, int length) {
+        List<double[]> ranges = new ArrayList<>();
+        for (String name : header.keys()) {
+            if (!name.equals("__metadata__")) {
+                ranges.add(header.object(name).numbers("data_offsets"));
+            }
+        }
+        ranges.sort(Arrays::compare);
+        double position = 0;
+        for (double[] range : ranges) {
+            if (range.length != 2 || range[0] != position || range[1] < position || range[1] != Math.rint(range[1])) {
+                throw wrong("the data of its tensors overlaps or leaves gaps: " + Arrays.toString(range) + " after " + position);
+            }
+            position = range[1];
+        }
+        if (position != length) {
+            throw wrong("it has " + length + " bytes of data, and its tensors " + position + ": cut off or damaged");
+        }
     }
 
     /** The data of a tensor, which must have this type and shape. */

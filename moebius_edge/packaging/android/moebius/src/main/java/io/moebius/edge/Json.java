@@ -113,7 +113,7 @@ public final class Json {
             skipSpace();
             expect(":");
             if (result.has(key)) {
-                throw wrong("the key '" + key + "' twice");
+                throw wrong("the key '" + JsonObject.shorten(key) + "' twice");
             }
             result.put(key, value(depth + 1));
             more = !closes('}');

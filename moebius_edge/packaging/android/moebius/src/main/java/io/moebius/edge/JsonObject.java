@@ -95,8 +95,9 @@ public final class JsonObject {
         return new MoebiusException(name + " " + found + "; expected " + expected + ": export the bundle again");
     }
 
-    private static String shorten(Object value) {
-        String text = value instanceof JsonObject ? "an object" : String.valueOf(value);
+    /** For a sentence: one line, not long. */
+    static String shorten(Object value) {
+        String text = value instanceof JsonObject ? "an object" : String.valueOf(value).replaceAll("\\p{Cntrl}", "?");
         return text.length() > 60 ? text.substring(0, 60) + "..." : text;
     }
 }

@@ -184,8 +184,8 @@ public final class Manifest {
                     && !RESERVED.matcher(segment.toLowerCase(Locale.ROOT)).matches();
         }
         if (!fine) {
-            throw wrong("the file name '" + name + "' is not allowed: names are relative, of letters, digits, '.', '_' and '-', "
-                    + "and stay inside the bundle");
+            throw wrong("the file name '" + JsonObject.shorten(name) + "' is not allowed: names are relative, of letters, "
+                    + "digits, '.', '_' and '-', and stay inside the bundle");
         }
     }
 
