@@ -7,20 +7,20 @@ import pytest
 from moebius_edge.bundle import Bundle
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.export.build import export_bundle
-from moebius_edge.export.coreml.table import Row, main, measure, packaged, table
+from moebius_edge.export.coreml.table import Parity, Row, main, measure, packaged, table
 from moebius_edge.export.options import ExportOptions
 from tests.exports import QUICK
 
 
 def test_rows_as_markdown() -> None:
     rows = [
-        Row("fp32", 903.54, 61.26, 20.4, 123.04, 200.0, 74.0, {"denoiser": 1.2e-6}),
+        Row("fp32", 903.54, 61.26, 20.4, 123.04, 200.0, 74.0, {"denoiser": Parity(1.2e-6, 3e-7)}),
         Row("w8", 227.4, 30.0, 8.0, None, None, None, {}),
     ]
     lines = table(rows).splitlines()
     assert lines[2] == "| fp32 | 123.0 | the same bytes (74.0 in ONNX Runtime) | 903.5 MB | 61 s | 20 s |"
     assert lines[3] == "| w8 | - | - | 227.4 MB | 30 s | 8 s |"
-    assert lines[5] == "fp32 against ONNX Runtime: denoiser 1.2e-06"
+    assert lines[5] == "fp32 against ONNX Runtime: denoiser 1.2e-06 (3.0e-07)"
 
 
 def test_graphs_are_made_once_and_packages_are_those_of_an_export(
@@ -30,9 +30,8 @@ def test_graphs_are_made_once_and_packages_are_those_of_an_export(
     assert [row.precision for row in made] == ["fp32"] and made[0].denoiser_mb > 0.5
     assert made[0].parity.keys() == {"encoder", "denoiser", "decoder"}
     differences = [(each.engine, each.exact_norms) for each in made[0].parity.values()]
-    assert (
-        0 < min(map(min, differences)) <= max(map(max, differences)) < 5e-5
-    )  # a tiny model with weights by rule magnifies errors
+    # A tiny model with weights by rule magnifies errors.
+    assert 0 < min(map(min, differences)) <= max(map(max, differences)) < 5e-5
     graphs = Bundle.open(tmp_path / "a" / "fp32")
     options = ExportOptions(target="coreml")
     again = packaged(checkpoint, graphs, options, tmp_path / "b")
