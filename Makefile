@@ -25,7 +25,7 @@ quick: $(STAMP)  ## the tests without the full-size model
 	@# file each at a time: what a file's tests share is made once.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not full_size"
 
-full: $(STAMP)  ## the tests of the 226 M-parameter model and those that take minutes for nano: one process, about 4 GB and 12 minutes
+full: $(STAMP)  ## the tests of the 226 M-parameter model and those that take minutes for nano: one process, about 4 GB and 15 minutes
 	$(BIN)/python -m pytest -q -m full_size
 
 gpu: $(STAMP)  ## the tests that need a CUDA device; without one they are skipped, and say so

@@ -21,7 +21,12 @@ PORT = 8000
 
 def package(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
-    platform: Annotated[str, typer.Option(help="What the app is for: web, ios or android.")],
+    platform: Annotated[
+        str,
+        typer.Option(
+            help="What the app is for: web or android (bundles of ort, ort-mobile), ios (of coreml)."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="A new folder for the project.")
     ] = None,
@@ -102,6 +107,8 @@ def _print_plan(made: "Plan") -> None:
     )
     for sentence in made.refusals:
         out.print(f"REFUSED  {sentence}", markup=False, style="red")
+    if not made.exceeded:
+        out.print("limits: all files are below those of the platform and its hosts", markup=False)
     for sentence in made.warnings:
         out.print(f"note     {sentence}", markup=False)
 
@@ -109,7 +116,8 @@ def _print_plan(made: "Plan") -> None:
 def _print_memory(bundle: "Bundle", memory: float | None) -> None:
     if memory is not None:
         sentence = (
-            f"memory: {memory:,.0f} MB at most in an edit here, in {bundle.manifest.runtime} on this machine"
+            f"memory: an edit peaks at {memory:,.0f} MB in {bundle.manifest.runtime} on this machine; a "
+            "device may differ"
         )
     else:
         sentence = "memory: not known here; the app's profile measures it on the device"

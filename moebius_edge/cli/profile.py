@@ -58,7 +58,7 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
         typer.Option(
             "--import",
             metavar="FILE",
-            help="Also show this JSON, which a device wrote; again for another one.",
+            help="Also show this JSON, of a device or a browser (?profile=1); again for another one.",
             rich_help_panel=DEVICES,
         ),
     ] = None,

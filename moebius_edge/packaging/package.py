@@ -90,7 +90,8 @@ def plan(bundle: Bundle, platform: Platform) -> Plan:
     if manifest.target not in platform.targets:
         raise ExportError(
             f"{bundle.folder.name} is a bundle of the target {manifest.target}; for {platform.name} export "
-            f"with --target {' or --target '.join(platform.targets)}"
+            f"with --target {' or --target '.join(platform.targets)}: moebius-edge export "
+            f"{manifest.model.name} --target {platform.targets[0]} --output NEW"
         )
     graphs = {name: bundle.graph_bytes(name) for name in GRAPH_NAMES}
     own = (bundle.folder / MANIFEST_NAME).stat().st_size

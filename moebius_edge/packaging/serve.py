@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from moebius_edge.errors import InvalidInput
+from moebius_edge.manifest import MANIFEST_NAME
 
 HOST = "127.0.0.1"
 # What a browser on this machine calls it. A page of another site can have its own name point here and would
@@ -92,6 +93,13 @@ def site_of(folder: Path) -> Path:
 
     Raises InvalidInput, with what to do, where there is none.
     """
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} does not exist or is no folder; expected a built package for the web")
+    if (folder / MANIFEST_NAME).is_file():
+        raise InvalidInput(
+            f"{folder} is a bundle; first moebius-edge package {folder} --platform web --output DIR, then in "
+            "DIR npm ci && npm run build"
+        )
     if (folder / "dist" / "index.html").is_file():
         return folder / "dist"
     if (folder / "package.json").is_file():
@@ -107,11 +115,13 @@ def site_of(folder: Path) -> Path:
 def make_server(folder: Path, port: int = 0) -> Server:
     """A server of the page in `folder` on loopback; port 0: any that is free. `serve_forever` runs it.
 
-    Raises InvalidInput for a folder without a page and a port that is taken.
+    Raises InvalidInput for a folder without a page and a port that is taken or none.
     """
     site = site_of(folder)
+    if not 0 <= port <= 65535:
+        raise InvalidInput(f"{port} is no port; choose 1 to 65535, or 0 for any that is free")
     try:
         return Server((HOST, port), partial(Handler, directory=str(site)))
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        why = error.strerror or str(error)
         raise InvalidInput(f"cannot serve on port {port}: {why}; choose another with --port") from error

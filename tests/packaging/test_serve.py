@@ -115,7 +115,13 @@ def test_a_browser_that_goes_away_is_no_news(port: int, capfd: pytest.CaptureFix
 def test_what_cannot_be_served(site: Path, tmp_path: Path, port: int) -> None:
     with pytest.raises(InvalidInput, match=r"no index\.html"):
         make_server(tmp_path)
+    with pytest.raises(InvalidInput, match="does not exist"):
+        make_server(tmp_path / "nothing")
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "manifest.json").write_text("{}")
+    with pytest.raises(InvalidInput, match="is a bundle; first moebius-edge package"):
+        make_server(tmp_path / "bundle")
     with pytest.raises(InvalidInput, match=f"cannot serve on port {port}: .*--port"):
         make_server(site, port)
-    with pytest.raises(InvalidInput, match="cannot serve on port 70000"):
+    with pytest.raises(InvalidInput, match="70000 is no port"):
         make_server(site, 70000)
