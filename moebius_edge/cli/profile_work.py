@@ -15,7 +15,7 @@ from moebius_edge.devices.page import render
 from moebius_edge.devices.steps import steps_here
 from moebius_edge.devices.summary import DeviceSummary
 from moebius_edge.errors import InvalidInput, RuntimeUnavailable
-from moebius_edge.files import write_atomically
+from moebius_edge.files import refuse_inside, write_atomically
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.plotting import check_plot, draw
 from moebius_edge.profiling import Profile, ProfileOptions
@@ -71,10 +71,7 @@ def check_output(path: Path, suffix: str, bundles: Sequence[Path]) -> None:
         raise InvalidInput(f"{path} cannot be written: its folder must exist, and it must not be one")
     if not os.access(path.parent, os.W_OK):
         raise InvalidInput(f"{path} cannot be written: you may not write to its folder; choose another")
-    if any(path.resolve().is_relative_to(bundle.resolve()) for bundle in bundles):
-        raise InvalidInput(
-            f"{path} would lie in a bundle, which holds what its manifest lists; choose another"
-        )
+    refuse_inside(path, *bundles, which="a")
 
 
 def find(request: Request) -> Findings:

@@ -39,17 +39,15 @@ def prove(
     """
     from moebius_edge.bundle import Bundle  # noqa: PLC0415
     from moebius_edge.errors import InvalidInput  # noqa: PLC0415
-    from moebius_edge.files import write_atomically  # noqa: PLC0415
+    from moebius_edge.files import refuse_inside, write_atomically  # noqa: PLC0415
     from moebius_edge.proof import read  # noqa: PLC0415
     from moebius_edge.prove import attach as keep  # noqa: PLC0415
     from moebius_edge.prove import prove as measure  # noqa: PLC0415
 
     if attach is not None and (unit or runtime or runs != RUNS):
         raise InvalidInput("--attach measures nothing: leave --unit, --runs and --runtime away")
-    if output is not None and output.resolve().is_relative_to(bundle.resolve()):
-        raise InvalidInput(
-            f"{output} would lie in the bundle, which holds what its manifest lists; choose another"
-        )
+    if output is not None:
+        refuse_inside(output, bundle)
     with show.only_json(as_json), stages(f"proving {bundle.name}") as say:
         opened = Bundle.open(bundle)
         if attach is not None:

@@ -14,7 +14,7 @@ from moebius_edge import strictjson
 from moebius_edge.bundle import Bundle
 from moebius_edge.errors import BundleError, ExportError
 from moebius_edge.explain import printable
-from moebius_edge.files import plain_size
+from moebius_edge.files import plain_size, refuse_inside
 from moebius_edge.manifest import GRAPH_NAMES, MANIFEST_NAME, Manifest
 from moebius_edge.packaging.platforms import PLATFORMS, Limit, Platform
 from moebius_edge.packaging.vectors import dumps
@@ -133,12 +133,9 @@ def write(
 
     `verify` replays the bundle's self-test; `license_file` is the text of the model's licence where it is not
     Apache-2.0. Raises ExportError for a bundle that does not run there, fails its self-test or is too large,
-    a model without a licence text, and an `output` that exists or would lie in the bundle.
+    a model without a licence text, and an `output` that exists, and InvalidInput for one in the bundle.
     """
-    if output.resolve().is_relative_to(bundle.folder.resolve()):
-        raise ExportError(
-            f"{output} would lie in the bundle, which holds what its manifest lists; choose another"
-        )
+    refuse_inside(output, bundle.folder)
     made = plan(bundle, platform)
     if made.refusals:
         raise ExportError(f"{made.bundle} is too large for {platform.name}: {'; '.join(made.refusals)}")
@@ -222,25 +219,24 @@ def _own_license() -> str:
 def _license_text(manifest: Manifest, given: Path | None) -> str:
     """What must go with the weights. Raises ExportError when it is not known."""
     name = manifest.model.license
-    if given is not None:
-        try:
-            if plain_size(given) > MAX_LICENSE_BYTES:
-                raise ExportError(
-                    f"{given} has more than {MAX_LICENSE_BYTES:,} bytes; expected a licence's text"
-                )
-            text = given.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise ExportError(
-                f"{given} is no text in UTF-8; expected the text of the model's licence"
-            ) from None
-        except OSError as error:
-            raise ExportError(f"cannot read {given}: {error.strerror or error}") from error
-        if not text.strip():
-            raise ExportError(f"{given} is empty; expected the text of the model's licence")
-        return f"{manifest.model.name}: {name}, from {manifest.model.source}\n\n{text}"
-    if name != OWN_LICENSE:
+    if given is None and name != OWN_LICENSE:
         raise ExportError(
             f"the licence of {manifest.model.name} is {name!r}, and an app must carry "
             "its text; give it with --license FILE"
         )
-    return f"{manifest.model.name}: {name}, from {manifest.model.source}\n\n{_own_license()}"
+    text = _own_license() if given is None else _read_license(given)
+    return f"{manifest.model.name}: {name}, from {manifest.model.source}\n\n{text}"
+
+
+def _read_license(path: Path) -> str:
+    try:
+        if plain_size(path) > MAX_LICENSE_BYTES:
+            raise ExportError(f"{path} has more than {MAX_LICENSE_BYTES:,} bytes; expected a licence's text")
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ExportError(f"{path} is no text in UTF-8; expected the text of the model's licence") from None
+    except OSError as error:
+        raise ExportError(f"cannot read {path}: {error.strerror or error}") from error
+    if not text.strip():
+        raise ExportError(f"{path} is empty; expected the text of the model's licence")
+    return text
