@@ -44,6 +44,7 @@ def package(
 
     The bundle is verified first; one that fails, is too large for the platform or has no licence text is
     refused, and nothing is written. `--dry-run` exits 1 when the platform refuses the bundle's size.
+    What to type in the project is printed at the end; `moebius-edge serve` shows a built page for the web.
     """
     from moebius_edge.bundle import Bundle  # noqa: PLC0415
     from moebius_edge.errors import InvalidInput  # noqa: PLC0415
@@ -105,6 +106,11 @@ def _print_plan(made: "Plan") -> None:
     out.print(
         f"download {show.size(made.download_bytes)}: the graphs, the manifest and the self-test", markup=False
     )
+    for each in made.additions:
+        out.print(
+            f"  and {each.what}: {each.megabytes:.1f} MB, {each.compressed_mb:.1f} compressed by the host",
+            markup=False,
+        )
     for sentence in made.refusals:
         out.print(f"REFUSED  {sentence}", markup=False, style="red")
     if not made.exceeded:

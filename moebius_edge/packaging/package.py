@@ -16,7 +16,7 @@ from moebius_edge.errors import BundleError, ExportError
 from moebius_edge.explain import printable
 from moebius_edge.files import plain_size, refuse_inside
 from moebius_edge.manifest import GRAPH_NAMES, MANIFEST_NAME, Manifest
-from moebius_edge.packaging.platforms import PLATFORMS, Limit, Platform
+from moebius_edge.packaging.platforms import PLATFORMS, Addition, Limit, Platform
 from moebius_edge.packaging.vectors import dumps
 from moebius_edge.proof import fingerprint
 from moebius_edge.report import Report
@@ -59,6 +59,7 @@ class Plan:
     download_bytes: int  # what an app fetches to run: the graphs, the manifest and the capsule
     bundle_bytes: int
     exceeded: tuple[Exceeded, ...]
+    additions: tuple[Addition, ...]  # what comes to a device besides
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -78,10 +79,10 @@ class Plan:
 
 
 def find_platform(name: str) -> Platform:
-    """A row of the table. Raises ExportError for a name that is not in it."""
-    if name not in PLATFORMS:
+    """A row of the table, in any case. Raises ExportError for a name that is not in it."""
+    if name.lower() not in PLATFORMS:
         raise ExportError(f"there is no platform {name!r}; platforms are {', '.join(PLATFORMS)}")
-    return PLATFORMS[name]
+    return PLATFORMS[name.lower()]
 
 
 def plan(bundle: Bundle, platform: Platform) -> Plan:
@@ -106,6 +107,7 @@ def plan(bundle: Bundle, platform: Platform) -> Plan:
         download_bytes=sum(graphs.values()) + own + manifest.files[manifest.capsule].size,
         bundle_bytes=manifest.total_bytes,
         exceeded=tuple(_exceeded(manifest, platform)),
+        additions=platform.additions,
     )
 
 

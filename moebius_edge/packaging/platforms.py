@@ -22,6 +22,15 @@ class Limit:
 
 
 @dataclass(frozen=True)
+class Addition:
+    """What comes to a user's device besides the bundle."""
+
+    what: str
+    megabytes: float  # 10^6 bytes, as it is
+    compressed_mb: float  # by the host, with gzip
+
+
+@dataclass(frozen=True)
 class Platform:
     """One row of the table of platforms."""
 
@@ -32,6 +41,7 @@ class Platform:
     vectors: str  # where the tests of the project look for the vectors
     limits: tuple[Limit, ...]
     next: tuple[str, ...]  # what to type in the project
+    additions: tuple[Addition, ...] = ()  # those that were measured: docs of the platform say what was not
     # What the engine's own rounding allows: no bar of app.json is above these.
     most_db: Mapping[str, float] = field(default_factory=dict)
 
@@ -59,6 +69,11 @@ ANDROID = (
     Limit("app", 500.0, "Google Play's base module; put the bundle into an asset pack", False),
 )
 
+# Of `npm run build` with the versions of package-lock.json; a browser loads one of the two engines.
+PAGE = Addition("the page", 0.3, 0.1)
+WASM = Addition("the engine, for WebAssembly", 14.2, 3.7)
+WEBGPU = Addition("or the engine, for WebGPU", 26.8, 6.7)
+
 PLATFORMS: dict[str, Platform] = {
     platform.name: platform
     for platform in (
@@ -70,6 +85,7 @@ PLATFORMS: dict[str, Platform] = {
             vectors="tests/vectors.json",
             limits=WEB,
             next=("npm ci", "npm run build", "moebius-edge serve ."),
+            additions=(PAGE, WASM, WEBGPU),
             # WASM sums a whole group of a normalization in one 32-bit float: 88.9 dB with nano's decoder and
             # its 262,144 numbers. The full model has four times as many: 12 dB less if errors add up.
             most_db={"encoder_db": 70.0, "decoder_db": 70.0},

@@ -94,6 +94,17 @@ def test_a_dry_run_lists_and_writes_nothing(moebius: Any, exported: Path, tmp_pa
     assert not output.exists()
     text = moebius("package", exported, "--platform", "web", "--dry-run").out
     assert "all three" in text and "download" in text and "memory" in text
+    additions = PLATFORMS["web"].additions
+    assert [each["what"] for each in found["additions"]] == [each.what for each in additions]
+    assert all(f"and {each.what}: {each.megabytes} MB" in text for each in additions)
+
+
+def test_a_platform_in_any_case(moebius: Any, exported: Path) -> None:
+    assert (
+        moebius("package", exported, "--platform", "Web", "--dry-run", "--json").json()["platform"] == "web"
+    )
+    answer = moebius("package", exported, "--platform", "windows", "--dry-run")
+    assert answer.code == 2 and "no platform 'windows'" in answer.err and "web, ios, android" in answer.err
 
 
 def test_without_an_output_it_says_so(moebius: Any, exported: Path) -> None:
@@ -242,6 +253,20 @@ def test_serving_what_is_no_page(moebius: Any, tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text("{}")
     answer = moebius("serve", tmp_path)
     assert answer.code == 2 and "npm ci && npm run build" in answer.err
+
+
+def test_the_page_is_opened_when_asked_for(
+    moebius: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html><title>x</title>")
+    opened: list[str] = []
+    found = [True, False]  # a browser, then none
+    monkeypatch.setattr("webbrowser.open", lambda url: opened.append(url) or found.pop(0))
+    monkeypatch.setattr("socketserver.BaseServer.serve_forever", lambda self: None)
+    answer = moebius("serve", tmp_path, "--port", 0, "--open")
+    assert answer.code == 0 and answer.out.startswith(opened[0]) and "no browser" not in answer.out
+    answer = moebius("serve", tmp_path, "--port", 0, "--open")
+    assert answer.code == 0 and len(opened) == 2 and "open the address yourself" in answer.out
 
 
 def test_ctrl_c_ends_serving(tmp_path: Path) -> None:

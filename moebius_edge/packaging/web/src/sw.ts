@@ -10,6 +10,8 @@ import type { ServiceWorkerScope } from "./sw-types.js";
 const scope = self as unknown as ServiceWorkerScope;
 const FILES = "__SHELL_FILES__" as unknown as string[]; // put in by vite.config.ts, paths relative to this file
 const SHELL = "moebius-shell-__SHELL_VERSION__";
+// Besides these only the small files that describe the model are kept: not a model that somebody opens in a tab.
+const SHELL_URLS = new Set(FILES.map((file) => new URL(file, scope.registration.scope).href));
 
 scope.addEventListener("install", (event) => {
   event.waitUntil(install());
@@ -51,7 +53,7 @@ async function answer(request: Request): Promise<Response> {
   if (kept && fixed) return isolated(kept);
   try {
     const response = await fetch(request);
-    if (response.ok) await keep(cache, key, response.clone());
+    if (response.ok && (SHELL_URLS.has(key) || key.endsWith(".json"))) await keep(cache, key, response.clone());
     return isolated(response);
   } catch (error) {
     if (kept) return isolated(kept);
