@@ -1,6 +1,7 @@
 """INT8 as Core ML gets it, operator by operator against ONNX Runtime on the same graph, optimizations off."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,22 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from moebius_edge.calibration import mixed
+from moebius_edge.calibration.calibrate import GraphRuntime
 from moebius_edge.calibration.data import Followed
+from moebius_edge.calibration.layers import Graph, find_layers
+from moebius_edge.calibration.mixed import score
 from moebius_edge.calibration.qdq import STYLES, quantize
 from moebius_edge.calibration.recording import Recording
+from moebius_edge.calibration.sensitivity import Entry, Ledger
 from moebius_edge.export.coreml.lowering import identifier
 from moebius_edge.export.coreml.package import save, to_program
+from moebius_edge.export.precisions import Conversion, convert
+from moebius_edge.parity import compare
 from moebius_edge.runtimes.mil import Program
 from moebius_edge.tensors import Array
 from tests.export.conftest import Models
+from tests.exports import QUICK
 
 # Operators whose float sums have another order here; how far that moves a result, relative to its largest.
 SUMS = {"conv", "linear", "matmul", "instance_norm", "layer_norm", "softmax", "reduce_mean"}
@@ -79,3 +88,39 @@ def test_each_operator_differs_by_the_order_of_its_sums_alone(
     assert {"conv", "linear", "matmul"} <= worst.keys()
     assert max(worst[name] for name in worst.keys() & SUMS) < CLOSE
     assert max(worst[name] for name in worst.keys() - SUMS) < 3e-7  # one function of one number
+
+
+def test_mixed_precision_keeps_layers_in_float16(
+    first: Models, seen: Followed, recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept layers are float16 between those in INT8, in the graph and in the package, close to each other."""
+    monkeypatch.setattr(mixed, "TARGETS_DB", (0.0, 60.0))  # what random weights at 4x4 latents can reach
+    conversion = Conversion(
+        "coreml", "mse", weights="dequantize", half=True, options=QUICK, recording=recording, seen=seen
+    )
+    plain = score(GraphRuntime(convert(first, "int8", conversion)[0]), seen.edits, QUICK)
+    target = plain.mean_db + 6
+    layers = find_layers(Graph(first["denoiser"]))
+    # Any order of the layers will do here, and measuring theirs takes a minute.
+    entries = [Entry(name, "Conv", False, 1, 0.1 / (i + 1)) for i, name in enumerate(layers)]
+    ledger = Ledger(recording.recipe["weights_sha256"], "mse", "coreml", 4, 0.1, tuple(entries))
+    models, report = convert(first, "mixed", replace(conversion, ledger=ledger, target_db=target))
+    assert score(GraphRuntime(models), seen.edits, QUICK).reaches(target)
+    kept = report["mix"]["kept"]
+    assert 0 < len(kept) < report["mix"]["layers"] == len(layers)
+
+    denoiser = models["denoiser"]
+    kinds = {tensor.name: tensor.data_type for tensor in denoiser.graph.initializer}
+    for name in kept:  # no float32, and in 8 bits only where the target is still reached
+        assert kinds.get(layers[name].weight, TensorProto.FLOAT16) == TensorProto.FLOAT16, name
+    program = to_program(denoiser)
+    save(program.get_spec(), Path(program.weights_dir), tmp_path / "denoiser.mlpackage")
+    saved = Program.read(tmp_path / "denoiser.mlpackage")
+    integers = sum(operation.op_type == "quantize" for operation in saved.operations)
+    every = quantize(first["denoiser"], recording.ranges(first["denoiser"], "mse"), STYLES["coreml"])
+    assert 0 < integers < sum(node.op_type == "QuantizeLinear" for node in every.graph.node)
+    feed = dict(seen.samples["denoiser"][0])
+    exact = GraphRuntime(first).run("denoiser", feed)["noise"]
+    # The interpreter rounds to float16 after each operator, ONNX Runtime only where it casts.
+    assert compare(saved.run(feed)["noise"], exact).db > plain.mean_db
+    assert compare(saved.run(feed)["noise"], GraphRuntime(models).run("denoiser", feed)["noise"]).db > 30
