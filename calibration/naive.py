@@ -23,6 +23,7 @@ from moebius_edge.calibration.sessions import engine_errors
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.manifest import GRAPH_NAMES
+from moebius_edge.onnx_files import save
 from moebius_edge.quiet import quiet
 from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.scripts import script_parser
@@ -59,10 +60,13 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
         with TemporaryDirectory(dir=folder) as scratch:
             renamed = Path(scratch) / "denoiser.onnx"
             onnx.save(models.pop("denoiser"), renamed, save_as_external_data=True)
+            # A name that is nowhere else: the engine refuses one whose weights are in the current folder.
+            quantized = Path(scratch) / f"{Path(scratch).name}.onnx"
+            with quiet(""):  # of its advice to preprocess the graph first, which would be no default any more
+                quantize_static(renamed, quantized, Samples(samples), use_external_data_format=True)
             made = folder / graphs["denoiser"]  # the file that the manifest names
             made.parent.mkdir(parents=True, exist_ok=True)
-            with quiet(""):  # of its advice to preprocess the graph first, which would be no default any more
-                quantize_static(renamed, made, Samples(samples), use_external_data_format=True)
+            save(onnx.load(quantized), made)
         seal(folder, replace(manifest, precision="int8", files={}))
     return Bundle.open(output)
 

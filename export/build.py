@@ -19,11 +19,11 @@ from moebius_edge.export import graphs
 from moebius_edge.export.describe import CAPSULE, describe, graph_specs, record_capsule, resolution_of
 from moebius_edge.export.forms import CPU_INT8
 from moebius_edge.export.graphs import STAGES
-from moebius_edge.export.onnx_graph import save
 from moebius_edge.export.options import ExportOptions, check_used
 from moebius_edge.export.precisions import PRECISIONS, Conversion, convert, ledger_of
 from moebius_edge.export.targets import TARGETS, load_function
 from moebius_edge.manifest import GraphSpec
+from moebius_edge.onnx_files import save
 from moebius_edge.progress import Stage
 from moebius_edge.tensors import write_tensors
 

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import onnx
 import onnxsim
@@ -18,7 +17,6 @@ from moebius_edge.quiet import quiet
 
 OPSET = 18
 IR_VERSION = 10  # the newest that ONNX Runtime 1.20 reads
-EXTERNAL_BYTES = 1024  # larger weights go to the external file, which engines map instead of parsing
 
 
 @dataclass(frozen=True)
@@ -91,28 +89,6 @@ def share_initializers(model: onnx.ModelProto) -> None:
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-
-
-def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write `path` and, beside it, `path`.data with the large weights, which `model` then only refers to."""
-    onnx.save_model(
-        model,
-        path,
-        save_as_external_data=True,
-        all_tensors_to_one_file=True,
-        location=_weights(path).name,
-        size_threshold=EXTERNAL_BYTES,
-    )
-
-
-def remove(path: Path) -> None:
-    """Remove what `save` has written."""
-    for file in (path, _weights(path)):
-        file.unlink(missing_ok=True)
-
-
-def _weights(path: Path) -> Path:
-    return path.with_name(path.name + ".data")
 
 
 @contextmanager

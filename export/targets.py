@@ -90,6 +90,7 @@ TARGETS: dict[str, Target] = {
                 "mixed": {"deployment": ("iOS17", "iOS18"), "floats": HALF_OR_FLOAT},
                 "w4": {"deployment": ("iOS18",)},
             },
+            ready="moebius_edge.export.coreml.ready:ready",
             ship="moebius_edge.export.coreml.package:ship",
             tools=("coremltools",),
             doctor="moebius_edge.export.coreml.neural_engine:examine",
@@ -124,9 +125,9 @@ def find_doctor(target: str) -> Callable[[Bundle], Any]:
     """What examines a bundle for a target. Raises ExportError for a target that has nothing of the kind."""
     row = TARGETS.get(target)
     if row is None or row.doctor is None:
-        known = ", ".join(name for name, other in TARGETS.items() if other.doctor)
+        known = " and ".join(name for name, other in TARGETS.items() if other.doctor)
         why = "is not known" if row is None else "has no rules to examine a bundle by"
-        raise ExportError(f"the target {target} {why}; those of --target {known} have")
+        raise ExportError(f"the target {target} {why}; bundles exported for {known} can be examined")
     return load_function(row.doctor)
 
 

@@ -5,24 +5,26 @@ sees a byte. `staging` and `seal` write one: whole or absent, and the same input
 format, and what the hashes do and do not promise, are in docs/bundle.md.
 """
 
+import errno
 import hashlib
 import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from moebius_edge import manifest as schema
-from moebius_edge.errors import BundleError, ExportError
+from moebius_edge.errors import BundleError, ExportError, InvalidInput
 from moebius_edge.manifest import MANIFEST_NAME, MAX_FILES, MAX_MANIFEST_BYTES, FileEntry, Manifest
 from moebius_edge.staging import locked, stage
 from moebius_edge.tensors import Array, TensorFileError, read_tensors
 
 MAX_CAPSULE_BYTES = 256 << 20
 REPAIR = "copy the bundle again, or export it again"
+ELSEWHERE = {errno.EXDEV, errno.EROFS, errno.EACCES}  # around the bundle is another disk, or not ours
 
 # What operating systems leave in folders that people look at; never read, never counted.
 DEBRIS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
@@ -78,9 +80,21 @@ def staging(output: str | Path, *, overwrite: bool = False) -> AbstractContextMa
 
     It is renamed to `output` when the block ends well and removed otherwise, Ctrl-C included. `overwrite`
     replaces an existing bundle, and only a bundle. Raises ExportError, with nothing written, when the folder
-    cannot be written or the disk is full.
+    cannot be written or the disk is full, and InvalidInput for one in another bundle.
     """
+    refuse_inside(Path(output))
     return stage(Path(output), overwrite=overwrite, replaceable=MANIFEST_NAME)
+
+
+def refuse_inside(path: Path) -> None:
+    """Raise InvalidInput where `path` would lie in a bundle, which then would not open again."""
+    for folder in path.resolve().parents:
+        with suppress(OSError, BundleError):  # another program's manifest.json
+            _read_manifest(folder)
+            raise InvalidInput(
+                f"{path} would lie in the bundle {folder.name}, which holds what its manifest lists; choose "
+                "another folder"
+            )
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
@@ -109,19 +123,34 @@ def rewritten(bundle: Bundle, change: Callable[[Manifest], Manifest]) -> Bundle:
 
     Raises BundleError when it cannot be written or would not open again; then it is as it was.
     """
-    folder = Path.cwd() / bundle.folder
-    temporary = folder.with_name(f".{folder.name}.manifest-{secrets.token_hex(4)}")
+    folder = bundle.folder.resolve()
     try:
         with locked(folder.parent):
             data = change(_read_manifest(folder)).to_bytes()
             schema.parse(data)
-            temporary.write_bytes(data)
-            temporary.replace(folder / MANIFEST_NAME)
+            _replace(folder, data)
     except OSError as error:
         raise BundleError(f"cannot write {folder / MANIFEST_NAME}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return Bundle.open(bundle.folder)
+
+
+def _replace(folder: Path, data: bytes) -> None:
+    """Replace the manifest in one step, by a file beside the bundle: a stray one in it would spoil it.
+
+    A bundle that is mounted has no beside; there the file has a name that is not counted (see `_listing`).
+    """
+    unique = secrets.token_hex(4)
+    beside = folder.with_name(f".{folder.name}.manifest-{unique}")
+    for temporary in (beside, folder / f"._{MANIFEST_NAME}-{unique}"):
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(folder / MANIFEST_NAME)
+            return
+        except OSError as error:
+            if temporary is not beside or error.errno not in ELSEWHERE:
+                raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _read_manifest(folder: Path) -> Manifest:

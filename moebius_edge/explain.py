@@ -1,13 +1,19 @@
 """Errors as sentences and exit codes: where every command and every script of the project ends."""
 
+import _thread
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from moebius_edge.errors import MoebiusError
+
+CLEANING_UP = 30.0  # seconds in which another SIGTERM is one too many
+SOON = 0.05  # seconds until a signal comes again that could not be raised
 
 MISUSED, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; 128 + SIGINT and SIGTERM, as shells have it
 
@@ -24,6 +30,11 @@ EXTRAS = {
 }
 
 
+def install(extra: str = "") -> str:
+    """What to type for one of the extras of pyproject.toml: the project is installed from its clone."""
+    return f"""in a clone of moebius-edge: pip install -e ".{f"[{extra}]" if extra else ""}\""""
+
+
 class Stopped(KeyboardInterrupt):
     """SIGTERM."""
 
@@ -35,7 +46,7 @@ def explained() -> Iterator[None]:
     SIGTERM, with which services and containers stop a program, ends like Ctrl-C: what was begun is removed as
     soon as native code returns; what a SIGKILL leaves is removed by the next export.
     """
-    with _sigterm_raises():
+    with _stopped_by_signals():
         try:
             yield
         except (KeyboardInterrupt, Exception) as error:
@@ -45,23 +56,47 @@ def explained() -> Iterator[None]:
             raise SystemExit(code) from None
 
 
+class _Signals:
+    """What SIGTERM does, and what becomes of a stop that Python cannot raise: in destructors, callbacks."""
+
+    def __init__(self) -> None:
+        self.stopped = -math.inf  # when
+
+    def stop(self, *_: object) -> None:
+        """Raise Stopped; a second SIGTERM must not end the cleaning up."""
+        now = time.monotonic()
+        if now - self.stopped < CLEANING_UP:
+            return
+        self.stopped = now
+        raise Stopped
+
+    def unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """Python prints and forgets what is raised there: let the same signal come again, outside of it."""
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        again = signal.SIGTERM if issubclass(unraisable.exc_type, Stopped) else signal.SIGINT
+        self.stopped = -math.inf
+        timer = threading.Timer(SOON, _thread.interrupt_main, (again,))
+        timer.daemon = True
+        timer.start()
+
+
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def _stopped_by_signals() -> Iterator[None]:
     """Where nobody has decided otherwise. Windows ends a process without asking it."""
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _stop)
+    signals, before = _Signals(), sys.unraisablehook
+    signal.signal(signal.SIGTERM, signals.stop)
+    sys.unraisablehook = signals.unraisable
     try:
         yield
     finally:
+        sys.unraisablehook = before
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _stop(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not end the cleaning up
-    raise Stopped
 
 
 def explain(error: BaseException) -> int | None:
@@ -98,6 +133,5 @@ def _sentence(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     if isinstance(error, ModuleNotFoundError):
         extra = EXTRAS.get((error.name or "").partition(".")[0])
-        install = f'pip install "moebius-edge[{extra}]"'
-        return f"this needs {error.name}, which is not installed; {install}" if extra else None
+        return f"this needs {error.name}, which is not installed; {install(extra)}" if extra else None
     return None

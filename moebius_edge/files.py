@@ -5,8 +5,6 @@ import secrets
 import stat
 from pathlib import Path
 
-from moebius_edge.errors import InvalidInput
-
 
 def plain_size(path: Path) -> int:
     """Size in bytes. Raises OSError for what is no plain file: opening a pipe would wait for ever."""
@@ -14,14 +12,6 @@ def plain_size(path: Path) -> int:
     if not stat.S_ISREG(info.st_mode):
         raise OSError(errno.EINVAL, "it is not a plain file", str(path))
     return info.st_size
-
-
-def refuse_inside(path: Path, *bundles: Path, which: str = "the") -> None:
-    """Raise InvalidInput where `path` would lie in one of these bundles, which then would not open again."""
-    if any(path.resolve().is_relative_to(bundle.resolve()) for bundle in bundles):
-        raise InvalidInput(
-            f"{path} would lie in {which} bundle, which holds what its manifest lists; choose another"
-        )
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -9,8 +9,9 @@ import re
 from pathlib import Path
 
 from moebius_edge.errors import CheckpointError
+from moebius_edge.explain import install
 
-INSTALL = 'install what exporting needs: pip install "moebius-edge[export]"'
+INSTALL = f"install what exporting needs, {install('export')}"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moebius_edge.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.explain import install
 from moebius_edge.files import write_atomically
 from moebius_edge.profiling import Profile
 
@@ -20,9 +21,7 @@ COLOURS = ("#1f6f8b", "#d1603d")  # A, B: tell apart in grey and with the common
 def check_plot(path: Path) -> None:
     """Raise, before anything is measured, when `path` cannot be drawn."""
     if find_spec("matplotlib") is None:
-        raise RuntimeUnavailable(
-            '--plot needs matplotlib, not installed here; pip install "moebius-edge[plot]"'
-        )
+        raise RuntimeUnavailable(f"--plot needs matplotlib, not installed here; {install('plot')}")
     if path.suffix.lower() != ".png":
         raise InvalidInput(f"the plot {path} is no PNG; name it {path.stem or 'profile'}.png")
     if path.is_dir() or not path.parent.is_dir():

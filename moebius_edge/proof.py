@@ -38,6 +38,8 @@ class GraphProof:
         times = (self.p50_ms, self.p95_ms, self.load_ms or 0.0)
         if not (-200 <= self.db <= 200 and all(0 <= time <= MAX_MS for time in times)):
             raise ValueError(f"{self.db:g} dB in {times} ms cannot be")
+        if self.p50_ms > self.p95_ms or any(count < 0 for count in self.devices.values()):
+            raise ValueError(f"p50 {self.p50_ms:g}, p95 {self.p95_ms:g}, devices {self.devices} cannot be")
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class UnitProof:
     def __post_init__(self) -> None:
         if self.ok and (self.failures or sorted(self.graphs) != ["decoder", "denoiser", "encoder"]):
             raise ValueError(f"{self.unit[:40]!r} is said to be ok without all three graphs")
+        if (self.ok and self.hole_db is None) or not -200 <= (self.hole_db or 0.0) <= 200:
+            raise ValueError(f"{self.unit[:40]!r} is said to have {self.hole_db} dB in the hole")
         devices = [device for graph in self.graphs.values() for device in graph.devices]
         for name in (self.unit, *self.graphs, *devices):
             if not NAME.fullmatch(name):

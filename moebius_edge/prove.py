@@ -16,14 +16,15 @@ from moebius_edge.parity import verify
 from moebius_edge.proof import MAX_PROOFS, MAX_RUNS, GraphProof, Proof, UnitProof, fingerprint
 from moebius_edge.runtimes import (
     ENGINES,
-    RUNTIMES,
     DevicePlan,
     Runtime,
     default_runtime,
     open_runtime,
+    require_fitting,
     units_of,
 )
 from moebius_edge.tensors import Array
+from moebius_edge.thresholds import Thresholds, thresholds
 from moebius_edge.timing import interleave, summary
 
 Progress = Callable[[str, int, int], None]
@@ -103,7 +104,8 @@ def _graph(engine: Runtime, graph: str, inputs: Mapping[str, Array], db: float, 
 def attach(bundle: Bundle, proof: Proof) -> Bundle:
     """Keep a proof in the manifest of its bundle; one of the same machine and runtime is replaced.
 
-    Raises InvalidInput for a proof of other files, BundleError when the manifest cannot be written.
+    Raises InvalidInput for a proof of other files or one that contradicts itself, RuntimeUnavailable for one
+    by a runtime that cannot open the bundle, BundleError when the manifest cannot be written.
     """
 
     def keep(manifest: Manifest) -> Manifest:
@@ -112,16 +114,32 @@ def attach(bundle: Bundle, proof: Proof) -> Bundle:
                 f"the proof is of other files than those of {bundle.folder.name}; prove this bundle "
                 "itself, or a copy of it"
             )
-        if proof.precision != manifest.precision or proof.runtime not in RUNTIMES:
-            raise InvalidInput(
-                f"the proof is of {proof.precision} by {proof.runtime}; the bundle is {manifest.precision}"
-            )
+        if proof.precision != manifest.precision:
+            raise InvalidInput(f"the proof is of {proof.precision}; the bundle is {manifest.precision}")
+        require_fitting(bundle, proof.runtime)
+        _require_consistent(proof, thresholds(manifest.precision, manifest.settings))
         others = [each for each in manifest.proofs if _where(each) != _where(proof)]
         if len(others) >= MAX_PROOFS:
-            raise InvalidInput(f"{bundle.folder.name} holds {len(others)} proofs already, which is the most")
+            name = bundle.folder.resolve().name
+            raise InvalidInput(f"{name} holds {len(others)} proofs already, which is the most")
         return replace(manifest, proofs=(*others, proof))
 
     return rewritten(bundle, keep)
+
+
+def _require_consistent(proof: Proof, bars: Thresholds) -> None:
+    """Raise InvalidInput for a proof that says ok of what is below the bars, or of units that are none."""
+    units = [unit.unit for unit in proof.units]
+    if len(set(units)) < len(units) or not set(units) <= set(units_of(proof.runtime)):
+        expected = ", ".join(units_of(proof.runtime))
+        raise InvalidInput(f"the proof is of the units {units}; {proof.runtime} has {expected}, each once")
+    for unit in proof.units:
+        found = {name: graph.db for name, graph in unit.graphs.items()} | {"hole": unit.hole_db or 0.0}
+        low = [name for name, db in found.items() if db < getattr(bars, f"{name}_db")]
+        if unit.ok and low:
+            raise InvalidInput(
+                f"the proof says that {unit.unit} is ok, with {low[0]} at {found[low[0]]:g} dB"
+            )
 
 
 def _where(proof: Proof) -> tuple[str, dict[str, str]]:

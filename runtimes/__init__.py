@@ -7,6 +7,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.explain import install
 from moebius_edge.scheduler import StepCoefficients
 from moebius_edge.tensors import Array
 
@@ -68,6 +69,7 @@ RUNTIMES: dict[str, str] = {
 }
 # Runtime that not every system has -> the system, and what runs its bundles elsewhere.
 ELSEWHERE = {"coreml": ("darwin", "mil")}
+SYSTEMS = {"darwin": "macOS"}  # sys.platform for people
 # Runtime -> the compute units that it may be told to use, the one that apps use first; others have one.
 UNITS = {"coreml": ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")}
 # Runtime -> the packages whose versions matter to what it computes.
@@ -80,15 +82,19 @@ ENGINES = {
     "coreml": ("coremltools",),
     "mil": ("coremltools", "torch"),
 }
-# What brings a runtime's engine.
+# The extra of pyproject.toml that brings a runtime's engine.
 EXTRAS = {
-    "torch": "[export]",
-    "cuda": "[export]",
-    "cuda-compiled": "[export]",
-    "tensorrt": "[tensorrt]",
-    "coreml": "[coreml]",
-    "mil": "[coreml]",
+    "torch": "export",
+    "cuda": "export",
+    "cuda-compiled": "export",
+    "tensorrt": "tensorrt",
+    "coreml": "coreml",
+    "mil": "coreml",
 }
+# Runtime that opens the files of a bundle -> the one that these are made for. The others take its checkpoint.
+OPENS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "coreml": "coreml", "mil": "coreml"}
+# What runs bundles of another engine -> what to say of it.
+STAND_INS = {"mil": "an interpreter of Core ML's packages"}
 
 
 def default_runtime(bundle: Bundle) -> str:
@@ -116,20 +122,35 @@ def open_runtime(
     if name is None:
         name = default_runtime(bundle)
         if name != (made_for := bundle.manifest.runtime):
-            system = ELSEWHERE[made_for][0]
-            print(f"note: {made_for} needs {system}; here {name} stands in for it", file=sys.stderr)
-    if name not in RUNTIMES:
-        raise RuntimeUnavailable(
-            f"the runtime {name!r} is not known here; known are {', '.join(RUNTIMES)}: update moebius-edge, "
-            "or export the bundle for another target"
-        )
+            system = SYSTEMS[ELSEWHERE[made_for][0]]
+            print(
+                f"note: {made_for} needs {system}; here {name}, {STAND_INS[name]}, stands in for it",
+                file=sys.stderr,
+            )
+    require_fitting(bundle, name)
     module, attribute = RUNTIMES[name].split(":")
     try:
         factory = getattr(import_module(module), attribute)
     except ImportError as error:
         raise RuntimeUnavailable(
             f"the runtime {name!r} needs {error.name}, which cannot be imported; "
-            f'pip install "moebius-edge{EXTRAS.get(name, "")}"'
+            f"{install(EXTRAS.get(name, ''))}"
         ) from error
     chosen = {"unit": unit} if name in UNITS and unit is not None else {}
     return cast(Runtime, factory(bundle, threads, **chosen))
+
+
+def require_fitting(bundle: Bundle, name: str) -> None:
+    """Raise RuntimeUnavailable for a runtime that is not known, or cannot open this bundle's files."""
+    made_for = bundle.manifest.runtime
+    if name not in RUNTIMES:
+        do = "update moebius-edge" if name == made_for else f"leave it away for {default_runtime(bundle)}"
+        raise RuntimeUnavailable(
+            f"the runtime {name!r} is not known here; known are {', '.join(RUNTIMES)}: {do}"
+        )
+    if OPENS.get(name, made_for) != made_for:
+        fitting = [known for known in RUNTIMES if OPENS.get(known, made_for) == made_for]
+        raise RuntimeUnavailable(
+            f"{bundle.folder.resolve().name} was made for {made_for}, whose files {name} cannot open; "
+            f"choose one of {', '.join(fitting)}"
+        )

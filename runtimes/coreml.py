@@ -11,7 +11,7 @@ from moebius_edge.bundle import REPAIR, Bundle
 from moebius_edge.errors import RuntimeUnavailable
 from moebius_edge.memory import trim_memory
 from moebius_edge.quiet import quiet_coremltools
-from moebius_edge.runtimes import ELSEWHERE, UNITS
+from moebius_edge.runtimes import ELSEWHERE, UNITS, mlpackage
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.tensors import Array
 
@@ -70,6 +70,7 @@ class CoreMLRuntime:
             trim_memory()
 
     def _load(self, file: str) -> Any:
+        mlpackage.require_own(self.bundle.file(file))
         with quiet_coremltools():
             import coremltools as ct  # noqa: PLC0415
         try:

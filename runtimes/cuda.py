@@ -114,12 +114,12 @@ class Program:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph):
-                self.outputs = self._evaluate()
+                outputs = self._evaluate()
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             print(f"note: this graph cannot be captured and runs kernel by kernel: {reason}", file=sys.stderr)
             return
-        self._graph = graph
+        self._graph, self.outputs = graph, outputs
 
 
 class CudaRuntime:
@@ -182,7 +182,8 @@ class CudaRuntime:
                 after_step()
         latents = _to_host(program.outputs[0])
         if self._widen("denoiser", [latents]):
-            return self.denoise(start, mask, masked_latents, coefficients, guidance, after_step)
+            # These steps were counted already.
+            return self.denoise(start, mask, masked_latents, coefficients, guidance)
         return latents
 
     def release(self, graph: str) -> None:

@@ -16,8 +16,10 @@ import torch
 
 from moebius_edge.bundle import REPAIR, Bundle
 from moebius_edge.errors import BundleError, RuntimeUnavailable
+from moebius_edge.manifest import GraphSpec
 from moebius_edge.memory import trim_memory
 from moebius_edge.quiet import quiet_coremltools
+from moebius_edge.runtimes import mlpackage
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.runtimes.mil_operators import OPERATORS
 from moebius_edge.tensors import Array
@@ -27,7 +29,6 @@ with quiet_coremltools():
     from coremltools.converters.mil.mil.types import builtin_to_string
     from coremltools.models.utils import load_spec
 
-WEIGHTS = "Data/com.apple.CoreML/weights"
 Watch = Callable[[str, str, torch.Tensor], torch.Tensor]  # (operator, name of its result, result) -> result
 TORCH_TYPES = {"fp32": torch.float32, "fp16": torch.float16, "int8": torch.int8, "uint8": torch.uint8}
 
@@ -37,11 +38,21 @@ class Program:
 
     @classmethod
     def read(cls, path: Path) -> "Program":
-        """Read a package. Raises whatever coremltools does for one that is damaged."""
+        """Read a package. Raises BundleError for one that is not as this project writes them, and whatever
+        coremltools does for one that is damaged."""
+        mlpackage.require_own(path)
         with quiet_coremltools():
-            spec = load_spec(str(path))
-            loaded = milproto.load(spec, spec.specificationVersion, str(path / WEIGHTS))
-        return cls(loaded.functions["main"])
+            spec = load_spec(str(path / mlpackage.MODEL))  # given the folder, it would write into it
+            loaded = milproto.load(spec, spec.specificationVersion, str(path / mlpackage.WEIGHTS))
+        if len(spec.mlProgram.functions["main"].block_specializations) != 1:
+            raise BundleError("it has several forms of one function")
+        main = loaded.functions["main"]
+        described = [
+            [feature.name for feature in side] for side in (spec.description.input, spec.description.output)
+        ]
+        if described != [list(main.inputs), [var.name for var in main.outputs]]:
+            raise BundleError("its description is of other inputs or outputs than its function has")
+        return cls(main)
 
     def __init__(self, main: Any) -> None:
         """Raises BundleError for a function with operators that are not known here."""
@@ -66,7 +77,7 @@ class Program:
         }
         with torch.inference_mode():
             for op in self.operations:
-                made = OPERATORS[op.op_type](**{name: _value(v, values) for name, v in op.inputs.items()})
+                made = _evaluate(op, values)
                 for var in variables(op):
                     if var.name in left:
                         left[var.name] -= 1
@@ -74,9 +85,20 @@ class Program:
                             del values[var.name]
                 results = made if isinstance(made, tuple) else (made,)
                 for var, result in zip(op.outputs, results, strict=True):
+                    if tuple(result.shape) != tuple(var.shape):
+                        raise ValueError(
+                            f"{var.name} is {list(result.shape)}; the program says {list(var.shape)}"
+                        )
                     value = result.to(_type(var))
                     values[var.name] = watch(op.op_type, var.name, value) if watch else value
         return {name: values[name].float().numpy() for name in self.outputs}
+
+
+def _evaluate(op: Any, values: Mapping[str, Any]) -> Any:
+    try:
+        return OPERATORS[op.op_type](**{name: _value(var, values) for name, var in op.inputs.items()})
+    except Exception as error:  # torch's and Python's, for what a damaged program may say
+        raise ValueError(f"{op.op_type} {op.outputs[0].name}: {error or type(error).__name__}") from error
 
 
 def _constant(op: Any) -> bool:
@@ -135,16 +157,12 @@ class MilRuntime:
         check_inputs(graph, spec.inputs, inputs)
         with self._loading:
             if graph not in self._programs:
-                self._programs[graph] = self._load(spec.file)
+                self._programs[graph] = load(self.bundle, spec)
         program = self._programs[graph]
         try:
             outputs = program.run({name: np.ascontiguousarray(value) for name, value in inputs.items()})
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise RuntimeUnavailable(f"{graph} cannot be run: {str(error)[:300]}") from error
-        if outputs.keys() != {output.name for output in spec.outputs}:
-            raise BundleError(
-                f"{spec.file} gives {sorted(outputs)}, which is not what the manifest says; {REPAIR}"
-            )
         return outputs
 
     def release(self, graph: str) -> None:
@@ -153,10 +171,22 @@ class MilRuntime:
         if self._programs.pop(graph, None) is not None:
             trim_memory()
 
-    def _load(self, file: str) -> Program:
-        try:
-            return Program.read(self.bundle.file(file))
-        except BundleError as error:
-            raise BundleError(f"cannot run {file}: {error}; update moebius-edge") from error
-        except Exception as error:  # coremltools' and protobuf's share no base class
-            raise BundleError(f"{file} is no ML program that can be read: {error}; {REPAIR}") from error
+
+def load(bundle: Bundle, spec: GraphSpec) -> Program:
+    """The program of a graph. Raises BundleError, with the file's name, when it is not the manifest's."""
+    try:
+        program = Program.read(bundle.file(spec.file))
+        main = program.main
+        found = [
+            {name: (builtin_to_string(var.dtype), tuple(var.shape)) for name, var in side}
+            for side in (main.inputs.items(), ((var.name, var) for var in main.outputs))
+        ]
+    except BundleError as error:
+        raise BundleError(f"cannot run {spec.file}: {error}; update moebius-edge, or {REPAIR}") from error
+    except Exception as error:  # coremltools' and protobuf's share no base class
+        why = str(error) or type(error).__name__
+        raise BundleError(f"{spec.file} is no ML program that can be read: {why}; {REPAIR}") from error
+    expected = [{each.name: ("fp32", each.shape) for each in side} for side in (spec.inputs, spec.outputs)]
+    if found != expected:
+        raise BundleError(f"{spec.file} has the interface {found}; the manifest says {expected}; {REPAIR}")
+    return program

@@ -116,7 +116,10 @@ def gather(
     if int(batch_dims):
         raise ValueError("gather with batch_dims")
     where = _int(axis) % x.ndim
-    flat = indices.long().reshape(-1) % x.shape[where]
+    size, flat = x.shape[where], indices.long().reshape(-1)
+    if flat.numel() and (int(flat.min()) < -size or int(flat.max()) >= size):
+        raise ValueError(f"indices beyond an axis of {size}")
+    flat = flat % size
     return x.index_select(where, flat).reshape(*x.shape[:where], *indices.shape, *x.shape[where + 1 :])
 
 
@@ -189,7 +192,10 @@ def conv_transpose(
 
 @operator
 def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any, scale_factor_width: Any) -> Tensor:
-    """Each pixel repeated."""
+    """Each pixel repeated. Raises ValueError for factors that are not whole."""
+    for factor in (scale_factor_height, scale_factor_width):
+        if float(factor) != int(factor):
+            raise ValueError(f"a factor of {float(factor):g}")
     return x.repeat_interleave(_int(scale_factor_height), 2).repeat_interleave(_int(scale_factor_width), 3)
 
 
@@ -220,8 +226,11 @@ def instance_norm(x: Tensor, epsilon: Tensor, gamma: Any = None, beta: Any = Non
 
 @operator
 def layer_norm(x: Tensor, axes: Tensor, epsilon: Tensor, gamma: Any = None, beta: Any = None) -> Tensor:
-    """Over the given axes, which are the last ones."""
-    shape = [x.shape[axis] for axis in _ints(axes)]
+    """Over the given axes. Raises ValueError unless they are the last ones."""
+    where = [axis % x.ndim for axis in _ints(axes)]
+    if where != list(range(x.ndim - len(where), x.ndim)):
+        raise ValueError(f"axes {where} of {x.ndim}")
+    shape = [x.shape[axis] for axis in where]
     weight, bias = (None if value is None else value.float() for value in (gamma, beta))
     return F.layer_norm(x.float(), shape, weight, bias, float(epsilon))
 

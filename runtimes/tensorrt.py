@@ -5,6 +5,8 @@ into the denoiser's input. The latents do not leave the device between the first
 """
 
 import importlib
+import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -21,6 +23,7 @@ from moebius_edge.tensors import Array
 # As in export/tensorrt/builder.py, which a build kit takes along: it imports nothing of this package.
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 UPDATE = "update"
+HOST_CODE = "MOEBIUS_EDGE_HOST_CODE"
 ONE = (1,)
 
 
@@ -132,6 +135,9 @@ class TensorRTRuntime:
         self.device = device
         self._logger = _logger(self.trt)  # the runtime does not keep it alive
         self._runtime = self.trt.Runtime(self._logger)
+        if bundle.manifest.settings.get("compatible") == "yes":
+            _require_trust(bundle)
+            self._runtime.engine_host_code_allowed = True
         self._engines: dict[str, Engine] = {}
         self._step: Callable[[], None] | None = None
 
@@ -256,6 +262,15 @@ def _tensorrt(bundle: Bundle) -> Any:
     return trt
 
 
+def _require_trust(bundle: Bundle) -> None:
+    """Raise RuntimeUnavailable unless the user allows what NVIDIA calls host code: a library in an engine."""
+    if os.environ.get(HOST_CODE) != "allow":
+        raise RuntimeUnavailable(
+            f"the engines of {bundle.folder.resolve().name} are version compatible: each holds a part of "
+            f"TensorRT that runs as a program here; if you trust their maker, set {HOST_CODE}=allow"
+        )
+
+
 def _logger(trt: Any) -> Any:
     """Keeps what went wrong, and prints nothing."""
 
@@ -272,7 +287,7 @@ def _logger(trt: Any) -> Any:
 
 
 def _install(package: str, version: str) -> str:
-    return f"pip install '{package}=={version}' (a Jetson has the version of its JetPack)"
+    return f"pip install {shlex.quote(f'{package}=={version}')} (a Jetson has the version of its JetPack)"
 
 
 def update_spec(denoiser: GraphSpec) -> GraphSpec:

@@ -1,5 +1,7 @@
 """Proofs: what is measured where a bundle runs, and how it comes back into the manifest."""
 
+import errno
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,12 +11,13 @@ from typing import Any
 import pytest
 
 from moebius_edge.bundle import Bundle, rewritten
-from moebius_edge.errors import BundleError, InvalidInput
-from moebius_edge.manifest import MANIFEST_NAME
+from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.manifest import MANIFEST_NAME, FileEntry
 from moebius_edge.proof import MAX_PROOFS, GraphProof, Proof, UnitProof, fingerprint, read
 from moebius_edge.prove import attach
 
-GRAPH = GraphProof(70.5, 12.0, 13.5, 900.0, {"NeuralEngine": 200, "CPU": 2})
+CORE_ML = {"target": "coreml", "runtime": "coreml"}
+GRAPH = GraphProof(95.5, 12.0, 13.5, 900.0, {"NeuralEngine": 200, "CPU": 2})
 
 
 def proof_of(bundle: Bundle, chip: str = "Apple M9", ok: bool = True) -> Proof:
@@ -32,7 +35,7 @@ def proof_of(bundle: Bundle, chip: str = "Apple M9", ok: bool = True) -> Proof:
 
 
 def test_a_proof_comes_back_into_the_manifest(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     path = tmp_path / "proof.json"
     path.write_text(json.dumps(proof_of(bundle).to_json()))
     kept = attach(bundle, read(path))
@@ -45,18 +48,77 @@ def test_a_proof_comes_back_into_the_manifest(make_bundle: Callable[..., Bundle]
 
 
 def test_a_proof_of_other_files_is_refused(make_bundle: Callable[..., Bundle]) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     before = (bundle.folder / MANIFEST_NAME).read_bytes()
     with pytest.raises(InvalidInput, match="of other files than those of tiny"):
         attach(bundle, replace(proof_of(bundle), files_sha256="0" * 64))
-    for change in ({"precision": "int8"}, {"runtime": "abacus"}):
-        with pytest.raises(InvalidInput, match="the bundle is fp32"):
-            attach(bundle, replace(proof_of(bundle), **change))
+    with pytest.raises(InvalidInput, match="the bundle is fp32"):
+        attach(bundle, replace(proof_of(bundle), precision="int8"))
+    for runtime, words in (("abacus", "is not known here"), ("onnxruntime", "cannot open")):
+        with pytest.raises(RuntimeUnavailable, match=words):
+            attach(bundle, replace(proof_of(bundle), runtime=runtime))
     assert (bundle.folder / MANIFEST_NAME).read_bytes() == before
 
 
+def test_a_byte_more_is_another_bundle(make_bundle: Callable[..., Bundle]) -> None:
+    one, other = make_bundle("one", **CORE_ML), make_bundle("other", **CORE_ML)
+    files = dict(other.manifest.files)
+    name = next(iter(files))
+    digest = ("0" if files[name].sha256[0] != "0" else "1") + files[name].sha256[1:]
+    changed = replace(other.manifest, files={**files, name: replace(files[name], sha256=digest)})
+    assert fingerprint(changed.files) != fingerprint(other.manifest.files)
+    with pytest.raises(InvalidInput, match="of other files"):
+        attach(one, replace(proof_of(one), files_sha256=fingerprint(changed.files)))
+    # The format: apps compute the same (docs/devices.md).
+    files = {"b": FileEntry(1, "1" * 64), "a": FileEntry(2, "2" * 64)}
+    listing = f"a {'2' * 64}\nb {'1' * 64}\n"
+    assert fingerprint(files) == hashlib.sha256(listing.encode()).hexdigest()
+
+
+def test_a_proof_that_contradicts_itself(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
+    bundle = make_bundle(**CORE_ML)
+    (unit,) = proof_of(bundle).units
+
+    def refused(words: str, *units: UnitProof) -> None:
+        with pytest.raises(InvalidInput, match=words):
+            attach(bundle, replace(proof_of(bundle), units=units))
+        assert Bundle.open(bundle.folder).manifest.proofs == ()
+
+    refused("each once", unit, unit)
+    refused("each once", replace(unit, unit="TPU"))
+    refused("is ok, with hole at 12 dB", replace(unit, hole_db=12.0))
+    low = {**unit.graphs, "denoiser": replace(GRAPH, db=-200.0)}
+    refused("is ok, with denoiser at -200 dB", replace(unit, graphs=low))
+    attach(bundle, replace(proof_of(bundle), units=(replace(unit, ok=False, failures=("x",), graphs=low),)))
+    for change in ({"hole_db": None}, {"hole_db": 1e308}):
+        with pytest.raises(ValueError, match="in the hole"):
+            replace(unit, **change)
+    for change in ({"p50_ms": 99.0}, {"devices": {"CPU": -5}}):
+        with pytest.raises(ValueError, match="cannot be"):
+            replace(GRAPH, **change)
+
+
+def test_a_bundle_on_another_disk(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that has it mounted: a file beside it cannot be renamed into it."""
+    bundle = make_bundle(**CORE_ML)
+    rename = Path.replace
+
+    def across(self: Path, target: Path) -> Path:
+        if self.parent != bundle.folder:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", across)
+    (tmp_path / "link").symlink_to(bundle.folder)
+    attach(Bundle.open(tmp_path / "link"), proof_of(bundle))
+    assert len(Bundle.open(bundle.folder).manifest.proofs) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "tiny.moebius"]
+
+
 def test_there_is_room_for_so_many(make_bundle: Callable[..., Bundle]) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     many = tuple(proof_of(bundle, f"chip {number}") for number in range(MAX_PROOFS))
     full = rewritten(bundle, lambda manifest: replace(manifest, proofs=many))
     with pytest.raises(InvalidInput, match="holds 16 proofs"):
@@ -65,7 +127,7 @@ def test_there_is_room_for_so_many(make_bundle: Callable[..., Bundle]) -> None:
 
 
 def test_the_largest_proofs_fit_into_a_manifest(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     long = tuple(["x" * 1000] * 28)
     for number in range(MAX_PROOFS):
         proof = proof_of(bundle, f"chip {number}")
@@ -76,7 +138,7 @@ def test_the_largest_proofs_fit_into_a_manifest(make_bundle: Callable[..., Bundl
 
 
 def test_two_proofs_at_once_are_both_kept(make_bundle: Callable[..., Bundle]) -> None:
-    bundle = make_bundle()  # opened before either
+    bundle = make_bundle(**CORE_ML)  # opened before either
     attach(bundle, proof_of(bundle, "first"))
     attach(bundle, proof_of(bundle, "second"))
     kept = Bundle.open(bundle.folder).manifest.proofs
@@ -84,7 +146,7 @@ def test_two_proofs_at_once_are_both_kept(make_bundle: Callable[..., Bundle]) ->
 
 
 def test_what_would_not_open_again_is_not_written(make_bundle: Callable[..., Bundle]) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     proof = proof_of(bundle)
     torn = replace(proof, units=(replace(proof.units[0], ok=False, failures=("two\nlines",)),))
     with pytest.raises(BundleError, match="printable"):
@@ -95,7 +157,7 @@ def test_what_would_not_open_again_is_not_written(make_bundle: Callable[..., Bun
 def test_a_manifest_that_cannot_be_written(
     make_bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
 
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device", str(path))
@@ -124,7 +186,7 @@ def test_a_manifest_that_cannot_be_written(
 def test_what_is_no_proof(
     make_bundle: Callable[..., Bundle], tmp_path: Path, change: Callable[[Any], Any], words: str
 ) -> None:
-    value = proof_of(make_bundle()).to_json()
+    value = proof_of(make_bundle(**CORE_ML)).to_json()
     change(value)
     path = tmp_path / "proof.json"
     path.write_text(json.dumps(value))

@@ -124,10 +124,7 @@ def lower(model: onnx.ModelProto, opset: Any) -> Program:
     `opset`: a deployment target of coremltools. Raises ExportError for what cannot be lowered.
     """
     scope = Scope(model)
-    inputs = {
-        value.name: mb.placeholder(shape=_shape(value), dtype=DTYPES[value.type.tensor_type.elem_type])
-        for value in model.graph.input
-    }
+    inputs = {value.name: _placeholder(value) for value in model.graph.input}
     with Function(inputs, opset_version=opset) as main:
         scope.values |= main.inputs
         for proto in model.graph.node:
@@ -138,11 +135,24 @@ def lower(model: onnx.ModelProto, opset: Any) -> Program:
     return program
 
 
+def _placeholder(value: onnx.ValueInfoProto) -> Any:
+    shape, kind = _shape(value), value.type.tensor_type.elem_type
+    if kind not in DTYPES or not all(size > 0 for size in shape):
+        raise ExportError(
+            f"the input {value.name} is {TensorProto.DataType.Name(kind).lower()} {list(shape)}; expected "
+            "float or float16 of fixed sizes"
+        )
+    return mb.placeholder(shape=shape, dtype=DTYPES[kind])
+
+
 def _lower(node: Node) -> None:
     function = LOWERINGS.get(node.operator)
     if function is None:
         node.refuse("this operator is not known")
-    made = function(node)
+    try:
+        made = function(node)
+    except (ValueError, TypeError, KeyError, IndexError) as error:  # coremltools' and ours, of odd nodes
+        node.refuse(str(error) or type(error).__name__)
     if node.unread:
         node.refuse(f"its {', '.join(sorted(node.unread))} is not known")
     values = made if isinstance(made, Sequence) else [made]

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moebius_edge.bundle import REPAIR, Bundle
-from moebius_edge.errors import BundleError, ExportError
+from moebius_edge.bundle import Bundle
+from moebius_edge.errors import ExportError
 from moebius_edge.export.usability import Fall, ProviderUse, Usability, Use, partitions
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.quiet import quiet_coremltools
-from moebius_edge.runtimes.mil import Program, variables
+from moebius_edge.runtimes.mil import Program, load, variables
 
 with quiet_coremltools():
     from coremltools.converters.mil.mil.types import builtin_to_string
@@ -108,14 +108,14 @@ SLOW = (Rule(_last_axis, "machinelearning.apple.com/research/neural-engine-trans
 def examine(bundle: Bundle) -> Usability:
     """Apply the rules to the packages of a bundle; nothing is run.
 
-    Raises ExportError for a bundle of another target, and for a damaged package.
+    Raises ExportError for a bundle of another target, and BundleError for a damaged package.
     """
     manifest = bundle.manifest
     if manifest.target != "coreml":
         raise ExportError(
             f"the bundle was exported for {manifest.target}; this examines bundles of --target coreml"
         )
-    uses = tuple(use(name, _read(bundle, manifest.graphs[name].file)) for name in GRAPH_NAMES)
+    uses = tuple(use(name, load(bundle, manifest.graphs[name])) for name in GRAPH_NAMES)
     sources = "; ".join(dict.fromkeys(rule.source for rule in (*LEAVES, *SLOW)))
     row = ProviderUse(NAME, RUNS_ON, sources, uses)
     return Usability(bundle.folder.resolve().name, manifest.precision, (row,))
@@ -177,12 +177,3 @@ def _counted(operations: list[Operation], reasons: list[str]) -> tuple[Fall, ...
             macs[operation.operator, why] += operation.macs
     order = sorted(number, key=lambda key: (-macs[key], -number[key], key))
     return tuple(Fall(*key, number[key], macs[key]) for key in order)
-
-
-def _read(bundle: Bundle, file: str) -> Program:
-    try:
-        return Program.read(bundle.file(file))
-    except BundleError:
-        raise
-    except Exception as error:  # coremltools' and protobuf's share no base class
-        raise ExportError(f"{file} is no ML program that can be read: {error}; {REPAIR}") from error

@@ -5,9 +5,7 @@ and its weights (weights/weight.bin). Written here by hand, because coremltools 
 identifiers into it.
 """
 
-import json
 import shutil
-import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,11 @@ from moebius_edge.errors import ExportError
 from moebius_edge.export.coreml import arithmetic, gather, norms, products, quantization, shapes  # noqa: F401
 from moebius_edge.export.coreml.compression import Compression, compression
 from moebius_edge.export.coreml.lowering import lower
-from moebius_edge.export.onnx_graph import remove
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.manifest import GraphSpec
+from moebius_edge.onnx_files import remove
 from moebius_edge.quiet import quiet_coremltools
+from moebius_edge.runtimes import mlpackage
 
 with quiet_coremltools():
     import coremltools as ct
@@ -32,8 +31,7 @@ with quiet_coremltools():
 # turns roundings of quantized values.
 LEFT_OUT = ("common::fuse_elementwise_to_batchnorm",)
 
-PARTS = Path("Data") / "com.apple.CoreML"
-WEIGHTS = "weight.bin"
+WEIGHT_FILE = "weight.bin"
 DATE = "com.github.apple.coremltools.conversion_date"
 
 # What Xcode shows: of the graphs, and of their inputs and outputs.
@@ -102,12 +100,11 @@ def to_program(model: onnx.ModelProto, deployment: str = "iOS17", smaller: Compr
 
 def save(spec: Any, weights: Path, path: Path) -> None:
     """Write the package `path`, a folder that does not exist yet; `weights`: the folder of its weights."""
-    parts = path / PARTS
-    (parts / "weights").mkdir(parents=True)
-    (parts / "model.mlmodel").write_bytes(spec.SerializeToString(deterministic=True))
-    if (weights / WEIGHTS).is_file():  # small programs have none
-        shutil.copyfile(weights / WEIGHTS, parts / "weights" / WEIGHTS)
-    (path / "Manifest.json").write_text(json.dumps(_manifest(), indent=4) + "\n")
+    (path / mlpackage.WEIGHTS).mkdir(parents=True)
+    (path / mlpackage.MODEL).write_bytes(spec.SerializeToString(deterministic=True))
+    if (weights / WEIGHT_FILE).is_file():  # small programs have none
+        shutil.copyfile(weights / WEIGHT_FILE, path / mlpackage.WEIGHTS / WEIGHT_FILE)
+    (path / mlpackage.NAME).write_bytes(mlpackage.manifest())
 
 
 def _describe(spec: Any, graph: str, precision: str, checkpoint: Checkpoint) -> None:
@@ -121,22 +118,3 @@ def _describe(spec: Any, graph: str, precision: str, checkpoint: Checkpoint) -> 
     description.metadata.userDefined.pop(DATE, None)
     for feature in (*description.input, *description.output):
         feature.shortDescription = FEATURES[f"{graph}.{feature.name}"]
-
-
-def _manifest() -> dict[str, Any]:
-    """What names the parts of a package; its identifiers only have to differ."""
-    described = {"model.mlmodel": "CoreML Model Specification", "weights": "CoreML Model Weights"}
-    keys = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in described}
-    return {
-        "fileFormatVersion": "1.0.0",
-        "itemInfoEntries": {
-            keys[name]: {
-                "author": PARTS.name,
-                "description": description,
-                "name": name,
-                "path": f"{PARTS.name}/{name}",
-            }
-            for name, description in described.items()
-        },
-        "rootModelIdentifier": keys["model.mlmodel"],
-    }

@@ -3,6 +3,7 @@
 import numpy as np
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Var
+from coremltools.converters.mil.mil.types import builtin_to_string
 
 from moebius_edge.export.coreml.lowering import Node, lowers
 from moebius_edge.tensors import Array
@@ -36,7 +37,7 @@ def dequantize(node: Node) -> Var:
         return _stored(node, transposed=False)
     if scale.size != 1:
         node.refuse(f"it has {scale.size} scales; expected one for an activation")
-    zero = node.constant(2) if node.has(2) else np.zeros((), "uint8")
+    zero = node.constant(2) if node.has(2) else np.zeros((), builtin_to_string(node.var(0).dtype))
     return mb.dequantize(
         input=node.var(0), scale=scale.reshape(())[()], zero_point=zero.reshape(())[()], name=node.label
     )

@@ -1,5 +1,6 @@
 """Engines that a box has built of a kit -> a bundle."""
 
+import re
 import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from moebius_edge.files import plain_size
 from moebius_edge.manifest import MAX_FILE_BYTES
 
 MAX_REPORT = 1 << 20
+VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,39}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def import_engines(kit: Bundle, engines: Path, output: Path, *, overwrite: bool 
     left = {name for file in files.values() for name in (file, f"{file}.data")} | {KIT}
     with staging(output, overwrite=overwrite) as folder:
         for name in manifest.files.keys() - left:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(kit.file(name), folder / name)
         for name, data in built.items():
             (folder / f"{name}.engine").write_bytes(data)
@@ -71,11 +74,15 @@ def _report(engines: Path) -> BuildReport:
         raise ExportError(f"{path} is not what {KIT} writes: {error}; build again") from error
     if report.builder not in PACKAGES:
         raise ExportError(f"{path} says that {report.builder[:40]!r} built; expected {' or '.join(PACKAGES)}")
+    if not VERSION.fullmatch(report.version):  # it comes back in a command to type
+        raise ExportError(f"{path} has the version {report.version[:40]!r}; expected one like 10.13.2")
     return report
 
 
 def _engine(engines: Path, report: BuildReport, name: str, expected: dict[str, str]) -> bytes:
     file = f"{name}.engine"
+    if not expected:
+        raise ExportError(f"the kit has no graph to build {file} of; copy the kit again, or make another")
     if name not in report.graphs:
         raise ExportError(f"{REPORT} knows no engine of the {name}; build again")
     if report.graphs[name].of != expected:

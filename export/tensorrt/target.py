@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
-from moebius_edge.export.onnx_graph import IR_VERSION, OPSET, remove
+from moebius_edge.export.onnx_graph import IR_VERSION, OPSET
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.tensorrt import builder
 from moebius_edge.export.tensorrt.builder import (
@@ -23,6 +23,7 @@ from moebius_edge.export.tensorrt.builder import (
     find_tensorrt,
 )
 from moebius_edge.manifest import GraphSpec
+from moebius_edge.onnx_files import remove
 from moebius_edge.runtimes.tensorrt import interface_of, update_spec
 
 KIT = "build.py"

@@ -109,9 +109,12 @@ def _print_report(report: "Report") -> None:
 
 
 def _proven(proof: "Proof") -> str:
+    from moebius_edge.runtimes import STAND_INS  # noqa: PLC0415
+
     passed = [unit for unit in proof.units if unit.ok]
     steps = [f"{unit.unit} ({unit.graphs['denoiser'].p50_ms:.1f} ms a step)" for unit in passed]
-    return f"{proof.machine['processor']} by {proof.runtime}: {', '.join(steps) or 'nothing passed'}"
+    by = f"{proof.runtime}, {STAND_INS[proof.runtime]}" if proof.runtime in STAND_INS else proof.runtime
+    return f"{proof.machine['processor']} by {by}: {', '.join(steps) or 'nothing passed'}"
 
 
 def _print_bundle(bundle: "Bundle") -> None:

@@ -37,7 +37,9 @@ def package(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing: list sizes, limits and memory.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing package.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a package that nobody has changed.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Make a project that builds and runs: the bundle, the loop in the platform's language, a screen.
@@ -63,11 +65,13 @@ def package(
                 None,
             )
     if as_json:
-        show.print_json({**made.to_json(), "peak_memory_mb": memory})
+        written = None if dry_run else str(output)
+        show.print_json({**made.to_json(), "peak_memory_mb": memory, "output": written})
     else:
         _print_plan(made)
         if dry_run or output is None:
             _print_memory(opened, memory)
+            show.out().print("nothing was written or verified: a dry run", markup=False)
         else:
             show.out().print(f"wrote {output}", markup=False)
             for command in (shlex.join(["cd", str(output)]), *row.next):
@@ -108,14 +112,14 @@ def _print_plan(made: "Plan") -> None:
     )
     for each in made.additions:
         out.print(
-            f"  and {each.what}: {each.megabytes:.1f} MB, {each.compressed_mb:.1f} compressed by the host",
+            f"  besides {each.what}: {each.megabytes:.1f} MB, {each.compressed_mb:.1f} compressed in transit",
             markup=False,
         )
     for sentence in made.refusals:
         out.print(f"REFUSED  {sentence}", markup=False, style="red")
     if not made.exceeded:
         out.print("limits: all files are below those of the platform and its hosts", markup=False)
-    for sentence in made.warnings:
+    for sentence in (*made.warnings, *made.notes):
         out.print(f"note     {sentence}", markup=False)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle import Bundle, refuse_inside
 from moebius_edge.cli import profile_text
 from moebius_edge.devices.app import Wish
 from moebius_edge.devices.beside import size_row
@@ -15,7 +15,7 @@ from moebius_edge.devices.page import render
 from moebius_edge.devices.steps import steps_here
 from moebius_edge.devices.summary import DeviceSummary
 from moebius_edge.errors import InvalidInput, RuntimeUnavailable
-from moebius_edge.files import refuse_inside, write_atomically
+from moebius_edge.files import write_atomically
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.plotting import check_plot, draw
 from moebius_edge.profiling import Profile, ProfileOptions
@@ -57,13 +57,12 @@ class Request:
             )
         if self.plot is not None:
             check_plot(self.plot)
-        bundles = [each for each in (self.bundle, self.against, *self.beside) if each is not None]
         for path, suffix in ((self.html, ".html"), (self.save, ".json"), (self.plot, ".png")):
             if path is not None:
-                check_output(path, suffix, bundles)
+                check_output(path, suffix)
 
 
-def check_output(path: Path, suffix: str, bundles: Sequence[Path]) -> None:
+def check_output(path: Path, suffix: str) -> None:
     """Raise, before anything is measured, when a file cannot be written there."""
     if path.suffix.lower() != suffix:
         raise InvalidInput(f"{path} does not end in {suffix}; name it {path.stem or 'profile'}{suffix}")
@@ -71,7 +70,7 @@ def check_output(path: Path, suffix: str, bundles: Sequence[Path]) -> None:
         raise InvalidInput(f"{path} cannot be written: its folder must exist, and it must not be one")
     if not os.access(path.parent, os.W_OK):
         raise InvalidInput(f"{path} cannot be written: you may not write to its folder; choose another")
-    refuse_inside(path, *bundles, which="a")
+    refuse_inside(path)
 
 
 def find(request: Request) -> Findings:

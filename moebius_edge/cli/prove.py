@@ -37,17 +37,17 @@ def prove(
     replayed and each graph is timed. To bring the proof to another copy of the bundle: `--output proof.json`
     there, `--attach proof.json` here. Exit 1 when no unit passes.
     """
-    from moebius_edge.bundle import Bundle  # noqa: PLC0415
+    from moebius_edge.bundle import Bundle, refuse_inside  # noqa: PLC0415
     from moebius_edge.errors import InvalidInput  # noqa: PLC0415
-    from moebius_edge.files import refuse_inside, write_atomically  # noqa: PLC0415
+    from moebius_edge.files import write_atomically  # noqa: PLC0415
     from moebius_edge.proof import read  # noqa: PLC0415
     from moebius_edge.prove import attach as keep  # noqa: PLC0415
     from moebius_edge.prove import prove as measure  # noqa: PLC0415
 
-    if attach is not None and (unit or runtime or runs != RUNS):
-        raise InvalidInput("--attach measures nothing: leave --unit, --runs and --runtime away")
+    if attach is not None and (unit or runtime or output or runs != RUNS):
+        raise InvalidInput("--attach measures nothing: leave --unit, --runs, --runtime and --output away")
     if output is not None:
-        refuse_inside(output, bundle)
+        refuse_inside(output)
     with show.only_json(as_json), stages(f"proving {bundle.name}") as say:
         opened = Bundle.open(bundle)
         if attach is not None:
@@ -69,6 +69,8 @@ def print_proof(proof: "Proof") -> None:
     """A table with a row for each graph on each unit."""
     from rich.table import Table  # noqa: PLC0415
 
+    from moebius_edge.runtimes import STAND_INS  # noqa: PLC0415
+
     console = show.out()
     versions = ", ".join(f"{name} {version}" for name, version in proof.versions.items())
     console.print(f"{proof.machine['processor']}, {proof.machine['system']}; {versions}", markup=False)
@@ -85,3 +87,9 @@ def print_proof(proof: "Proof") -> None:
     for unit in proof.units:
         verdict = f"ok, hole {show.decibels(unit.hole_db)}" if unit.ok else "FAILED"
         console.print(f"{unit.unit}: {'; '.join((verdict, *unit.failures))}", markup=False)
+    if proof.runtime in STAND_INS:
+        console.print(
+            f"note: {proof.runtime} is {STAND_INS[proof.runtime]}: this proves the numbers, and neither the "
+            "engine nor its times",
+            markup=False,
+        )

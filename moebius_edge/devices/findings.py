@@ -1,7 +1,8 @@
 """What one `profile` found: here, on devices, and of other bundles; and a common view of the first two."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from moebius_edge.devices.beside import SizeRow
@@ -65,8 +66,15 @@ class Place:
 
 
 def places(findings: Findings) -> list[Place]:
-    """Here (one for each bundle), then the devices."""
-    return [*_here(findings.local, findings.steps_ms), *map(_there, findings.devices)]
+    """Here (one for each bundle), then the devices; two of one name are told apart by where they are from."""
+    found = [*_here(findings.local, findings.steps_ms), *map(_there, findings.devices)]
+    names = Counter(place.name for place in found)
+    return [
+        replace(place, name=f"{place.name} ({place.device.source})")
+        if place.device is not None and names[place.name] > 1
+        else place
+        for place in found
+    ]
 
 
 def _here(profile: Profile | None, steps_ms: tuple[float, ...]) -> Iterator[Place]:

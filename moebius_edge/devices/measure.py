@@ -10,6 +10,7 @@ from moebius_edge.devices.report import parse, read
 from moebius_edge.devices.summary import DeviceSummary, summarize
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import printable
+from moebius_edge.packaging.platforms import PLATFORMS, require_target
 from moebius_edge.progress import Stage
 
 KINDS = ("android", "ios")
@@ -20,11 +21,16 @@ def measure(
 ) -> DeviceSummary:
     """Measure `bundle` on a connected device of that kind, of KINDS; `serial` chooses one of several.
 
-    `keep` gets the bytes of the device's JSON once they were checked. Raises RuntimeUnavailable when the
-    device or its app cannot measure, InvalidInput when what the app wrote is no profile of this bundle.
+    `keep` gets the bytes of the device's JSON once they were checked. Raises ExportError for a bundle that
+    does not run there, RuntimeUnavailable when the device or its app cannot measure, and InvalidInput when
+    what the app wrote is no profile of this bundle.
     """
     if kind not in KINDS:
-        raise InvalidInput(f"there is no kind of device {kind!r}; expected {' or '.join(KINDS)}")
+        hint = (
+            "; a browser measures by ?profile=1 in the page's address, see --import" if kind == "web" else ""
+        )
+        raise InvalidInput(f"there is no kind of device {kind!r}; expected {' or '.join(KINDS)}{hint}")
+    require_target(bundle.manifest, PLATFORMS[kind])
     if kind == "android":
         phone = adb.connect(serial)
         data, name = phone.measure(bundle, wish, say), phone.serial

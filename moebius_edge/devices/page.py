@@ -39,7 +39,9 @@ def _body(findings: Findings, where: Sequence[Place]) -> Iterator[str]:
         f"{first.megabytes:,.1f} MB</p>"
     )
     if not findings.ok:
-        yield '<p class="bad">The self-test failed on a device: its times are those of wrong results.</p>'
+        failed = ", ".join(p.name for p in where if p.device is not None and not p.device.selftest.ok)
+        sentence = f"The self-test failed on {failed}: its times are those of wrong results."
+        yield f'<p class="bad">{escape(sentence)}</p>'
     if where:
         yield from _where(where)
         yield from _latency(where)

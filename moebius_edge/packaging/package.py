@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from moebius_edge import strictjson
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle import Bundle, refuse_inside
 from moebius_edge.errors import BundleError, ExportError
 from moebius_edge.explain import printable
-from moebius_edge.files import plain_size, refuse_inside
+from moebius_edge.files import plain_size
 from moebius_edge.manifest import GRAPH_NAMES, MANIFEST_NAME, Manifest
-from moebius_edge.packaging.platforms import PLATFORMS, Addition, Limit, Platform
+from moebius_edge.packaging import sums
+from moebius_edge.packaging.platforms import PLATFORMS, Addition, Limit, Platform, require_target
 from moebius_edge.packaging.vectors import dumps
 from moebius_edge.proof import fingerprint
 from moebius_edge.report import Report
@@ -25,7 +26,6 @@ from moebius_edge.staging import refuse_occupied, stage
 APP_FORMAT = "moebius-edge-app-1"
 MODEL_FOLDER = "model"
 OWN_LICENSE = "Apache-2.0"  # of the sources, and the one licence of models whose text is at hand
-NOT_SHIPPED = frozenset({"node_modules", "dist", "build", "__pycache__", ".gradle", ".build"})
 MAX_LICENSE_BYTES = 1 << 20
 
 Verify = Callable[[Bundle], Report]
@@ -57,9 +57,10 @@ class Plan:
     graphs: dict[str, int]  # bytes of each graph with its weights
     graphs_bytes: int  # of all three
     download_bytes: int  # what an app fetches to run: the graphs, the manifest and the capsule
-    bundle_bytes: int
+    bundle_bytes: int  # all of its files
     exceeded: tuple[Exceeded, ...]
     additions: tuple[Addition, ...]  # what comes to a device besides
+    notes: tuple[str, ...]  # what else to count on
 
     @property
     def refusals(self) -> tuple[str, ...]:
@@ -88,12 +89,7 @@ def find_platform(name: str) -> Platform:
 def plan(bundle: Bundle, platform: Platform) -> Plan:
     """Sizes, and the limits that they are above. Raises ExportError for a bundle that does not run there."""
     manifest = bundle.manifest
-    if manifest.target not in platform.targets:
-        raise ExportError(
-            f"{bundle.folder.name} is a bundle of the target {manifest.target}; for {platform.name} export "
-            f"with --target {' or --target '.join(platform.targets)}: moebius-edge export "
-            f"{manifest.model.name} --target {platform.targets[0]} --output NEW"
-        )
+    require_target(manifest, platform)
     graphs = {name: bundle.graph_bytes(name) for name in GRAPH_NAMES}
     own = (bundle.folder / MANIFEST_NAME).stat().st_size
     return Plan(
@@ -105,9 +101,10 @@ def plan(bundle: Bundle, platform: Platform) -> Plan:
         graphs=graphs,
         graphs_bytes=sum(graphs.values()),
         download_bytes=sum(graphs.values()) + own + manifest.files[manifest.capsule].size,
-        bundle_bytes=manifest.total_bytes,
+        bundle_bytes=manifest.total_bytes + own,
         exceeded=tuple(_exceeded(manifest, platform)),
         additions=platform.additions,
+        notes=platform.notes,
     )
 
 
@@ -135,14 +132,17 @@ def write(
 
     `verify` replays the bundle's self-test; `license_file` is the text of the model's licence where it is not
     Apache-2.0. Raises ExportError for a bundle that does not run there, fails its self-test or is too large,
-    a model without a licence text, and an `output` that exists, and InvalidInput for one in the bundle.
+    a model without a licence text, and an `output` that exists or, with `overwrite`, was changed since it was
+    made, and InvalidInput for one in a bundle.
     """
-    refuse_inside(output, bundle.folder)
+    refuse_inside(output)
     made = plan(bundle, platform)
     if made.refusals:
         raise ExportError(f"{made.bundle} is too large for {platform.name}: {'; '.join(made.refusals)}")
     license_text = _license_text(bundle.manifest, license_file)
     refuse_occupied(output, overwrite, platform.app)
+    if output.is_dir() and any(output.iterdir()):
+        sums.refuse_changed(output)
     report = verify(bundle)
     if not report.ok:
         raise ExportError(
@@ -160,13 +160,14 @@ def write(
         (folder / platform.vectors).write_text(dumps())
         (folder / "LICENSE").write_text(_own_license())
         (folder / "LICENSE-model").write_text(license_text, encoding="utf-8")
+        sums.write(folder)
     return made
 
 
 def _copy_template(source: Path, folder: Path) -> None:
     """Contents alone, as an installation's files may be read-only, and each error as it is: not copytree."""
     for each in sorted(source.iterdir()):
-        if each.name in NOT_SHIPPED:
+        if each.name in sums.BUILT:
             continue
         if each.is_dir():
             (folder / each.name).mkdir()
@@ -227,7 +228,7 @@ def _license_text(manifest: Manifest, given: Path | None) -> str:
             "its text; give it with --license FILE"
         )
     text = _own_license() if given is None else _read_license(given)
-    return f"{manifest.model.name}: {name}, from {manifest.model.source}\n\n{text}"
+    return f"Model: {manifest.model.name}\nWeights: {manifest.model.source}\nLicence: {name}\n\n{text}"
 
 
 def _read_license(path: Path) -> str:

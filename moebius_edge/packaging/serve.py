@@ -43,7 +43,7 @@ class Handler(SimpleHTTPRequestHandler):
     def send_head(self) -> Any:
         """The file, if it was asked for under a name of this machine and really lies in the folder."""
         if not _is_local(self.headers.get("Host")):
-            self.send_error(421, explain=f"This server is for this machine alone; expected {NAMES[0]}.")
+            self.send_error(421, explain=f"This server is for this machine alone; expected {NAMES[0]}")
             return None
         if not self._is_inside():
             self.send_error(404)

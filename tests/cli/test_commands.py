@@ -146,6 +146,25 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path, signals: int) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
+@pytest.mark.parametrize(("signal", "code"), [("SIGTERM", TERMINATED), ("SIGINT", INTERRUPTED)])
+def test_a_signal_where_python_cannot_raise_is_not_lost(signal: str, code: int) -> None:
+    done = run_python(
+        "import os, signal, time\n"
+        "from moebius_edge.explain import explained\n"
+        "class Freed:\n"
+        "    def __del__(self):\n"
+        f"        os.kill(os.getpid(), signal.{signal})\n"
+        "        time.sleep(0.01)\n"
+        "with explained():\n"
+        "    Freed()\n"
+        "    for _ in range(1000): time.sleep(0.01)\n"
+        "    print('the work went on')"
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr == "stopped; nothing was left half-written\n"
+
+
 def test_errors_are_explained_in_any_thread(capsys: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         with pytest.raises(SystemExit), explained():
@@ -262,7 +281,7 @@ def test_faults_of_the_machine_are_sentences_and_bugs_are_not_hidden(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error: not enough memory")
     assert lines[1] == "error: x.png: Permission denied"
-    assert 'pip install "moebius-edge[export]"' in lines[2]
+    assert 'in a clone of moebius-edge: pip install -e ".[export]"' in lines[2]
     assert explain(ValueError("a bug")) is None
     assert explain(ModuleNotFoundError("no", name="moebius_edge.typo")) is None
 

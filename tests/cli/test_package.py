@@ -65,6 +65,53 @@ def test_a_project_is_written(
     assert again.code == 2 and "already exists" in again.err
     once_more = ("--overwrite", "--license", license_text)
     assert moebius("package", exported, "--platform", platform, "-o", output, *once_more).code == 0
+    (output / "node_modules" / "x").mkdir(parents=True)
+    assert moebius("package", exported, "--platform", platform, "-o", output, *once_more).code == 0
+
+
+def test_somebodys_work_is_not_replaced(
+    moebius: Any, exported: Path, tmp_path: Path, license_text: Path
+) -> None:
+    command = ("package", exported, "--platform", "web", "-o", tmp_path / "app", "--license", license_text)
+    assert moebius(*command).code == 0
+    listed = (tmp_path / "app" / "SHA256SUMS").read_text()
+    assert "  src/main.ts\n" in listed and "  public/model/manifest.json\n" in listed
+
+    def refused(named: str) -> None:
+        before = {path: path.read_bytes() for path in (tmp_path / "app").rglob("*") if path.is_file()}
+        answer = moebius(*command, "--overwrite")
+        assert answer.code == 2 and "was changed since it was made" in answer.err and named in answer.err
+        after = {path: path.read_bytes() for path in (tmp_path / "app").rglob("*") if path.is_file()}
+        assert after == before
+
+    (tmp_path / "app" / "notes.txt").write_text("mine")
+    refused("(notes.txt)")
+    (tmp_path / "app" / "notes.txt").unlink()
+    source = tmp_path / "app" / "src" / "main.ts"
+    original = source.read_bytes()
+    source.write_bytes(original + b"// mine")
+    refused("(src/main.ts)")
+    source.unlink()
+    refused("(src/main.ts)")
+    source.symlink_to(license_text)
+    refused("(src/main.ts)")
+    source.unlink()
+    source.write_bytes(original)
+    assert moebius(*command, "--overwrite").code == 0
+    (tmp_path / "app" / "SHA256SUMS").unlink()
+    refused("and ")
+
+
+def test_no_package_lies_in_another_bundle(moebius: Any, exported: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(exported, other)
+    for command in (
+        ("package", exported, "--platform", "web", "-o", other / "app"),
+        ("export", "nano", "-o", other / "more" / "bundle"),
+    ):
+        answer = moebius(*command)
+        assert answer.code == 2 and "would lie in the bundle other" in answer.err
+    Bundle.open(other)
 
 
 def test_the_same_bundle_gives_the_same_project(
@@ -90,13 +137,13 @@ def test_a_dry_run_lists_and_writes_nothing(moebius: Any, exported: Path, tmp_pa
         "decoder",
     }
     assert found["graphs_bytes"] < found["download_bytes"] <= found["bundle_bytes"] + 10_000
-    assert found["peak_memory_mb"] > 20 and found["refusals"] == []
+    assert found["peak_memory_mb"] > 20 and found["refusals"] == [] and found["output"] is None
     assert not output.exists()
     text = moebius("package", exported, "--platform", "web", "--dry-run").out
     assert "all three" in text and "download" in text and "memory" in text
     additions = PLATFORMS["web"].additions
     assert [each["what"] for each in found["additions"]] == [each.what for each in additions]
-    assert all(f"and {each.what}: {each.megabytes} MB" in text for each in additions)
+    assert all(f"besides {each.what}: {each.megabytes} MB" in text for each in additions)
 
 
 def test_a_platform_in_any_case(moebius: Any, exported: Path) -> None:
@@ -195,7 +242,8 @@ def test_a_package_in_its_bundle_is_refused(
     more = ("--platform", "web", "--license", license_text, "--overwrite")
     for output in (bundle, bundle / "app", bundle / "a" / "b", tmp_path / "link" / "app"):
         answer = moebius("package", bundle, "-o", output, *more)
-        assert answer.code == 2 and "would lie in the bundle" in answer.err
+        words = "holds something else" if output == bundle else "would lie in the bundle"
+        assert answer.code == 2 and words in answer.err
     assert sorted(bundle.rglob("*")) == before and Bundle.open(bundle)
 
 

@@ -91,7 +91,7 @@ def test_plot_without_matplotlib_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(plotting, "find_spec", lambda name: None)
     answer = moebius("profile", exported, "--plot", tmp_path / "times.png")
-    assert answer.code == 2 and 'pip install "moebius-edge[plot]"' in answer.err
+    assert answer.code == 2 and 'pip install -e ".[plot]"' in answer.err
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_report_does_not_lie_in_a_bundle(moebius: Any, exported: Path, tmp_pat
     ]
     for output in outputs:
         answer = moebius("profile", exported, *output)
-        assert answer.code == 2 and "would lie in a bundle" in answer.err
+        assert answer.code == 2 and "would lie in the bundle" in answer.err
     assert Bundle.open(exported) and Bundle.open(other)
 
 

@@ -17,11 +17,12 @@ from moebius_edge.calibration.macs import count_macs
 from moebius_edge.errors import ExportError
 from moebius_edge.export.deploy import DeployDenoiser
 from moebius_edge.export.forms import Forms
-from moebius_edge.export.onnx_graph import ComponentSpec, save, to_onnx
+from moebius_edge.export.onnx_graph import ComponentSpec, to_onnx
 from moebius_edge.export.ort_mobile import convert
 from moebius_edge.export.providers import COREML, PROVIDERS, QNN, XNNPACK, Provider
 from moebius_edge.export.usability import load, partitions, use
 from moebius_edge.model.unet import Moebius
+from moebius_edge.onnx_files import save
 from tests.export.conftest import denoiser_inputs
 
 NAMES = ("latents", "mask", "masked_latents", "timestep", "guidance")

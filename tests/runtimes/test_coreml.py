@@ -50,7 +50,10 @@ class Model:
     def predict(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if self.unit == ct.ComputeUnit.CPU_AND_GPU:
             raise RuntimeError("no GPU here")
-        return self.program.run(inputs)
+        outputs = self.program.run(inputs)
+        # The processor of this one computes wrong.
+        factor = np.float32(1.05 if self.unit == ct.ComputeUnit.CPU_ONLY else 1)
+        return {name: value * factor for name, value in outputs.items()}
 
     def get_compiled_model_path(self) -> str:
         return "compiled"
@@ -95,13 +98,16 @@ def test_every_unit_is_replayed_timed_and_asked_for_its_plan(bundle: Bundle) -> 
     assert (proof.runtime, proof.precision, proof.ok) == ("coreml", "fp32", True)
     assert {"moebius-edge", "coremltools"} == proof.versions.keys()
     units = {unit.unit: unit for unit in proof.units}
-    for name in ("CPU_AND_NE", "CPU_ONLY", "ALL"):
+    for name in ("CPU_AND_NE", "ALL"):
         unit = units[name]
         assert unit.ok and unit.failures == () and unit.hole_db is not None and unit.hole_db > 60
         assert unit.graphs.keys() == {"encoder", "denoiser", "decoder"}
         for graph in unit.graphs.values():
             assert graph.devices == {"NeuralEngine": 2, "CPU": 1}
             assert 0 < graph.p50_ms <= graph.p95_ms
+    wrong = units["CPU_ONLY"]
+    assert not wrong.ok and any("denoiser" in failure for failure in wrong.failures)
+    assert wrong.graphs["denoiser"].db < 40
     broken = units["CPU_AND_GPU"]
     assert not broken.ok and "no GPU here" in broken.failures[0] and broken.graphs == {}
 

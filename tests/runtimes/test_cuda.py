@@ -134,6 +134,25 @@ def test_a_graph_that_half_precision_cannot_hold_runs_in_float32(
     assert f"float16 cannot hold the {graph}'s numbers" in capsys.readouterr().err
 
 
+def test_a_loop_that_half_precision_cannot_hold_runs_again_and_is_counted_once(
+    checkpoint: Checkpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    feeds = inputs()["denoiser"]
+    arguments = (
+        feeds["latents"] * np.float32(2e5),
+        feeds["mask"],
+        feeds["masked_latents"],
+        COEFFICIENTS,
+        2.0,
+    )
+    steps = list[int]()
+    half = make(checkpoint, replace(HERE, dtype="float16"))
+    found = loop.denoise(half, *arguments, progress=lambda: steps.append(1))
+    np.testing.assert_array_equal(found, loop.denoise(make(checkpoint), *arguments))
+    assert len(steps) == len(COEFFICIENTS)
+    assert "float16 cannot hold the denoiser's numbers" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_without_a_device_there_is_an_error(checkpoint: Checkpoint) -> None:
     with pytest.raises(RuntimeUnavailable, match="finds no CUDA device"):

@@ -124,6 +124,8 @@ class Engine:
 class Runtime:
     """`IRuntime`."""
 
+    engine_host_code_allowed = False
+
     def __init__(self, logger: Any) -> None:
         self.logger = logger
 
@@ -145,7 +147,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
         ILogger=ILogger,
         Runtime=Runtime,
         TensorIOMode=SimpleNamespace(INPUT="in"),
-        nptype=lambda dtype: np.float32,
+        nptype={"float": np.float32, "half": np.float16}.__getitem__,
     )
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", module)
 
@@ -285,12 +287,35 @@ def test_an_engine_of_another_card(bundle: Callable[..., Bundle]) -> None:
         runtime.run("decoder", {"latents": inputs()[0]})
 
 
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("get_tensor_shape", lambda self, name: [1]),
+        ("get_tensor_mode", lambda self, name: "out" if name in self.inputs else "in"),
+        ("get_tensor_dtype", lambda self, name: "half"),
+        ("get_tensor_name", lambda self, index: f"tensor {index}"),
+    ],
+)
 def test_an_engine_with_another_interface(
-    bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+    bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch, asked: str, answer: Any
 ) -> None:
-    monkeypatch.setattr(Engine, "get_tensor_shape", lambda self, name: [1])
+    monkeypatch.setattr(Engine, asked, answer)
+    if asked == "get_tensor_name":  # the rest is as it was
+        known = {f"tensor {i}": name for i, name in enumerate(("latents", "image"))}
+        mode, shape = Engine.get_tensor_mode, Engine.get_tensor_shape
+        monkeypatch.setattr(Engine, "get_tensor_mode", lambda self, name: mode(self, known[name]))
+        monkeypatch.setattr(Engine, "get_tensor_shape", lambda self, name: shape(self, known[name]))
     runtime = TensorRTRuntime(bundle(), device=Memory())
     with pytest.raises(BundleError, match=r"decoder\.engine has the interface .*the manifest says"):
+        runtime.run("decoder", {"latents": inputs()[0]})
+
+
+def test_a_run_that_cannot_start_is_no_picture(
+    bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Context, "execute_async_v3", lambda self, stream: False)
+    runtime = TensorRTRuntime(bundle(), device=Memory())
+    with pytest.raises(RuntimeUnavailable, match=r"TensorRT cannot run decoder\.engine"):
         runtime.run("decoder", {"latents": inputs()[0]})
 
 
@@ -300,9 +325,16 @@ def test_other_versions(bundle: Callable[..., Bundle]) -> None:
         TensorRTRuntime(bundle(tools=tools), device=Memory())
 
 
-def test_compatible_engines_and_engines_of_nobody(bundle: Callable[..., Bundle]) -> None:
+def test_compatible_engines_and_engines_of_nobody(
+    bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = bundle(tools={"tensorrt_rtx": "1.6"}, settings={"compatible": "yes"})
-    assert TensorRTRuntime(made, device=Memory()).name == "tensorrt"
+    with pytest.raises(RuntimeUnavailable, match="set MOEBIUS_EDGE_HOST_CODE=allow"):
+        TensorRTRuntime(made, device=Memory())
+    monkeypatch.setenv("MOEBIUS_EDGE_HOST_CODE", "allow")
+    assert TensorRTRuntime(made, device=Memory())._runtime.engine_host_code_allowed is True
+    plain = replace(made, manifest=replace(made.manifest, tools={"tensorrt_rtx": VERSION}, settings={}))
+    assert TensorRTRuntime(plain, device=Memory())._runtime.engine_host_code_allowed is False
     nobody = replace(made, manifest=replace(made.manifest, tools={}))
     with pytest.raises(RuntimeUnavailable, match="has no engines of TensorRT"):
         TensorRTRuntime(nobody, device=Memory())
@@ -311,7 +343,7 @@ def test_compatible_engines_and_engines_of_nobody(bundle: Callable[..., Bundle])
 def test_the_package_is_missing(bundle: Callable[..., Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
     made = bundle(tools={"tensorrt": "11.0"})
     monkeypatch.setitem(sys.modules, "tensorrt", None)
-    with pytest.raises(RuntimeUnavailable, match=r"need tensorrt 11\.0, .*pip install 'tensorrt==11\.0'"):
+    with pytest.raises(RuntimeUnavailable, match=r"need tensorrt 11\.0, .*pip install tensorrt==11\.0"):
         open_runtime(made)
 
 

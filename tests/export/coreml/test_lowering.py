@@ -1,6 +1,8 @@
 """Each lowered operator against ONNX Runtime, on random shapes and attributes, and what is refused."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import coremltools as ct
@@ -8,14 +10,17 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from moebius_edge.errors import ExportError
-from moebius_edge.export.coreml import package  # noqa: F401 (registers the operators)
+from moebius_edge.errors import BundleError, ExportError
+from moebius_edge.export.coreml import package
 from moebius_edge.export.coreml.lowering import LOWERINGS, lower
+from moebius_edge.runtimes import mlpackage
 from moebius_edge.runtimes.mil import Program
+from moebius_edge.runtimes.mil_operators import OPERATORS
 from moebius_edge.tensors import Array
 
 Weights = dict[str, Array]
@@ -306,21 +311,22 @@ def instance_norm(draw: Draw) -> Case:
 
 @case("LayerNormalization")
 def layer_norm(draw: Draw) -> Case:
-    weights = {"g": numbers(6, seed=1)}
+    shape = (*draw(shapes(1, 3)), 6)
+    axis = draw(st.integers(-len(shape), -1))
+    weights = {"g": numbers(*shape[axis:], seed=1)}
     if draw(st.booleans()):
-        weights["b"] = numbers(6, seed=2)
-    return (
-        [node("LayerNormalization", ["x", *weights], ["y"], epsilon=1e-3)],
-        (*draw(shapes(1, 3)), 6),
-        weights,
-    )
+        weights["b"] = numbers(*shape[axis:], seed=2)
+    made = node("LayerNormalization", ["x", *weights], ["y"], epsilon=1e-3, axis=axis)
+    return [made], shape, weights
 
 
 @case("ReduceMean")
 def reduce_mean(draw: Draw) -> Case:
     shape = draw(shapes(2, 4))
     keep = draw(st.integers(0, 1))
-    axes = draw(st.sampled_from([integers(-1), integers(0, 1)]))
+    axes = draw(st.sampled_from([integers(-1), integers(0, 1), None]))
+    if axes is None:
+        return [node("ReduceMean", ["x"], ["y"], keepdims=keep)], shape, {}
     return [node("ReduceMean", ["x", "a"], ["y"], keepdims=keep)], shape, {"a": axes}
 
 
@@ -334,7 +340,7 @@ def quantized(draw: Draw) -> Case:
         "z": np.array(draw(st.integers(0, 100)), kind),
         "w": rng.integers(-127, 128, (4, 3, 1, 1)).astype(np.int8),
         "ws": rng.uniform(0.01, 0.02, 4).astype(np.float32),
-        "wz": np.zeros(4, np.int8),
+        "wz": rng.integers(-9, 10, 4).astype(np.int8) * draw(st.booleans()),
         "b": rng.integers(-999, 999, 4).astype(np.int32),
         "bz": np.zeros(4, np.int32),
     }
@@ -399,6 +405,10 @@ PAIR = [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("DequantizeLinear",
         ([CONV], (1, 1, 5, 5), {"w": numbers(1, 1, 2, 2)}, "its auto_pad is SAME_UPPER"),
         (PAIR, (2,), {"s": numbers(2) + 9, "z": np.zeros(2, np.int8)}, "2 scales"),
         ([node("Slice", ["x", "b", "e"], ["y"])], (4,), {"b": integers(3), "e": integers(1)}, "empty"),
+        ([node("Add", ["x", "w"], ["y"])], (2, 3), {"w": numbers(2, 2)}, ""),  # coremltools' own words
+        ([node("Add", ["x", "w"], ["y"])], (2, 3), {"w": numbers(2, 3).astype(np.float16)}, ""),
+        ([node("Conv", ["x", "w"], ["y"])], (1, 2, 5, 5), {"w": numbers(3, 4, 1, 1)}, ""),
+        ([node("Conv", ["x", "w"], ["y"], pads=[1, 1])], (1, 1, 5, 5), {"w": numbers(1, 1, 1, 1)}, ""),
     ],
 )
 def test_what_is_not_known_is_refused_by_name(
@@ -408,3 +418,61 @@ def test_what_is_not_known_is_refused_by_name(
     with pytest.raises(ExportError, match="cannot be lowered to Core ML") as error:
         lower(graph(nodes, shape, weights), ct.target.iOS17)
     assert words in str(error.value) and str(error.value).startswith("the_node")
+
+
+@pytest.mark.parametrize(("kind", "shape"), [(TensorProto.INT64, (2,)), (TensorProto.FLOAT, (0, 2))])
+def test_inputs_that_core_ml_does_not_take(kind: int, shape: tuple[int, ...]) -> None:
+    model = graph([node("Relu", ["x"], ["y"])], shape, {})
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    with pytest.raises(ExportError, match=r"the input x is .* expected float or float16 of fixed sizes"):
+        lower(model, ct.target.iOS17)
+
+
+def test_floats_of_16_bits_are_rounded_after_each_operator() -> None:
+    """What all numbers of FP16 packages rest on, against NumPy's float16."""
+    x, w = numbers(64) * 100, numbers(64, seed=1).astype(np.float16)
+    nodes = [
+        node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        node("Add", ["h", "w"], ["sum"]),
+        node("Mul", ["sum", "three"], ["product"]),
+        node("Sub", ["product", "w"], ["difference"]),
+        node("Cast", ["difference"], ["y"], to=TensorProto.FLOAT),
+    ]
+    three = np.array(3, np.float16)
+    found, _ = outputs(graph(nodes, (64,), {"w": w, "three": three}), x)
+    expected = (x.astype(np.float16) + w) * three - w
+    np.testing.assert_array_equal(found[0], expected.astype(np.float32))
+    once = (x.astype(np.float16).astype(np.float32) + w) * np.float32(3) - w
+    assert (found[0] != once.astype(np.float16).astype(np.float32)).any()
+
+
+def test_a_package_names_its_own_parts_and_is_not_written_to(tmp_path: Path) -> None:
+    program = package.to_program(graph([node("Relu", ["x"], ["y"])], (2, 3), {}))
+    package.save(program.get_spec(), Path(program.weights_dir), tmp_path / "a.mlpackage")
+    file = tmp_path / "a.mlpackage" / mlpackage.NAME
+    before = file.stat()
+    assert Program.read(tmp_path / "a.mlpackage").outputs == ["y"]
+    after = file.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert len(list(tmp_path.rglob("*"))) == 6
+    text = file.read_text()
+    for other in (text.replace("com.apple.CoreML/model", "../../../../evil"), json.dumps(json.loads(text))):
+        file.write_text(other)
+        with pytest.raises(BundleError, match="is not what this project writes"):
+            Program.read(tmp_path / "a.mlpackage")
+
+
+@pytest.mark.parametrize(
+    ("operator", "given", "words"),
+    [
+        ("upsample_nearest_neighbor", {"scale_factor_height": 1.5, "scale_factor_width": 2}, "factor of 1.5"),
+        ("gather", {"indices": torch.tensor([4]), "axis": torch.tensor(3)}, "beyond an axis of 4"),
+        ("gather", {"indices": torch.tensor([-5]), "axis": torch.tensor(3)}, "beyond an axis of 4"),
+        ("layer_norm", {"axes": torch.tensor([2]), "epsilon": torch.tensor(1e-5)}, r"axes \[2\] of 4"),
+    ],
+)
+def test_what_the_interpreter_would_do_wrong_it_refuses(
+    operator: str, given: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        OPERATORS[operator](x=torch.zeros(1, 2, 3, 4), **given)

@@ -86,6 +86,14 @@ def test_multiplications_of_a_transposed_convolution() -> None:
     assert found.macs == 8 * 40 * 4 * 2 * 16
 
 
+def test_multiplications_of_products() -> None:
+    found = examined([node("MatMul", ["x", "w"], ["y"])], (2, 3, 5), w=weight(5, 7))
+    assert found.macs == 2 * 3 * 5 * 7
+    turned = [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("MatMul", ["t", "x"], ["y"])]
+    assert examined(turned, (2, 3, 5)).macs == 2 * 5 * 3 * 5
+    assert examined([turned[0], node("MatMul", ["x", "t"], ["y"])], (2, 3, 5)).macs == 2 * 3 * 5 * 3
+
+
 def test_every_rule_says_where_it_is_from() -> None:
     assert all("." in rule.source and "/" in rule.source for rule in (*LEAVES, *SLOW))
 

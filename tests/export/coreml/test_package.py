@@ -17,13 +17,15 @@ from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import BundleError, ExportError, InvalidInput, RuntimeUnavailable
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.coreml.neural_engine import examine
-from moebius_edge.export.coreml.package import FEATURES, GRAPHS, PARTS, to_program
+from moebius_edge.export.coreml.package import FEATURES, GRAPHS, ship, to_program
+from moebius_edge.export.describe import graph_specs
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.parity import compare, verify
 from moebius_edge.runtimes import default_runtime, open_runtime
 from moebius_edge.runtimes.external_data import graph_files
-from tests.export.conftest import graph_inputs
+from moebius_edge.runtimes.mlpackage import MODEL, PARTS, WEIGHTS
+from tests.export.conftest import Models, graph_inputs
 from tests.exports import QUICK
 
 
@@ -129,12 +131,52 @@ def test_damage_is_found_before_anything_is_run(
                 open_runtime(bundle, "mil").run("decoder", graph_inputs(bundle, "decoder"))
 
 
+@pytest.mark.parametrize(
+    ("precision", "deployment", "version", "stored_as", "share"),
+    [
+        ("fp32", "iOS16", 7, set(), 1.0),
+        ("fp32", "iOS17", 8, set(), 1.0),
+        ("w8", "iOS17", 8, {"constexpr_affine_dequantize"}, 0.5),
+        ("w4", "iOS18", 9, {"constexpr_blockwise_shift_scale"}, 0.45),
+        ("p8", "iOS16", 7, {"constexpr_lut_to_dense"}, 0.5),
+        ("p6", "iOS17", 8, {"constexpr_lut_to_dense"}, 0.45),
+        ("p4", "iOS18", 9, {"constexpr_lut_to_dense"}, 0.4),
+    ],
+)
+def test_weights_are_stored_as_the_precision_says_for_the_system_that_is_asked_for(
+    checkpoint: Checkpoint,
+    first: Models,
+    tmp_path: Path,
+    precision: str,
+    deployment: str,
+    version: int,
+    stored_as: set[str],
+    share: float,
+) -> None:
+    denoiser = first["denoiser"]
+    onnx.save(denoiser, tmp_path / "denoiser.onnx")
+    floats = (tmp_path / "denoiser.onnx").stat().st_size
+    options = ExportOptions(target="coreml", precision=precision, settings={"deployment": deployment})
+    graphs = {"denoiser": graph_specs(checkpoint, {})["denoiser"]}
+    shipped = ship(tmp_path, graphs, options, checkpoint)
+    assert shipped["denoiser"].file == "denoiser.mlpackage" and not (tmp_path / "denoiser.onnx").exists()
+    package = tmp_path / "denoiser.mlpackage"
+    spec = load_spec(str(package / MODEL))
+    assert spec.specificationVersion == version
+    (block,) = spec.mlProgram.functions["main"].block_specializations.values()
+    found = {operation.type for operation in block.operations if operation.type.startswith("constexpr_")}
+    assert (stored_as <= found) if stored_as else not found
+    # What is small stays as it is, and this model has much of that.
+    assert (package / WEIGHTS / "weight.bin").stat().st_size < share * floats
+
+
 def test_off_macos_the_interpreter_stands_in_and_says_so(
     bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     assert open_runtime(bundles["fp32"]).name == "mil"
-    assert capsys.readouterr().err == "note: coreml needs darwin; here mil stands in for it\n"
+    note = "note: coreml needs macOS; here mil, an interpreter of Core ML's packages, stands in for it\n"
+    assert capsys.readouterr().err == note
     with pytest.raises(RuntimeUnavailable, match="--runtime mil"):
         open_runtime(bundles["fp32"], "coreml")
     monkeypatch.setattr(sys, "platform", "darwin")
