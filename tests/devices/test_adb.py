@@ -339,11 +339,13 @@ def test_a_serial_number_that_is_not_there(make_bundle: Callable[..., Bundle], s
         run(bundle, serial="X")
 
 
-def test_a_bundle_of_another_platform(make_bundle: Callable[..., Bundle], stand_in: MakeStandIn) -> None:
-    bundle = make_bundle(target="coreml", runtime="coreml")
-    stand_in("adb").replay(until(whole(make_bundle("other.moebius")), "devices"))
+def test_a_bundle_of_another_platform(
+    make_bundle: Callable[..., Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said before a tool or a device is looked for."""
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ExportError, match="for android export with --target"):
-        run(bundle)
+        run(make_bundle(target="coreml", runtime="coreml"))
 
 
 def test_adb_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

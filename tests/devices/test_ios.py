@@ -24,6 +24,8 @@ from tests.devices.conversations import (
     until,
 )
 
+CORE_ML = {"target": "coreml", "runtime": "coreml"}
+
 
 def run(bundle: Bundle, serial: str | None = None, minutes: float = 1.0) -> Any:
     """Measure."""
@@ -42,7 +44,7 @@ def result(bundle: Bundle, **changes: Any) -> str:
 def test_a_whole_conversation(
     make_bundle: Callable[..., Bundle], stand_in: MakeStandIn, serial: str | None
 ) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     stand_in("xcrun").replay(ios(result(bundle), before="{}"))
     found = run(bundle, serial)
     assert found.source == f"ios {PHONE}" and found.name == "iPhone 16, cpuAndNeuralEngine"
@@ -51,7 +53,7 @@ def test_a_whole_conversation(
 def test_an_app_that_says_nothing_and_writes_late(
     make_bundle: Callable[..., Bundle], stand_in: MakeStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     monkeypatch.setattr(ios_device, "POLL_SECONDS", 0.1)
     old = result(bundle, peak_memory_bytes=1)
     talk = changed(ios(result(bundle), before=old), "launch", out="")
@@ -89,7 +91,7 @@ FAULTS: dict[str, tuple[str, dict[str, Any], tuple[str, ...], str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_goes_wrong(make_bundle: Callable[..., Bundle], stand_in: MakeStandIn, fault: str) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     name, change, after, words = FAULTS[fault]
     talk = ios(result(bundle), before=result(bundle, threads=2))
     again = [step for step in talk if step["name"] in after]
@@ -99,7 +101,7 @@ def test_what_goes_wrong(make_bundle: Callable[..., Bundle], stand_in: MakeStand
 
 
 def test_a_result_that_cannot_be(make_bundle: Callable[..., Bundle], stand_in: MakeStandIn) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     stand_in("xcrun").replay(ios(" " * ((1 << 20) + 1), before="{}"))
     with pytest.raises(InvalidInput, match="more than the 1048576 bytes"):
         run(bundle)
@@ -108,7 +110,7 @@ def test_a_result_that_cannot_be(make_bundle: Callable[..., Bundle], stand_in: M
 def test_no_time_is_left(
     make_bundle: Callable[..., Bundle], stand_in: MakeStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(**CORE_ML)
     monkeypatch.setattr(ios_device, "POLL_SECONDS", 0.1)
     talk = ios(result(bundle), before="{}")
     look = next(step for step in talk if step["name"] == "before")
@@ -122,6 +124,6 @@ def test_without_xcode(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeUnavailable, match=r"needs Xcode 15 or newer.*-profile.*--import"):
-        run(make_bundle())
+        run(make_bundle(**CORE_ML))
     with pytest.raises(InvalidInput, match="no kind of device 'watch'; expected android or ios"):
         measure(make_bundle("b"), "watch", Wish(), lambda *_: None, serial=None, keep=lambda data: None)

@@ -149,8 +149,19 @@ def test_a_failed_self_test_is_said_first(make_bundle: Callable[..., Bundle]) ->
     wrong = {"encoder_db": 20.0, "denoiser_db": None, "decoder_db": 1.0, "hole_db": None, "ok": False}
     findings = Findings(None, (device(bundle, selftest=wrong),), (size_row(bundle),))
     text = " ".join(outline(render(findings)).words)
-    assert not findings.ok and text.index("self-test failed on a device") < text.index("Machines")
+    assert not findings.ok and text.index("self-test failed on Pixel 8, cpu:") < text.index("Machines")
     assert "FAILED" in text and "efficiency" not in text
+
+
+def test_two_profiles_of_one_phone_are_told_apart(make_bundle: Callable[..., Bundle]) -> None:
+    bundle = make_bundle()
+    wrong = {"encoder_db": 20.0, "denoiser_db": None, "decoder_db": 1.0, "hole_db": None, "ok": False}
+    warm = replace(device(bundle, selftest=wrong), source="warm.json")
+    other = device(bundle, model="Pixel 9")
+    findings = Findings(None, (device(bundle), warm, other), (size_row(bundle),))
+    text = " ".join(outline(render(findings)).words)
+    assert "Pixel 8, cpu (it.json)" in text and "Pixel 9, cpu (" not in text
+    assert "self-test failed on Pixel 8, cpu (warm.json): its times" in text
 
 
 def test_little_is_enough(make_bundle: Callable[..., Bundle]) -> None:
@@ -167,9 +178,9 @@ def test_little_is_enough(make_bundle: Callable[..., Bundle]) -> None:
 
 
 def test_closeness_comes_from_proofs_devices_and_verify(make_bundle: Callable[..., Bundle]) -> None:
-    bundle = make_bundle()
+    bundle = make_bundle(target="coreml", runtime="coreml")
     assert [close.found for close in size_row(bundle).closeness] == [NOTHING]
-    graphs = dict.fromkeys(("encoder", "denoiser", "decoder"), GraphProof(70.5, 12.0, 13.5, None, {}))
+    graphs = dict.fromkeys(("encoder", "denoiser", "decoder"), GraphProof(95.5, 12.0, 13.5, None, {}))
     units = (UnitProof("CPU_AND_NE", True, (), 59.5, graphs), UnitProof("CPU_ONLY", False, ("no",), None, {}))
     where = {"processor": "Apple M9", "system": "Darwin"}
     proof = Proof(fingerprint(bundle.manifest.files), "coreml", "fp32", where, {}, 10, units)
@@ -179,7 +190,7 @@ def test_closeness_comes_from_proofs_devices_and_verify(make_bundle: Callable[..
         "self-test, Pixel 8, cpu",
     ]
     assert [close.values() for close in row.closeness] == [
-        (70.5, 70.5, 70.5, 59.5),
+        (95.5, 95.5, 95.5, 59.5),
         (120.5, 110.25, 115.0, 74.0),
     ]
     files = bundle.manifest.files
