@@ -204,6 +204,17 @@ def test_unknown_runtimes(make_bundle: MakeBundle) -> None:
         open_runtime(make_bundle("b.moebius", runtime="later"))
 
 
+def test_a_runtime_opens_bundles_of_its_own_engine(make_bundle: MakeBundle) -> None:
+    words = (
+        "tiny.moebius was made for onnxruntime, whose files {} cannot open; choose one of onnxruntime, torch"
+    )
+    for name in ("mil", "coreml", "tensorrt"):
+        with pytest.raises(RuntimeUnavailable, match=words.format(name)):
+            open_runtime(make_bundle(overwrite=True), name)
+    with pytest.raises(RuntimeUnavailable, match=r"made for coreml.*choose one of torch, .*coreml, mil"):
+        open_runtime(make_bundle("b", target="coreml", runtime="coreml"), "onnxruntime")
+
+
 def test_a_missing_engine_names_what_to_install(
     make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:

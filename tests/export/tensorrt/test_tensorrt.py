@@ -189,6 +189,9 @@ Spoil = Callable[[Path, dict[str, Any]], None]
         (lambda folder, report: report["graphs"].pop("update"), "no engine of the update"),
         (lambda folder, report: report["graphs"]["encoder"]["of"].clear(), "built of other graphs"),
         (lambda folder, report: report.update(builder="gcc"), "'gcc' built"),
+        # It comes back in a command that people paste.
+        (lambda folder, report: report.update(version="1'; touch x; '"), "expected one like 10"),
+        (lambda folder, report: report.update(version=""), "expected one like 10"),
         (lambda folder, report: report.clear(), "is not what build.py writes"),
     ],
 )
