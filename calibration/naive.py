@@ -19,11 +19,11 @@ from onnxruntime.quantization import quantize_static
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.calibration.calibrate import draw_pairs, follow
 from moebius_edge.calibration.data import CalibrationOptions, Sample
+from moebius_edge.calibration.onnx_files import save
 from moebius_edge.calibration.sessions import engine_errors
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.manifest import GRAPH_NAMES
-from moebius_edge.onnx_files import save
 from moebius_edge.quiet import quiet
 from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.scripts import script_parser

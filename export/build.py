@@ -12,6 +12,7 @@ from moebius_edge.calibration.calibrate import draw_pairs, follow, record
 from moebius_edge.calibration.coverage import coverage
 from moebius_edge.calibration.data import Pair
 from moebius_edge.calibration.macs import count_macs
+from moebius_edge.calibration.onnx_files import save
 from moebius_edge.calibration.recording import Recording
 from moebius_edge.calibration.sensitivity import Ledger
 from moebius_edge.checkpoints import Checkpoint, fingerprint
@@ -23,7 +24,6 @@ from moebius_edge.export.options import ExportOptions, check_used
 from moebius_edge.export.precisions import PRECISIONS, Conversion, convert, ledger_of
 from moebius_edge.export.targets import TARGETS, load_function
 from moebius_edge.manifest import GraphSpec
-from moebius_edge.onnx_files import save
 from moebius_edge.progress import Stage
 from moebius_edge.tensors import write_tensors
 

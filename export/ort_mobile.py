@@ -13,13 +13,13 @@ from tempfile import TemporaryDirectory
 import onnxruntime as ort
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
+from moebius_edge.calibration.onnx_files import remove
 from moebius_edge.calibration.sessions import BLOCKED, engine_errors, session_options
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.ort_format import make_deterministic
 from moebius_edge.manifest import GraphSpec
-from moebius_edge.onnx_files import remove
 
 CONFIG = "required_operators.config"  # for `--include_ops_by_config` of ONNX Runtime's build
 

@@ -23,7 +23,7 @@ from moebius_edge.tensors import Array
 # As in export/tensorrt/builder.py, which a build kit takes along: it imports nothing of this package.
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 UPDATE = "update"
-HOST_CODE = "MOEBIUS_EDGE_HOST_CODE"
+HOST_CODE = "MOEBIUS_EDGE_HOST_CODE"  # what NVIDIA calls a library in an engine
 ONE = (1,)
 
 
@@ -130,14 +130,11 @@ class TensorRTRuntime:
         """
         self.bundle = bundle
         self.trt = _tensorrt(bundle)
-        if device is None:
-            device = _cuda_device()
-        self.device = device
+        self.device = device or _cuda_device()
         self._logger = _logger(self.trt)  # the runtime does not keep it alive
         self._runtime = self.trt.Runtime(self._logger)
         if bundle.manifest.settings.get("compatible") == "yes":
-            _require_trust(bundle)
-            self._runtime.engine_host_code_allowed = True
+            self._runtime.engine_host_code_allowed = _trusted(bundle)
         self._engines: dict[str, Engine] = {}
         self._step: Callable[[], None] | None = None
 
@@ -262,13 +259,13 @@ def _tensorrt(bundle: Bundle) -> Any:
     return trt
 
 
-def _require_trust(bundle: Bundle) -> None:
-    """Raise RuntimeUnavailable unless the user allows what NVIDIA calls host code: a library in an engine."""
-    if os.environ.get(HOST_CODE) != "allow":
-        raise RuntimeUnavailable(
-            f"the engines of {bundle.folder.resolve().name} are version compatible: each holds a part of "
-            f"TensorRT that runs as a program here; if you trust their maker, set {HOST_CODE}=allow"
-        )
+def _trusted(bundle: Bundle) -> bool:
+    if os.environ.get(HOST_CODE) == "allow":
+        return True
+    raise RuntimeUnavailable(
+        f"the engines of {bundle.folder.resolve().name} hold programs of their maker (compatible=yes): if "
+        f"you trust it, set {HOST_CODE}=allow"
+    )
 
 
 def _logger(trt: Any) -> Any:

@@ -164,7 +164,7 @@ def test_unknown_names_get_a_suggestion() -> None:
 
 def test_torch_missing_names_the_extra(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(CheckpointError, match=r'needs diffusers.*pip install "moebius-edge\[export\]"'):
+    with pytest.raises(CheckpointError, match=r'needs diffusers.*pip install -e "\.\[export\]"'):
         load_checkpoint(str(tiny_checkpoint))
 
 

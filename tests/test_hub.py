@@ -219,7 +219,7 @@ def test_a_damaged_cache_is_not_used(hub: Hub, big: bytes, tmp_path: Path) -> No
 
 def test_huggingface_hub_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(CheckpointError, match=r'pip install "moebius-edge\[export\]"'):
+    with pytest.raises(CheckpointError, match=r'pip install -e "\.\[export\]"'):
         download(UNET, ("x.bin",))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import onnx
 
 from moebius_edge import __version__
+from moebius_edge.calibration.onnx_files import remove
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.coreml import arithmetic, gather, norms, products, quantization, shapes  # noqa: F401
@@ -20,7 +21,6 @@ from moebius_edge.export.coreml.compression import Compression, compression
 from moebius_edge.export.coreml.lowering import lower
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.manifest import GraphSpec
-from moebius_edge.onnx_files import remove
 from moebius_edge.quiet import quiet_coremltools
 from moebius_edge.runtimes import mlpackage
 

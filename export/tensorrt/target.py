@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, helper
 
+from moebius_edge.calibration.onnx_files import remove
 from moebius_edge.checkpoints import Checkpoint
 from moebius_edge.errors import ExportError
 from moebius_edge.export.onnx_graph import IR_VERSION, OPSET
@@ -23,7 +24,6 @@ from moebius_edge.export.tensorrt.builder import (
     find_tensorrt,
 )
 from moebius_edge.manifest import GraphSpec
-from moebius_edge.onnx_files import remove
 from moebius_edge.runtimes.tensorrt import interface_of, update_spec
 
 KIT = "build.py"

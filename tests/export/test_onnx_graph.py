@@ -13,13 +13,13 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from moebius_edge.calibration.macs import count_macs
+from moebius_edge.calibration.onnx_files import save
 from moebius_edge.export.deploy import DeployDenoiser
 from moebius_edge.export.forms import Forms
 from moebius_edge.export.onnx_graph import ComponentSpec, share_initializers, to_onnx
 from moebius_edge.model.config import CONFIGS, MoebiusConfig
 from moebius_edge.model.graphs import Denoiser
 from moebius_edge.model.unet import Moebius
-from moebius_edge.onnx_files import save
 from tests.export.conftest import denoiser_inputs, operators, run
 
 NAMES = ("latents", "mask", "masked_latents", "timestep", "guidance")

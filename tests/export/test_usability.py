@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.tools.mobile_helpers import usability_checker
 
 from moebius_edge.calibration.macs import count_macs
+from moebius_edge.calibration.onnx_files import save
 from moebius_edge.errors import ExportError
 from moebius_edge.export.deploy import DeployDenoiser
 from moebius_edge.export.forms import Forms
@@ -22,7 +23,6 @@ from moebius_edge.export.ort_mobile import convert
 from moebius_edge.export.providers import COREML, PROVIDERS, QNN, XNNPACK, Provider
 from moebius_edge.export.usability import load, partitions, use
 from moebius_edge.model.unet import Moebius
-from moebius_edge.onnx_files import save
 from tests.export.conftest import denoiser_inputs
 
 NAMES = ("latents", "mask", "masked_latents", "timestep", "guidance")

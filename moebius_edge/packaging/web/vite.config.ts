@@ -44,7 +44,7 @@ function shell(): Plugin {
       const worker = bundle["sw.js"];
       if (worker?.type !== "chunk") throw new Error("the build has no sw.js");
       worker.code = worker.code
-        .replace(/["'`]__SHELL_FILES__["'`]/, JSON.stringify(list))
+        .replace(/["'`]__SHELL_FILES__["'`]/g, JSON.stringify(list))
         .replace("__SHELL_VERSION__", version);
     },
   };

@@ -10,7 +10,8 @@ import type { ServiceWorkerScope } from "./sw-types.js";
 const scope = self as unknown as ServiceWorkerScope;
 const FILES = "__SHELL_FILES__" as unknown as string[]; // put in by vite.config.ts, paths relative to this file
 const SHELL = "moebius-shell-__SHELL_VERSION__";
-// Besides these only the small files that describe the model are kept: not a model that somebody opens in a tab.
+// Besides these the engine that is used and the small files that describe the model are kept: not a model that
+// somebody opens in a tab.
 const SHELL_URLS = new Set(FILES.map((file) => new URL(file, scope.registration.scope).href));
 
 scope.addEventListener("install", (event) => {
@@ -53,7 +54,8 @@ async function answer(request: Request): Promise<Response> {
   if (kept && fixed) return isolated(kept);
   try {
     const response = await fetch(request);
-    if (response.ok && (SHELL_URLS.has(key) || key.endsWith(".json"))) await keep(cache, key, response.clone());
+    const ours = fixed || SHELL_URLS.has(key) || key.endsWith(".json");
+    if (response.ok && ours) await keep(cache, key, response.clone());
     return isolated(response);
   } catch (error) {
     if (kept) return isolated(kept);

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from moebius_edge.onnx_files import remove, save
+from moebius_edge.calibration.onnx_files import remove, save
 
 
 def graph(seed: int) -> onnx.ModelProto:
