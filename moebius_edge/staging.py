@@ -77,9 +77,9 @@ def refuse_occupied(output: Path, overwrite: bool, replaceable: str) -> None:
     if not os.path.lexists(output):
         return
     if not overwrite:
-        raise ExportError(
-            f"{output} already exists; choose another folder, remove it, or add --overwrite to replace it"
-        )
+        known = (output / replaceable).is_file()
+        way = "add --overwrite to replace it" if known else "remove it"
+        raise ExportError(f"{output} already exists; choose another folder, or {way}")
     if output.is_symlink() or not output.is_dir():
         raise ExportError(f"{output} is not a folder and is not replaced; choose another name")
     if not (output / replaceable).is_file() and any(output.iterdir()):

@@ -87,6 +87,8 @@ def export(  # noqa: PLR0913, PLR0917
         parse_settings,
     )
     from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
+    from moebius_edge.manifest import MANIFEST_NAME  # noqa: PLC0415
+    from moebius_edge.staging import refuse_occupied  # noqa: PLC0415
 
     options = ExportOptions(
         target,
@@ -101,7 +103,7 @@ def export(  # noqa: PLR0913, PLR0917
         raise ExportError(f"there is no build kit for {target}; leave --build-kit away")
     check_used(options, recording=calibration is not None, ledger=ledger is not None)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
-    _refuse_existing(folder, overwrite)
+    refuse_occupied(folder, overwrite, MANIFEST_NAME)
     recording = Recording.load(calibration) if calibration is not None else None
     costs = Ledger.load(ledger) if ledger is not None else None
     with stages(f"{checkpoint} -> {folder}") as say:
@@ -146,17 +148,6 @@ def _suggest_verify(bundle: "Bundle") -> None:
     show.suggest("verify", bundle.folder)
 
 
-def _refuse_existing(output: Path, overwrite: bool) -> None:
-    """At once, and naming the option that replaces a bundle."""
-    from moebius_edge.errors import ExportError  # noqa: PLC0415
-    from moebius_edge.manifest import MANIFEST_NAME  # noqa: PLC0415
-    from moebius_edge.staging import refuse_occupied  # noqa: PLC0415
-
-    if not overwrite and (output / MANIFEST_NAME).is_file():
-        raise ExportError(f"{output} already exists; choose another folder, or add --overwrite to replace it")
-    refuse_occupied(output, overwrite, MANIFEST_NAME)
-
-
 def import_engine(
     kit: Annotated[Path, typer.Argument(metavar="KIT", help="A folder of `export --build-kit`.")],
     engines: Annotated[Path, typer.Argument(metavar="ENGINES", help="What its build.py wrote, on the box.")],
@@ -169,8 +160,10 @@ def import_engine(
     """
     from moebius_edge.bundle import Bundle  # noqa: PLC0415
     from moebius_edge.export.tensorrt.engines import import_engines  # noqa: PLC0415
+    from moebius_edge.manifest import MANIFEST_NAME  # noqa: PLC0415
+    from moebius_edge.staging import refuse_occupied  # noqa: PLC0415
 
-    _refuse_existing(output, overwrite)
+    refuse_occupied(output, overwrite, MANIFEST_NAME)
     bundle = import_engines(Bundle.open(kit), engines, output, overwrite=overwrite)
     size = show.size(bundle.manifest.total_bytes)
     show.out().print(f"wrote {output} ({size}, tensorrt, {bundle.manifest.precision})", markup=False)

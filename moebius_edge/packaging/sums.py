@@ -1,10 +1,10 @@
 """SHA256SUMS of a package, in the format of `sha256sum --check`: what was changed since it was made."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from moebius_edge.errors import ExportError
+from moebius_edge.pinned import sha256_of
 
 NAME = "SHA256SUMS"
 # What builds leave in a project; never packaged, and of no worth when it is replaced.
@@ -51,5 +51,4 @@ def _files(folder: Path) -> Iterator[str]:
 def _sha256(path: Path) -> str:
     if path.is_symlink() or not path.is_file():  # none of ours
         return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of(path)
