@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.manifest import (
@@ -145,3 +146,14 @@ def write_checkpoint(folder: Path, unet: MoebiusConfig, vae: VAEConfig) -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole small checkpoint, weights by the filling rule: unet, vae, config.json."""
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), TINY, TINY_VAE)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of two photos of noise."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in range(2):
+        pixels = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+    return folder

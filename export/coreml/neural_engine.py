@@ -9,16 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from coremltools.converters.mil.mil.types import builtin_to_string
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.errors import ExportError
 from moebius_edge.export.usability import Fall, ProviderUse, Usability, Use, partitions
 from moebius_edge.manifest import GRAPH_NAMES
-from moebius_edge.quiet import quiet_coremltools
 from moebius_edge.runtimes.mil import Program, load, variables
-
-with quiet_coremltools():
-    from coremltools.converters.mil.mil.types import builtin_to_string
 
 Shape = tuple[int, ...]
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import coremltools as ct
 import onnx
 
 from moebius_edge import __version__
@@ -23,9 +24,6 @@ from moebius_edge.export.options import ExportOptions
 from moebius_edge.manifest import GraphSpec
 from moebius_edge.quiet import quiet_coremltools
 from moebius_edge.runtimes import mlpackage
-
-with quiet_coremltools():
-    import coremltools as ct
 
 # Left out of coremltools' pipeline: it makes a batch norm of x * a + b and adds its epsilon of 1e-5, which
 # turns roundings of quantized values.

@@ -2,10 +2,13 @@
 
     python -m moebius_edge.export.coreml.table nano            # every precision: dB, picture, size
     python -m moebius_edge.export.coreml.table synthetic fp32 fp16 w8 p6 p4 --parity --no-verify --quick
+    python -m moebius_edge.export.coreml.table nano int8 --no-verify --photos PHOTOS   # whole edits
 
 Needs no Mac. `--parity` compares the packages of FP32 graphs with ONNX Runtime on the same graphs,
 optimizations off: the largest difference relative to the largest value, on the self-test's inputs. In
-brackets with the normalizations of the ONNX graph in float64: ONNX Runtime's own are less exact.
+brackets with the normalizations of the ONNX graph in float64: ONNX Runtime's own are less exact. `--photos`
+edits every photo of a folder; precisions whose packages compute what their ONNX graphs say are also run as
+those, in ONNX Runtime with its optimizations off (with them its INT8 differs from itself).
 """
 
 import json
@@ -14,7 +17,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,38 +28,31 @@ import onnxruntime as ort
 from moebius_edge import capsule
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.calibration.data import CalibrationOptions
+from moebius_edge.calibration.evaluate import cases
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.explain import explained
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.coreml.exact_norms import with_exact_norms
 from moebius_edge.export.coreml.package import ship
+from moebius_edge.export.coreml.whole_edits import EditsCost, WholeEdits
+from moebius_edge.export.describe import resolution_of
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets import TARGETS
 from moebius_edge.fresh import graph_inputs
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.parity import verify
-from moebius_edge.progress import stages
+from moebius_edge.progress import Stage, stages
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.external_data import graph_files
+from moebius_edge.runtimes.onnxruntime import OnnxRuntime, OrtOptions, session_options
 from moebius_edge.scripts import script_parser
 from moebius_edge.tensors import Array
 
 TARGET = "coreml"
 LEAST = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One precision."""
-
-    precision: str
-    denoiser_mb: float  # its package, in 10^6 bytes
-    graphs_s: float  # making the ONNX graphs, calibration and self-test included
-    packages_s: float  # making the three packages of them
-    denoiser_db: float | None  # worst step, on the reference's inputs; None: not replayed
-    hole_db: float | None  # the finished picture, inside the hole
-    engine_hole_db: float | None  # the same graphs in ONNX Runtime, optimizations off
-    parity: dict[str, "Parity"]  # of each graph; empty: not asked for
+PLAIN = OrtOptions(optimization="none")
+BESIDE = frozenset({"fp32", "int8"})  # also run in ONNX Runtime
+EDITING = "editing the photos"
 
 
 @dataclass(frozen=True)
@@ -66,49 +63,100 @@ class Parity:
     exact_norms: float  # with the graph's normalizations in float64
 
 
+@dataclass(frozen=True)
+class Row:
+    """One precision."""
+
+    precision: str
+    denoiser_mb: float  # its package, in 10^6 bytes
+    graphs_s: float  # making the ONNX graphs, calibration and self-test included
+    packages_s: float  # making the three packages of them
+    denoiser_db: float | None = None  # worst step, on the reference's inputs; None: not replayed
+    hole_db: float | None = None  # the finished picture, inside the hole
+    engine_hole_db: float | None = None  # the same graphs in ONNX Runtime, optimizations off
+    edits: EditsCost | None = None  # of the package; None: no photos given
+    engine_edits: EditsCost | None = None  # the same graphs in ONNX Runtime, optimizations off
+    parity: Mapping[str, Parity] = field(default_factory=dict)  # of each graph; empty: not asked for
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What is measured besides sizes and times."""
+
+    calibration: CalibrationOptions = field(default_factory=CalibrationOptions)
+    replay: bool = True  # the self-test
+    parity: bool = False  # of FP32, with ONNX Runtime
+    photos: Path | None = None  # a folder of photos to edit
+    masks: int = 1  # holes in each of them
+
+
+class _Graphs:
+    """The ONNX graphs that packages are made of, by their precision: each made once, in `folder`."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, calibration: CalibrationOptions) -> None:
+        self.checkpoint, self.folder, self.calibration = checkpoint, folder, calibration
+        self._made: dict[str, tuple[Bundle, float]] = {}
+
+    def of(self, precision: str, say: Stage) -> tuple[Bundle, float]:
+        """The bundle for ONNX Runtime, and the seconds that it took."""
+        if precision not in self._made:
+            start = time.perf_counter()
+            options = ExportOptions(target=TARGET, precision=precision, calibration=self.calibration)
+            folder = self.folder / precision
+            bundle = export_bundle(self.checkpoint, folder, options, artifacts=False, progress=say)
+            self._made[precision] = bundle, time.perf_counter() - start
+        return self._made[precision]
+
+
 def measure(
-    checkpoint: Checkpoint,
-    precisions: Sequence[str],
-    folder: Path,
-    calibration: CalibrationOptions,
-    *,
-    replay: bool,
-    parity: bool,
+    checkpoint: Checkpoint, precisions: Sequence[str], folder: Path, options: TableOptions = TableOptions()
 ) -> Iterator[Row]:
-    """A row for each precision; ONNX graphs that several are made of are made once, in `folder`."""
-    graphs: dict[str, tuple[Bundle, float]] = {}
+    """A row for each precision, made in `folder`. Raises CalibrationError for photos that cannot be used."""
+    graphs, edits = _Graphs(checkpoint, folder, options.calibration), None
+    if options.photos is not None:
+        # Photos come first: one that cannot be used is found before the graphs take minutes.
+        pairs = list(cases(options.photos, resolution_of(checkpoint), options.masks, seed=0))
+        with stages(f"{checkpoint.name} in fp32") as say:
+            fp32, _ = graphs.of("fp32", say)
+            edits = WholeEdits(fp32, pairs, partial(say, EDITING))
     for precision in precisions:
-        options = ExportOptions(target=TARGET, precision=precision, calibration=calibration)
-        kind = options.graph_precision
         with stages(f"{checkpoint.name} in {precision}") as say:
-            if kind not in graphs:
-                start = time.perf_counter()
-                source = replace(options, precision=kind)
-                made = export_bundle(checkpoint, folder / kind, source, artifacts=False, progress=say)
-                graphs[kind] = made, time.perf_counter() - start
-            same, graphs_s = graphs[kind]
+            chosen = ExportOptions(target=TARGET, precision=precision, calibration=options.calibration)
+            same, graphs_s = graphs.of(chosen.graph_precision, say)
             start = time.perf_counter()
             say("writing the packages", 0, 1)
-            bundle = packaged(checkpoint, same, options, folder / f"{precision}.packages")
+            bundle = packaged(checkpoint, same, chosen, folder / f"{precision}.packages")
             packages_s = time.perf_counter() - start
-            say("replaying the self-test", 0, 1)
-            report = verify(bundle, open_runtime(bundle, "mil")) if replay else None
-            beside = replay and precision in ("fp32", "int8")
-            engine = verify(same, Plain(same)).image.hole_db if beside else None
-            differ = parity and precision == "fp32"
-            differences = {name: _parity(bundle, same, name) for name in GRAPH_NAMES} if differ else {}
-        size = sum(bundle.manifest.files[file].size for file in graph_files(bundle, "denoiser"))
+            size = sum(bundle.manifest.files[file].size for file in graph_files(bundle, "denoiser"))
+            row = Row(precision, size / 1e6, round(graphs_s, 1), round(packages_s, 1))
+            if options.replay:
+                row = _replayed(row, bundle, same, say)
+            if edits is not None:
+                row = _edited(row, bundle, same, edits, say)
+            if options.parity and precision == "fp32":
+                row = replace(row, parity={name: _parity(bundle, same, name) for name in GRAPH_NAMES})
         shutil.rmtree(bundle.folder)
-        yield Row(
-            precision,
-            size / 1e6,
-            round(graphs_s, 1),
-            round(packages_s, 1),
-            None if report is None else report.graphs["denoiser"].db,
-            None if report is None else report.image.hole_db,
-            engine,
-            differences,
-        )
+        yield row
+
+
+def _replayed(row: Row, bundle: Bundle, same: Bundle, say: Stage) -> Row:
+    say("replaying the self-test", 0, 1)
+    report = verify(bundle, open_runtime(bundle, "mil"))
+    beside = row.precision in BESIDE
+    return replace(
+        row,
+        denoiser_db=report.graphs["denoiser"].db,
+        hole_db=report.image.hole_db,
+        engine_hole_db=verify(same, OnnxRuntime(same, options=PLAIN)).image.hole_db if beside else None,
+    )
+
+
+def _edited(row: Row, bundle: Bundle, same: Bundle, edits: WholeEdits, say: Stage) -> Row:
+    tick = partial(say, EDITING)
+    row = replace(row, edits=edits.cost(bundle, open_runtime(bundle, "mil"), tick))
+    if row.precision not in BESIDE:
+        return row
+    return replace(row, engine_edits=edits.cost(same, OnnxRuntime(same, options=PLAIN), tick))
 
 
 def packaged(checkpoint: Checkpoint, graphs: Bundle, options: ExportOptions, output: Path) -> Bundle:
@@ -124,44 +172,21 @@ def packaged(checkpoint: Checkpoint, graphs: Bundle, options: ExportOptions, out
     return Bundle.open(output)
 
 
-class Plain:
-    """ONNX Runtime with its optimizations off: with them its INT8 differs from itself."""
-
-    name = "onnxruntime"
-
-    def __init__(self, bundle: Bundle, *, exact_norms: bool = False) -> None:
-        self.bundle, self.exact_norms = bundle, exact_norms
-        self._sessions: dict[str, ort.InferenceSession] = {}
-
-    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Evaluate one graph."""
-        if graph not in self._sessions:
-            options = ort.SessionOptions()
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-            file = self.bundle.file(f"{graph}.onnx")
-            model = with_exact_norms(onnx.load(file)).SerializeToString() if self.exact_norms else str(file)
-            self._sessions[graph] = ort.InferenceSession(model, options)
-        session = self._sessions[graph]
-        names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(None, dict(inputs)), strict=True))
-
-    def release(self, graph: str) -> None:
-        """Free the graph's session."""
-        self._sessions.pop(graph, None)
-
-
 def _parity(bundle: Bundle, same: Bundle, graph: str) -> Parity:
     manifest = bundle.manifest
     inputs = graph_inputs(capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size))[graph]
     found = open_runtime(bundle, "mil").run(graph, inputs)
 
-    def difference(exact_norms: bool) -> float:
-        expected = Plain(same, exact_norms=exact_norms).run(graph, inputs)
+    def difference(expected: dict[str, Array]) -> float:
         return max(
             float(np.abs(found[k] - value).max() / np.abs(value).max()) for k, value in expected.items()
         )
 
-    return Parity(difference(False), difference(True))
+    engine = OnnxRuntime(same, options=PLAIN).run(graph, inputs)
+    exact = with_exact_norms(onnx.load(same.file(same.manifest.graphs[graph].file)))
+    session = ort.InferenceSession(exact.SerializeToString(), session_options(PLAIN, None))
+    outputs = dict(zip(engine, session.run(list(engine), inputs), strict=True))
+    return Parity(difference(engine), difference(outputs))
 
 
 def table(rows: list[Row]) -> str:
@@ -183,11 +208,18 @@ def table(rows: list[Row]) -> str:
         for row in rows
         if row.parity
     ]
+    lines += [f"\n{row.precision} in whole edits: {_edits(row)}" for row in rows if row.edits]
     return "\n".join(lines)
 
 
 def _db(value: float | None) -> str:
     return "-" if value is None else "the same bytes" if value >= 200 else f"{value:.1f}"
+
+
+def _edits(row: Row) -> str:
+    costs = {"": row.edits, " in ONNX Runtime": row.engine_edits}
+    found = [f"{_db(cost.mean_db)} ({_db(cost.worst_db)}){where}" for where, cost in costs.items() if cost]
+    return ", ".join(found) + "; mean (worst), dB in the hole"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -196,19 +228,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = script_parser("moebius_edge.export.coreml.table", __doc__)
     parser.add_argument("checkpoint", help="as for `moebius-edge export`")
     parser.add_argument("precisions", nargs="*", default=known, metavar="precision", help=", ".join(known))
-    parser.add_argument("--no-verify", action="store_true", help="sizes alone")
+    parser.add_argument("--no-verify", action="store_true", help="do not replay the self-test")
     parser.add_argument("--quick", action="store_true", help="the least calibration: enough for sizes")
     parser.add_argument("--parity", action="store_true", help="compare fp32 with ONNX Runtime")
+    parser.add_argument("--photos", type=Path, help="folder of photos, not calibrated on, to edit as well")
+    parser.add_argument("--masks", type=int, default=1, help="per photo")
     parser.add_argument("--json", action="store_true", help="instead of Markdown")
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.precisions if name not in known]:
         parser.error(f"there is no precision {unknown[0]!r}; choose from {', '.join(known)}")
     rows: list[Row] = []
-    calibration = LEAST if given.quick else CalibrationOptions()
+    options = TableOptions(
+        calibration=LEAST if given.quick else CalibrationOptions(),
+        replay=not given.no_verify,
+        parity=given.parity,
+        photos=given.photos,
+        masks=given.masks,
+    )
     with explained(), tempfile.TemporaryDirectory() as folder:
         checkpoint = load_checkpoint(given.checkpoint)
-        how = {"replay": not given.no_verify, "parity": given.parity}
-        for row in measure(checkpoint, given.precisions, Path(folder), calibration, **how):
+        for row in measure(checkpoint, given.precisions, Path(folder), options):
             rows.append(row)
             print(table(rows[-1:]), file=sys.stderr)
     print(json.dumps([asdict(row) for row in rows], indent=1) if given.json else table(rows))

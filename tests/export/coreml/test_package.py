@@ -210,3 +210,10 @@ def test_a_graph_that_core_ml_cannot_express_is_one_sentence() -> None:
     graph = helper.make_graph([node], "g", infos[:1], infos[1:])
     with pytest.raises(ExportError, match="the_node"):
         to_program(helper.make_model(graph))
+
+
+def test_importing_says_nothing() -> None:
+    """coremltools would name what of it is only on macOS, and versions of torch."""
+    command = [sys.executable, "-c", "import moebius_edge.export.coreml.package"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("", "")
