@@ -7,8 +7,9 @@
 Needs no Mac. `--parity` compares the packages of FP32 graphs with ONNX Runtime on the same graphs,
 optimizations off: the largest difference relative to the largest value, on the self-test's inputs. In
 brackets with the normalizations of the ONNX graph in float64: ONNX Runtime's own are less exact. `--photos`
-edits every photo of a folder; precisions whose packages compute what their ONNX graphs say are also run as
-those, in ONNX Runtime with its optimizations off (with them its INT8 differs from itself).
+edits every photo of a folder. Precisions with ONNX graphs of their own (fp32, fp16, int8, mixed) also run as
+those in ONNX Runtime, which computes float16 in float32; without its optimizations, because with them INT8
+differs from itself there.
 """
 
 import json
@@ -16,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,20 +30,21 @@ from moebius_edge import capsule
 from moebius_edge.bundle import Bundle, seal, staging
 from moebius_edge.calibration.data import CalibrationOptions
 from moebius_edge.calibration.evaluate import cases
+from moebius_edge.calibration.whole_edits import EditsCost, WholeEdits
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.explain import explained
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.coreml.exact_norms import with_exact_norms
 from moebius_edge.export.coreml.package import ship
-from moebius_edge.export.coreml.whole_edits import EditsCost, WholeEdits
 from moebius_edge.export.describe import resolution_of
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets import TARGETS
 from moebius_edge.fresh import graph_inputs
+from moebius_edge.inpainter import Inpainter
 from moebius_edge.manifest import GRAPH_NAMES
 from moebius_edge.parity import verify
 from moebius_edge.progress import Stage, stages
-from moebius_edge.runtimes import open_runtime
+from moebius_edge.runtimes import Runtime, open_runtime
 from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.runtimes.onnxruntime import OnnxRuntime, OrtOptions, session_options
 from moebius_edge.scripts import script_parser
@@ -50,8 +52,7 @@ from moebius_edge.tensors import Array
 
 TARGET = "coreml"
 LEAST = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)
-PLAIN = OrtOptions(optimization="none")
-BESIDE = frozenset({"fp32", "int8"})  # also run in ONNX Runtime
+UNOPTIMIZED = OrtOptions(optimization="none")
 EDITING = "editing the photos"
 
 
@@ -87,7 +88,7 @@ class TableOptions:
     replay: bool = True  # the self-test
     parity: bool = False  # of FP32, with ONNX Runtime
     photos: Path | None = None  # a folder of photos to edit
-    masks: int = 1  # holes in each of them
+    masks: int = 1  # edits of each of them, every one with another hole
 
 
 class _Graphs:
@@ -109,16 +110,20 @@ class _Graphs:
 
 
 def measure(
-    checkpoint: Checkpoint, precisions: Sequence[str], folder: Path, options: TableOptions = TableOptions()
+    checkpoint: Checkpoint, precisions: Sequence[str], folder: Path, options: TableOptions
 ) -> Iterator[Row]:
-    """A row for each precision, made in `folder`. Raises CalibrationError for photos that cannot be used."""
+    """A row for each precision, made in `folder`.
+
+    Raises CalibrationError for photos that cannot be used, InvalidInput for a wrong number of masks, and what
+    `export_bundle` and runtimes raise.
+    """
     graphs, edits = _Graphs(checkpoint, folder, options.calibration), None
     if options.photos is not None:
         # Photos come first: one that cannot be used is found before the graphs take minutes.
-        pairs = list(cases(options.photos, resolution_of(checkpoint), options.masks, seed=0))
+        edited = list(cases(options.photos, resolution_of(checkpoint), options.masks, seed=0))
         with stages(f"{checkpoint.name} in fp32") as say:
             fp32, _ = graphs.of("fp32", say)
-            edits = WholeEdits(fp32, pairs, partial(say, EDITING))
+            edits = WholeEdits(_inpainter(fp32, open_runtime(fp32)), edited, partial(say, EDITING))
     for precision in precisions:
         with stages(f"{checkpoint.name} in {precision}") as say:
             chosen = ExportOptions(target=TARGET, precision=precision, calibration=options.calibration)
@@ -129,34 +134,41 @@ def measure(
             packages_s = time.perf_counter() - start
             size = sum(bundle.manifest.files[file].size for file in graph_files(bundle, "denoiser"))
             row = Row(precision, size / 1e6, round(graphs_s, 1), round(packages_s, 1))
+            own = chosen.graph_precision == precision
+            engine = OnnxRuntime(same, options=UNOPTIMIZED) if own else None
             if options.replay:
-                row = _replayed(row, bundle, same, say)
+                row = _replayed(row, bundle, engine, say)
             if edits is not None:
-                row = _edited(row, bundle, same, edits, say)
+                row = _edited(row, bundle, engine, partial(edits.cost, tick=partial(say, EDITING)))
             if options.parity and precision == "fp32":
                 row = replace(row, parity={name: _parity(bundle, same, name) for name in GRAPH_NAMES})
         shutil.rmtree(bundle.folder)
         yield row
 
 
-def _replayed(row: Row, bundle: Bundle, same: Bundle, say: Stage) -> Row:
+def _replayed(row: Row, bundle: Bundle, engine: OnnxRuntime | None, say: Stage) -> Row:
     say("replaying the self-test", 0, 1)
     report = verify(bundle, open_runtime(bundle, "mil"))
-    beside = row.precision in BESIDE
     return replace(
         row,
         denoiser_db=report.graphs["denoiser"].db,
         hole_db=report.image.hole_db,
-        engine_hole_db=verify(same, OnnxRuntime(same, options=PLAIN)).image.hole_db if beside else None,
+        engine_hole_db=verify(engine.bundle, engine).image.hole_db if engine else None,
     )
 
 
-def _edited(row: Row, bundle: Bundle, same: Bundle, edits: WholeEdits, say: Stage) -> Row:
-    tick = partial(say, EDITING)
-    row = replace(row, edits=edits.cost(bundle, open_runtime(bundle, "mil"), tick))
-    if row.precision not in BESIDE:
-        return row
-    return replace(row, engine_edits=edits.cost(same, OnnxRuntime(same, options=PLAIN), tick))
+def _edited(
+    row: Row, bundle: Bundle, engine: OnnxRuntime | None, cost: Callable[[Inpainter], EditsCost]
+) -> Row:
+    return replace(
+        row,
+        edits=cost(_inpainter(bundle, open_runtime(bundle, "mil"))),
+        engine_edits=cost(_inpainter(engine.bundle, engine)) if engine else None,
+    )
+
+
+def _inpainter(bundle: Bundle, runtime: Runtime) -> Inpainter:
+    return Inpainter.of(bundle.manifest, runtime, low_memory=False)
 
 
 def packaged(checkpoint: Checkpoint, graphs: Bundle, options: ExportOptions, output: Path) -> Bundle:
@@ -182,9 +194,11 @@ def _parity(bundle: Bundle, same: Bundle, graph: str) -> Parity:
             float(np.abs(found[k] - value).max() / np.abs(value).max()) for k, value in expected.items()
         )
 
-    engine = OnnxRuntime(same, options=PLAIN).run(graph, inputs)
+    engine = OnnxRuntime(same, options=UNOPTIMIZED).run(graph, inputs)
     exact = with_exact_norms(onnx.load(same.file(same.manifest.graphs[graph].file)))
-    session = ort.InferenceSession(exact.SerializeToString(), session_options(PLAIN, None))
+    session = ort.InferenceSession(
+        exact.SerializeToString(), session_options(UNOPTIMIZED, None), providers=["CPUExecutionProvider"]
+    )
     outputs = dict(zip(engine, session.run(list(engine), inputs), strict=True))
     return Parity(difference(engine), difference(outputs))
 
@@ -208,7 +222,12 @@ def table(rows: list[Row]) -> str:
         for row in rows
         if row.parity
     ]
-    lines += [f"\n{row.precision} in whole edits: {_edits(row)}" for row in rows if row.edits]
+    lines += [
+        f"\n{row.precision} in whole edits, dB in the hole, mean (worst): {_edits(row.edits)}; "
+        f"its graphs in ONNX Runtime: {_edits(row.engine_edits)}"
+        for row in rows
+        if row.edits
+    ]
     return "\n".join(lines)
 
 
@@ -216,10 +235,8 @@ def _db(value: float | None) -> str:
     return "-" if value is None else "the same bytes" if value >= 200 else f"{value:.1f}"
 
 
-def _edits(row: Row) -> str:
-    costs = {"": row.edits, " in ONNX Runtime": row.engine_edits}
-    found = [f"{_db(cost.mean_db)} ({_db(cost.worst_db)}){where}" for where, cost in costs.items() if cost]
-    return ", ".join(found) + "; mean (worst), dB in the hole"
+def _edits(cost: EditsCost | None) -> str:
+    return "-" if cost is None else f"{_db(cost.mean_db)} ({_db(cost.worst_db)})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -232,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="the least calibration: enough for sizes")
     parser.add_argument("--parity", action="store_true", help="compare fp32 with ONNX Runtime")
     parser.add_argument("--photos", type=Path, help="folder of photos, not calibrated on, to edit as well")
-    parser.add_argument("--masks", type=int, default=1, help="per photo")
+    parser.add_argument("--masks", type=int, default=1, help="edits of each photo, each with another hole")
     parser.add_argument("--json", action="store_true", help="instead of Markdown")
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.precisions if name not in known]:
@@ -247,10 +264,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     with explained(), tempfile.TemporaryDirectory() as folder:
         checkpoint = load_checkpoint(given.checkpoint)
-        for row in measure(checkpoint, given.precisions, Path(folder), options):
-            rows.append(row)
-            print(table(rows[-1:]), file=sys.stderr)
-    print(json.dumps([asdict(row) for row in rows], indent=1) if given.json else table(rows))
+        try:
+            for row in measure(checkpoint, given.precisions, Path(folder), options):
+                rows.append(row)
+                print(table(rows[-1:]), file=sys.stderr)
+        finally:  # precisions before one that failed took minutes
+            if rows:
+                print(json.dumps([asdict(row) for row in rows], indent=1) if given.json else table(rows))
 
 
 if __name__ == "__main__":
