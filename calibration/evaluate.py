@@ -25,7 +25,7 @@ from moebius_edge.manifest import Manifest
 from moebius_edge.masks import draw_mask
 from moebius_edge.noise import check_seed
 from moebius_edge.options import InpaintOptions
-from moebius_edge.parity import compare
+from moebius_edge.parity import compare, region_db
 from moebius_edge.progress import counted
 from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.scripts import script_parser
@@ -101,7 +101,7 @@ def costs(reference: Path, bundles: Sequence[Path], folder: Path, masks: int, se
         for case, expected in counted(both, str(path)):
             mask = case[1]
             found = edit(inpainter, case)
-            pictures.append(compare(found[mask], expected.picture[mask], peak=255).db)
+            pictures.append(region_db(found, expected.picture, mask))
             for inputs, noise in expected.steps:
                 noises.append(compare(inpainter.runtime.run("denoiser", inputs)["noise"], noise).db)
         yield Cost(

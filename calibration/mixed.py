@@ -14,7 +14,7 @@ from moebius_edge.calibration.data import CalibrationOptions, Edit, paint
 from moebius_edge.calibration.sensitivity import Entry, Ledger
 from moebius_edge.errors import CalibrationError
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.parity import compare
+from moebius_edge.parity import region_db
 from moebius_edge.progress import Stage
 
 TARGETS_DB = (40.0, 60.0)  # below is INT8's part; beyond it FP32 differs from itself in another order of sums
@@ -71,7 +71,7 @@ def score(
     found: list[float] = []
     for edit in edits:
         picture = paint(inpainter, edit.photo, edit.mask, edit.seed, options)
-        found.append(min(compare(picture[edit.mask], edit.picture[edit.mask], peak=255).db, CAP_DB))
+        found.append(min(region_db(picture, edit.picture, edit.mask), CAP_DB))
         if found[-1] < target_db - WORST_DB:
             break
     return Score(float(np.mean(found)), min(found), len(found))

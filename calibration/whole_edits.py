@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from moebius_edge.calibration.evaluate import Case, edit
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.parity import compare
+from moebius_edge.parity import region_db
 from moebius_edge.progress import Tick
 
 
@@ -34,7 +34,7 @@ class WholeEdits:
         """Of a model with the same resolution."""
         pictures = self._edited(inpainter, tick)
         found = [
-            compare(picture[hole], expected[hole], peak=255).db
+            region_db(picture, expected, hole)
             for (_, hole), picture, expected in zip(self._cases, pictures, self._pictures, strict=True)
         ]
         return EditsCost(float(np.mean(found)), min(found))

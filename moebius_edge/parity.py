@@ -64,6 +64,11 @@ def compare(found: Array, reference: Array, peak: float | None = None) -> Differ
     return Difference(float(np.abs(error).max()), float(np.clip(20 * np.log10(ratio), -DB_CAP, DB_CAP)))
 
 
+def region_db(found: Array, reference: Array, region: NDArray[np.bool_]) -> float:
+    """PSNR of a picture [H,W,3] inside `region` [H,W], peak 255."""
+    return compare(found[region], reference[region], peak=255).db
+
+
 def verify(
     bundle: Bundle,
     runtime: Runtime,
@@ -124,8 +129,8 @@ def image_report(picture: NDArray[np.uint8], tensors: Tensors) -> ImageReport:
     changed = int((picture[outside] != tensors["photo"][outside]).any(axis=-1).sum())
     truth = tensors["result"]
     return ImageReport(
-        hole_db=compare(picture[mask], truth[mask], peak=255).db,
-        ring_db=compare(picture[ring], truth[ring], peak=255).db,
+        hole_db=region_db(picture, truth, mask),
+        ring_db=region_db(picture, truth, ring),
         outside_identical=changed == 0,
         outside_changed=changed,
     )

@@ -76,13 +76,13 @@ def refuse_occupied(output: Path, overwrite: bool, replaceable: str) -> None:
     """Raise ExportError where `stage` would: worth asking before what takes long."""
     if not os.path.lexists(output):
         return
+    known = (output / replaceable).is_file()
     if not overwrite:
-        known = (output / replaceable).is_file()
         way = "add --overwrite to replace it" if known else "remove it"
         raise ExportError(f"{output} already exists; choose another folder, or {way}")
     if output.is_symlink() or not output.is_dir():
         raise ExportError(f"{output} is not a folder and is not replaced; choose another name")
-    if not (output / replaceable).is_file() and any(output.iterdir()):
+    if not known and any(output.iterdir()):
         raise ExportError(
             f"{output} holds something else (no {replaceable}) and is not replaced; choose another"
         )
