@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from moebius_edge.masks import draw_mask
 from moebius_edge.model.config import VAEConfig
-from moebius_edge.training.photos import PhotoCrops
+from moebius_edge.training.holes import Holes
+from moebius_edge.training.photos import Crop, PhotoCrops
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,15 @@ class BankOptions:
     examples: int = 384
     fresh: int = 2  # examples replaced per training step, the oldest first
     masks_per_crop: int = 2  # examples made of one crop: its own encoding is shared
-    area: tuple[float, float] = (0.03, 0.5)  # of a mask
+
+
+@dataclass(frozen=True)
+class Material:
+    """What examples are made of."""
+
+    photos: PhotoCrops
+    holes: Holes
+    crop: Crop  # of the model's resolution
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,8 @@ def latent_mask(mask: Tensor, downscale: int) -> Tensor:
 def encode(vae: AutoencoderKL, image: Tensor, scaling: float) -> Tensor:
     """Scaled posterior means [B,4,h,w] of photos [B,3,H,W] in [-1,1]."""
     with torch.autocast(image.device.type, torch.bfloat16):
-        mean = vae.encode(image).latent_dist.mean
-    latents: Tensor = mean.float() * scaling
+        moments = vae.quant_conv(vae.encoder(image))
+    latents: Tensor = moments.chunk(2, dim=1)[0].float() * scaling
     return latents
 
 
@@ -50,12 +57,13 @@ class LatentBank:
     """A ring of examples: filled once, then `refresh` replaces the oldest. A seed fixes them all."""
 
     def __init__(
-        self, vae: AutoencoderKL, config: VAEConfig, crops: PhotoCrops, options: BankOptions, device: str
+        self, vae: AutoencoderKL, config: VAEConfig, material: Material, options: BankOptions
     ) -> None:
-        self.vae, self.config, self.crops = vae.to(device).eval(), config, crops
-        self.options, self.device = options, device
+        device = material.photos.device
+        self.vae, self.config, self.material = vae.to(device).eval(), config, material
+        self.options, self.generator = options, material.photos.generator
         self.next = 0
-        side = crops.crop.size // config.downscale
+        side = material.crop.size // config.downscale
         self.image = torch.zeros(options.examples, 4, side, side, device=device)
         self.mask = torch.zeros(options.examples, 1, side, side, device=device)
         self.masked = torch.zeros(options.examples, 4, side, side, device=device)
@@ -63,30 +71,28 @@ class LatentBank:
     def fill(self) -> None:
         """Encodes a whole bank."""
         self.next = 0
-        for _ in range(0, self.options.examples, 8):
-            self.refresh(8)
+        for _ in range(0, self.options.examples, self.options.fresh):
+            self.refresh()
 
-    def refresh(self, count: int) -> None:
-        """Replaces the `count` oldest examples, rounded up to whole crops."""
-        shared = self.options.masks_per_crop
-        crops = -(-count // shared)
-        size = self.crops.crop.size
-        image = self.crops.batch(crops).to(self.device)
-        masks = [draw_mask(self.crops.rng, size, self.options.area) for _ in range(crops * shared)]
-        mask = torch.from_numpy(np.stack(masks)).float()[:, None].to(self.device)
+    def refresh(self) -> None:
+        """Replaces the `fresh` oldest examples, rounded up to whole crops."""
+        shared, crop = self.options.masks_per_crop, self.material.crop
+        crops = -(-self.options.fresh // shared)
+        image = self.material.photos.batch(crops, crop)
+        mask = self.material.holes.batch(crops * shared, crop.size)
         # The published masked photo: black times white in [0, 1] would be -1; it is grey, 0 in [-1, 1].
         masked = image.repeat_interleave(shared, 0) * (1 - mask)
         latents = encode(self.vae, torch.cat([image, masked]), self.config.scaling_factor)
-        where = torch.arange(self.next, self.next + crops * shared) % self.options.examples
+        where = (self.next + torch.arange(crops * shared, device=image.device)) % self.options.examples
         self.image[where] = latents[:crops].repeat_interleave(shared, 0)
         self.masked[where] = latents[crops:]
         self.mask[where] = latent_mask(mask, self.config.downscale)
-        self.next = int(where[-1] + 1) % self.options.examples
+        self.next = (self.next + crops * shared) % self.options.examples
 
     def draw(self, count: int) -> Examples:
         """Different examples at random."""
-        picked = torch.from_numpy(self.crops.rng.permutation(self.options.examples)[:count]).to(self.device)
-        return self.examples(picked)
+        order = torch.randperm(self.options.examples, generator=self.generator, device=self.image.device)
+        return self.examples(order[:count])
 
     def examples(self, picked: Tensor) -> Examples:
         """The examples at these places, int64 [B]."""

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from torch import Tensor
 
 from moebius_edge.errors import CheckpointError
 
@@ -24,6 +24,7 @@ class Budget:
     minutes: float = 30.0  # time spent in steps; time stopped (SIGSTOP, a sleeping laptop) is not counted
     steps: int | None = None  # fixed number of steps instead: the same schedule on every machine
     save_minutes: float = 3.0  # between two checkpoints with sample sheet
+    wall: bool = False  # count all time, pauses, compilation and saving too: for a machine lent for minutes
 
 
 class Clock:
@@ -43,15 +44,20 @@ class Clock:
         now = time.monotonic()
         self.steps += 1
         taken, self._last = now - self._last, now
-        if len(self._recent) >= 8:
+        if len(self._recent) >= 8 and not self.budget.wall:
             median = statistics.median(self._recent)
             taken = taken if taken <= self.PAUSE * median else median
         self._recent.append(taken)
         self.seconds += taken
 
+    def begin(self) -> None:
+        """Counts from now on."""
+        self._last = time.monotonic()
+
     def skip(self) -> None:
         """Leaves the time since the last step out of the budget."""
-        self._last = time.monotonic()
+        if not self.budget.wall:
+            self.begin()
 
     @property
     def progress(self) -> float:
@@ -93,46 +99,63 @@ def require_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) ->
         )
 
 
-def generator_state(rng: np.random.Generator) -> dict[str, Any]:
-    """A PCG64 generator's state as plain integers in strings (they exceed 64 bits)."""
-    state: dict[str, Any] = dict(rng.bit_generator.state)
-    inner = {key: str(value) for key, value in state["state"].items()}
-    return {"state": inner, "has_uint32": int(state["has_uint32"]), "uinteger": int(state["uinteger"])}
+class Report:
+    """Mean loss and speed since the last line, read from the device only when a line is due."""
 
+    EVERY = 50  # steps
 
-def restore_generator(rng: np.random.Generator, state: dict[str, Any]) -> None:
-    inner = {key: int(value) for key, value in state["state"].items()}
-    rng.bit_generator.state = {"bit_generator": "PCG64", **state, "state": inner}
+    def __init__(self, examples: int) -> None:
+        self.examples, self.total, self.count, self.since = examples, torch.zeros(()), 0, time.monotonic()
+
+    def add(self, loss: Tensor) -> None:
+        self.total = self.total.to(loss.device) + loss
+        self.count += 1
+
+    def line(self) -> str:
+        """Raises `CheckpointError` when the loss is no longer finite."""
+        loss = float(self.total) / max(self.count, 1)
+        if not math.isfinite(loss):
+            raise CheckpointError(
+                "the loss is not finite: the run diverged; start it again with a lower --lr"
+            )
+        speed = self.count * self.examples / max(time.monotonic() - self.since, 1e-9)
+        self.total, self.count, self.since = torch.zeros(()), 0, time.monotonic()
+        return f"loss {loss:.4f}  {speed:,.0f} examples/s"
 
 
 def train(
-    clock: Clock, step: Callable[[], float], save: Callable[[], None], losses: list[float] | None = None
+    clock: Clock,
+    step: Callable[[], Tensor],
+    save: Callable[[bool], None],
+    losses: list[float] | None = None,
+    examples: int = 1,
 ) -> None:
-    """Calls `step` (returns its loss) until the budget is spent, `save` now and then and at the end.
+    """Calls `step` (returns its loss) until the budget is spent, `save` now and then and, with True, at last.
 
-    `losses` receives every step's. Ctrl-C saves and stops: the same command goes on from there.
+    `losses` receives every step's; `examples` are in a step. Ctrl-C saves and stops: the same command goes on
+    from there.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-    smooth, saved, logged = float("nan"), clock.seconds, 0
-    clock.skip()
+    saved, report = clock.seconds, Report(examples)
+    clock.begin()
     with Progress(*columns, TimeElapsedColumn(), disable=not os.isatty(1)) as bar:
         task = bar.add_task("training", total=1.0, note="")
         try:
             while not clock.done:
                 loss = step()
                 clock.tick()
+                report.add(loss)
                 if losses is not None:
-                    losses.append(loss)
-                smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
-                note = f"step {clock.steps}  loss {smooth:.4f}"
-                bar.update(task, completed=clock.progress, note=note)
-                if not os.isatty(1) and clock.steps >= logged + 50:
-                    logged = clock.steps
-                    print(f"{clock.progress:6.1%}  {clock.seconds:6.0f} s  {note}", flush=True)
+                    losses.append(float(loss))
+                if clock.steps % Report.EVERY == 0:
+                    note = f"step {clock.steps}  {report.line()}"
+                    bar.update(task, completed=clock.progress, note=note)
+                    if not os.isatty(1):
+                        print(f"{clock.progress:6.1%}  {clock.seconds:6.0f} s  {note}", flush=True)
                 if clock.seconds - saved > 60 * clock.budget.save_minutes:
-                    saved = clock.seconds
-                    save()
+                    save(False)
                     clock.skip()
+                    saved = clock.seconds
         except KeyboardInterrupt:
             bar.console.print("stopped; the same command goes on from here")
-    save()
+    save(True)

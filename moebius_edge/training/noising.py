@@ -14,11 +14,12 @@ from moebius_edge.training.latents import Examples
 class NoisingOptions:
     """How examples are put under noise."""
 
-    unconditional: float = 0.1  # share of the examples with the unconditional prompt
+    unconditional: float = 0.05  # share of the examples with the unconditional prompt
     context_noise: float = 0.7  # noise on those examples' masked latents, in standard deviations
     noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
     start_from: float = 0.87  # of the timesteps; from there on
-    start_share: float = 0.75  # of the examples look like the start of the loop: see `Noising.diffuse`
+    start_share: float = 0.75  # of the examples look like the start of the loop: see `Noising.diffuse`,
+    pure_share: float = 0.2  # and of these so many like that at strength 1: pure noise
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Noising:
         noise = self._normal(*examples.image.shape)
         noise = noise + options.noise_offset * self._normal(count, 4, 1, 1)
         starts = (late >= options.start_from) & (draws[4] < options.start_share)
-        latents, noise = self.diffuse(examples, time, noise, starts, draws[5] < 0.5)
+        latents, noise = self.diffuse(examples, time, noise, starts, draws[5] < options.pure_share)
         free = (draws[3] < options.unconditional).long()
         haze = options.context_noise * free[:, None, None, None] * self._normal(*noise.shape)
         sample = torch.cat([latents, examples.mask, examples.masked + haze], dim=1)
@@ -71,14 +72,13 @@ class Noising:
         """Noisy latents [B,4,h,w], and the noise that leads from them to the photo.
 
         Those that `starts` picks look like the loop's start, which knows nothing of what belongs into the
-        hole: pure noise (strength 1) where `pure`, else with something else there (what is to be removed).
+        hole: the latents of the masked picture under noise, or pure noise (strength 1) where `pure`.
         Without them a model that has seen little reads the hole's colour off the noise, not off the
         surroundings.
         """
         alpha = self.alpha_bar[time][:, None, None, None]
         plain = alpha.sqrt() * examples.image + (1 - alpha).sqrt() * noise
-        others = torch.lerp(examples.image, examples.image.roll(1, 0), examples.mask)
-        removal = alpha.sqrt() * others + (1 - alpha).sqrt() * noise
+        removal = alpha.sqrt() * examples.masked + (1 - alpha).sqrt() * noise
         start = torch.where(pure[:, None, None, None], noise, removal)
         latents = torch.where(starts[:, None, None, None], start, plain)
         return latents, (latents - alpha.sqrt() * examples.image) / (1 - alpha).sqrt()

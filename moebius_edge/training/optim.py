@@ -46,22 +46,24 @@ class Muon(torch.optim.Optimizer):
                 self._update(shape, weights, group)
 
     def _update(self, shape: tuple[int, int], weights: list[Tensor], group: Mapping[str, float]) -> None:
-        updates = orthogonalize(torch.stack([self._lookahead(w, group["momentum"]) for w in weights]))
+        ahead = self._lookahead(weights, group["momentum"])
+        updates = orthogonalize(torch.stack([matrix.flatten(1) for matrix in ahead]))
         # The update's root mean square is made 0.2 whatever the shape, about AdamW's.
         size = group["lr"] * 0.2 * math.sqrt(max(shape))
-        for weight, update in zip(weights, updates, strict=True):
-            weight.mul_(1 - group["lr"] * group["decay"])
-            weight.add_(update.view_as(weight), alpha=-size)
+        torch._foreach_mul_(weights, 1 - group["lr"] * group["decay"])
+        shaped = [update.view_as(weight) for weight, update in zip(weights, updates, strict=True)]
+        torch._foreach_add_(weights, shaped, alpha=-size)
 
-    def _lookahead(self, weight: Tensor, momentum: float) -> Tensor:
-        """Nesterov's gradient as a matrix; the velocity is kept."""
-        assert weight.grad is not None
-        state = self.state[weight]
-        if not state:
-            state["velocity"] = torch.zeros_like(weight)
-        velocity = state["velocity"].mul_(momentum).add_(weight.grad)
-        ahead: Tensor = weight.grad.add(velocity, alpha=momentum).flatten(1)
-        return ahead
+    def _lookahead(self, weights: list[Tensor], momentum: float) -> list[Tensor]:
+        """Nesterov's gradients; the velocities are kept."""
+        grads = [weight.grad for weight in weights if weight.grad is not None]
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["velocity"] = torch.zeros_like(weight)
+        velocities = [self.state[weight]["velocity"] for weight in weights]
+        torch._foreach_mul_(velocities, momentum)
+        torch._foreach_add_(velocities, grads)
+        return list(torch._foreach_add(grads, velocities, alpha=momentum))
 
 
 def mixes_channels(name: str, weight: Tensor) -> bool:
@@ -113,11 +115,11 @@ class Average:
     def update(self, model: nn.Module) -> None:
         self.updates += 1
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.values[name].lerp_(value.detach(), 1 - keep)
-            else:
-                self.values[name].copy_(value)
+        state = model.state_dict()
+        floats = [name for name, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.values[n] for n in floats], [state[n].detach() for n in floats], 1 - keep)
+        for name in state.keys() - set(floats):
+            self.values[name].copy_(state[name])
 
 
 def cosine(progress: float, warmup: float = 0.02, floor: float = 0.01) -> float:

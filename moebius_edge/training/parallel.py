@@ -28,16 +28,16 @@ class Workers:
         parts: Sequence[Part],
         loss: Callable[[Part], Tensor],
         beside: Callable[[], None] | None = None,
-    ) -> float:
+    ) -> Tensor:
         """Sets the gradients of `model` to those of the mean of `loss` over the parts; returns that mean.
 
         `beside` is other work that is to be done by the end, on whichever thread is free.
         """
         weights = [weight for weight in model.parameters() if weight.requires_grad]
 
-        def one(part: Part) -> tuple[float, tuple[Tensor, ...]]:
+        def one(part: Part) -> tuple[Tensor, tuple[Tensor, ...]]:
             value = loss(part)
-            return value.item(), torch.autograd.grad(
+            return value.detach(), torch.autograd.grad(
                 value, weights, allow_unused=True, materialize_grads=True
             )
 
@@ -48,5 +48,7 @@ class Workers:
         elif beside is not None:
             beside()
         for index, weight in enumerate(weights):
-            weight.grad = sum((grads[index] for _, grads in results), torch.zeros_like(weight)) / len(results)
-        return sum(value for value, _ in results) / len(results)
+            parts_of = [grads[index] for _, grads in results]
+            weight.grad = parts_of[0] if len(parts_of) == 1 else torch.stack(parts_of).mean(0)
+        # No `item()`: on a GPU the host would wait for every step.
+        return torch.stack([value for value, _ in results]).mean()

@@ -1,6 +1,8 @@
-"""A folder of photos as an endless, seeded source of training crops."""
+"""Folders of photos as an endless, seeded source of training crops, drawn on the device that trains."""
 
-from collections.abc import Iterator
+import csv
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from torch import Tensor
 
 from moebius_edge.errors import InvalidInput
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+CREDITS = "CREDITS.tsv"  # beside the photos, if known: a row per photo with `file` and `source`
 # Short sides in pixels at which each photo is kept. A crop of the smallest is most of a photo, as the
 # context of a hole usually is; a crop of the largest is texture.
-SCALES = (256, 304, 368, 448, 576)
+SCALES = (256, 296, 342, 395, 456)
 GREY_SATURATION = 6.0  # mean max-min of the RGB bytes below which a photo counts as monochrome
+# How often photos of a source are drawn, against 1: nature, streets and interiors are what people edit, and
+# textbooks (people) and cookery sites have more photos than all of those together.
+SOURCE_WEIGHTS = {"openstax": 0.5, "cook": 0.3}
 
 
 @dataclass(frozen=True)
@@ -23,10 +30,10 @@ class Crop:
     """What a training crop may be."""
 
     size: int = 64  # side in pixels
-    max_scale: int = 576  # largest short side, pixels, of the photo that is cropped
-    grey_weight: float = 0.25  # how often a monochrome photo is drawn, against a colour photo's 1
+    max_scale: int = SCALES[-1]  # largest short side, pixels, of the photo that is cropped
     swap_colours: float = 0.0  # how often red, green and blue are permuted, so that every hue is common
-    min_std: float = 6.0  # standard deviation in grey levels below which a crop is drawn again (empty sky)
+    min_std: float = 6.0  # standard deviation in grey levels below which a crop counts as flat,
+    flat: float = 0.4  # how often a flat one is kept all the same: a smooth sky has to be learned, too
 
 
 def photo_files(folder: Path) -> list[Path]:
@@ -35,6 +42,15 @@ def photo_files(folder: Path) -> list[Path]:
     if not files:
         raise InvalidInput(f"{folder} holds no photo; expected files ending in {', '.join(sorted(SUFFIXES))}")
     return files
+
+
+def photo_sources(folder: Path) -> dict[str, str]:
+    """Where each photo of a folder came from, by file name, if the folder says so; else nothing."""
+    path = folder / CREDITS
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["file"]: row.get("source") or "" for row in csv.DictReader(file, delimiter="\t")}
 
 
 def load_rgb(path: Path) -> Image.Image:
@@ -56,52 +72,87 @@ def to_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
 def to_images(tensor: torch.Tensor) -> NDArray[np.uint8]:
     """float [B, 3, H, W] in [-1, 1] (clamped) -> uint8 [B, H, W, 3]."""
     levels = tensor.detach().float().clamp(-1, 1).add(1.0).mul(127.5).round()
-    return levels.to(torch.uint8).movedim(1, -1).contiguous().numpy()
+    return levels.to(torch.uint8).movedim(1, -1).contiguous().cpu().numpy()
 
 
 class PhotoCrops:
-    """Crops at random scales, positions and flips. The same seed gives the same crops."""
+    """Photos decoded once, as pyramids of bytes in one tensor; crops at random scales, positions and flips.
 
-    def __init__(self, folder: Path, crop: Crop, seed: int) -> None:
-        self.crop = crop
-        self.rng = np.random.default_rng(seed)
-        self.pyramids = [_pyramid(load_rgb(path), crop) for path in photo_files(folder)]
-        weights = np.array([crop.grey_weight if _is_grey(levels[0]) else 1.0 for levels in self.pyramids])
-        self.weights = weights / weights.sum()
+    Everything is drawn on `device`, without a round trip to the host. One seed on one kind of device gives
+    the same crops.
+    """
 
-    def batch(self, count: int) -> torch.Tensor:
-        """float32 [count, 3, size, size] in [-1, 1]."""
-        return to_tensor(np.stack([self._draw() for _ in range(count)]))
+    def __init__(self, folders: Iterable[Path], seed: int, device: str = "cpu") -> None:
+        self.device = device
+        self.generator = torch.Generator(device).manual_seed(seed)
+        sources = {path: photo_sources(path.parent) for folder in folders for path in photo_files(folder)}
+        with ThreadPoolExecutor() as pool:
+            pyramids = list(pool.map(lambda path: _pyramid(load_rgb(path)), sources))
+        weights = [
+            _source_weight(names.get(path.name, "")) * (0.25 if _is_grey(levels[0]) else 1.0)
+            for (path, names), levels in zip(sources.items(), pyramids, strict=True)
+        ]
+        chances = torch.tensor(weights, device=device)
+        self.weights = chances / chances.sum()
+        levels = [level for pyramid in pyramids for level in pyramid]
+        # All pixels of all levels in one row; a level is found by its first pixel, width and height.
+        self.pixels = torch.from_numpy(np.concatenate([level.reshape(-1, 3) for level in levels])).to(device)
+        sizes = torch.tensor([level.shape[:2] for level in levels])
+        self.height, self.width = (side.to(device) for side in sizes.T)
+        self.first = (sizes.prod(1).cumsum(0) - sizes.prod(1)).to(device)
+        counts = torch.tensor([len(pyramid) for pyramid in pyramids])
+        self.level = (counts.cumsum(0) - counts).to(device)  # of a photo's smallest level
+        shorts = [[min(level.shape[:2]) for level in pyramid] for pyramid in pyramids]
+        self.shorts = torch.tensor([row + [1 << 30] * (len(SCALES) - len(row)) for row in shorts]).to(device)
 
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        while True:
-            yield self.batch(1)[0]
+    def batch(self, count: int, crop: Crop) -> Tensor:
+        """float32 [count, 3, size, size] in [-1, 1], channels last."""
+        one, other = (self._bytes(count, crop) for _ in range(2))
+        keep = torch.rand(count, generator=self.generator, device=self.device) < crop.flat
+        detailed = one.float().std((1, 2, 3)) >= crop.min_std
+        pixels = torch.where((detailed | keep)[:, None, None, None], one, other)
+        pixels = self._swap(pixels, crop.swap_colours)
+        return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
 
-    def _draw(self) -> NDArray[np.uint8]:
-        size = self.crop.size
-        for _ in range(8):
-            levels = self.pyramids[self.rng.choice(len(self.pyramids), p=self.weights)]
-            level = levels[self.rng.integers(len(levels))]
-            top, left = (int(self.rng.integers(side - size + 1)) for side in level.shape[:2])
-            piece = level[top : top + size, left : left + size]
-            if piece.std() >= self.crop.min_std:
-                break
-        if self.rng.random() < 0.5:
-            piece = piece[:, ::-1]
-        if self.rng.random() < self.crop.swap_colours:
-            piece = piece[..., self.rng.permutation(3)]
-        return np.ascontiguousarray(piece)
+    def _bytes(self, count: int, crop: Crop) -> Tensor:
+        """uint8 [count, size, size, 3], some of them mirrored."""
+        size = crop.size
+        draw = torch.rand(count, generator=self.generator, device=self.device)
+        photo = torch.searchsorted(self.weights.cumsum(0), draw).clamp(max=len(self.weights) - 1)
+        # Levels are sorted by size: those that the crop allows are the first so many of the large enough.
+        shorts = self.shorts[photo]
+        too_small, allowed = (shorts < size).sum(1), (shorts <= max(crop.max_scale, size)).sum(1)
+        draws = torch.rand((4, count), generator=self.generator, device=self.device)
+        pick = too_small + (draws[0] * (allowed - too_small).clamp(min=1)).long()
+        level = self.level[photo] + pick
+        top = (draws[1] * (self.height[level] - size + 1)).long()
+        left = (draws[2] * (self.width[level] - size + 1)).long()
+        along = torch.arange(size, device=self.device)
+        across = torch.where((draws[3] < 0.5)[:, None], along, along.flip(0))
+        start = self.first[level] + top * self.width[level] + left
+        rows = start[:, None] + along * self.width[level][:, None]
+        return self.pixels[rows[:, :, None] + across[:, None, :]]
+
+    def _swap(self, pixels: Tensor, share: float) -> Tensor:
+        """A share of the crops with their colour planes permuted."""
+        draws = torch.rand((len(pixels), 4), generator=self.generator, device=self.device)
+        order = draws[:, :3].argsort(1)
+        order = torch.where(draws[:, 3:] < share, order, torch.arange(3, device=self.device))
+        return pixels.gather(3, order[:, None, None, :].expand_as(pixels))
 
 
-def _pyramid(photo: Image.Image, crop: Crop) -> list[NDArray[np.uint8]]:
-    """The photo at every scale that it and the crop allow; at the crop's own size if it is smaller."""
+def _pyramid(photo: Image.Image) -> list[NDArray[np.uint8]]:
+    """The photo at every scale up to its own, smallest first; a smaller photo once, at the smallest scale."""
     short = min(photo.size)
-    scales = [scale for scale in SCALES if crop.size <= scale <= min(short, crop.max_scale)]
     levels = []
-    for scale in scales or [max(crop.size, min(short, SCALES[0]))]:
+    for scale in [scale for scale in SCALES if scale <= short] or [SCALES[0]]:
         width, height = (max(scale, round(side * scale / short)) for side in photo.size)
         levels.append(np.array(photo.resize((width, height), Image.Resampling.LANCZOS)))
     return levels
+
+
+def _source_weight(source: str) -> float:
+    return next((weight for part, weight in SOURCE_WEIGHTS.items() if part in source.lower()), 1.0)
 
 
 def _is_grey(pixels: NDArray[np.uint8]) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from moebius_edge.errors import CheckpointError
 from moebius_edge.files import write_atomically
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
 from moebius_edge.pinned import SHA256, check_pinned, sha256_of
 
@@ -92,9 +93,22 @@ def read_vae(folder: Path) -> tuple[AutoencoderKL, VAEConfig]:
         vae.load_state_dict(load_file(folder / "vae.safetensors"))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{folder} holds no autoencoder: {error}. Train one with python -m moebius_edge.training.vae"
+            f"{folder} holds no autoencoder: {error}. Train one with python -m moebius_edge.training.nano"
         ) from error
     return vae.float().eval().requires_grad_(False), config
+
+
+def read_unet(folder: Path) -> tuple[Moebius, MoebiusConfig]:
+    """A folder's U-Net, for evaluation, float32, without gradients. Raises `CheckpointError`."""
+    try:
+        settings = json.loads((folder / "config.json").read_text())
+        config = MoebiusConfig(**settings["unet"])
+        check_pinned(settings, folder / "unet.safetensors")
+        model = Moebius(config)
+        model.load_state_dict(load_file(folder / "unet.safetensors"))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{folder} holds no U-Net of this program: {error}") from error
+    return model.float().eval().requires_grad_(False), config
 
 
 def with_scaling(std: float, config: VAEConfig) -> VAEConfig:

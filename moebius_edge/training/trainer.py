@@ -1,0 +1,137 @@
+"""What the two trainings share: model, optimiser, average, clock, and checkpoints that go on later."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from moebius_edge.training.loop import Budget, Clock, load_state, require_same, save_state, train
+from moebius_edge.training.optim import Average, Optimizers, cosine, mixes_channels
+from moebius_edge.training.parallel import Workers
+
+GO_ON = 0.3  # learning rate of a run that starts from trained weights, against a fresh one's
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How a model is trained, whatever it is."""
+
+    run: Path  # where checkpoint, weights and sheets go; an existing checkpoint is continued
+    sheet_photos: Path | None = None  # photos for the sample sheet, never trained on
+    seed: int = 0
+    batch: int = 8  # examples per step
+    lr: float = 2.5e-3  # after the warm-up; Muon's, and AdamW's for what is no matrix
+    ema: float = 0.995  # decay of the averaged weights per step
+    clip: float = 2.0  # largest norm of the gradient
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    bf16: bool = True  # autocast
+    compile: bool = torch.cuda.is_available()  # with torch.compile; where that fails the model runs as it is
+    parts: int = 1  # a step's examples are worked on in as many parts,
+    workers: int = 1  # by as many threads (1 on a GPU)
+
+
+class Trainer:
+    """One run. Subclasses give the parts of a step, a part's loss, and what is written."""
+
+    file = ""  # name of the checkpoint
+
+    def __init__(
+        self,
+        model: nn.Module,
+        options: TrainingOptions,
+        config: dict[str, Any],
+        budget: Budget,
+        generators: dict[str, torch.Generator],
+    ) -> None:
+        self.options, self.architecture, self.generators = options, config, generators
+        self.model = model.train().to(options.device)
+        self.workers = Workers(options.workers)
+        self.optimizers = Optimizers(self.model, options.lr, self.is_matrix)
+        self.average = Average(self.model, options.ema)
+        self.clock = Clock(budget)
+        # float32 products in TF32 where there is such a thing: the optimiser's matrices need no more.
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True  # shapes are the same in every step
+
+    @staticmethod
+    def is_matrix(name: str, weight: Tensor) -> bool:
+        """Whether a weight is trained by Muon."""
+        return mixes_channels(name, weight)
+
+    def parts(self) -> list[Any]:
+        """The examples of one step, in parts."""
+        raise NotImplementedError
+
+    def loss(self, part: Any) -> Tensor:
+        """The mean loss of one part."""
+        raise NotImplementedError
+
+    def beside(self) -> None:
+        """Other work of a step."""
+
+    def write(self, last: bool) -> None:
+        """Writes weights and, at the `last` time or when there is time, what there is to look at."""
+        raise NotImplementedError
+
+    def step(self) -> Tensor:
+        """One update; returns its loss without waiting for it."""
+        loss = self.workers.gradients(self.model, self.parts(), self.loss, beside=self.beside)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
+        self.optimizers.step(cosine(self.clock.progress))
+        self.average.update(self.model)
+        return loss
+
+    def autocast(self) -> torch.autocast:
+        # No cache of cast weights: it is shared between threads.
+        return torch.autocast(self.options.device, torch.bfloat16, self.options.bf16, cache_enabled=False)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.values,
+            "average_updates": self.average.updates,
+            "optimizers": self.optimizers.state_dict(),
+            "generators": {name: generator.get_state() for name, generator in self.generators.items()},
+            "steps": self.clock.steps,
+            "seconds": self.clock.seconds,
+            "config": self.architecture,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a checkpoint. Raises `CheckpointError` if it is of another architecture."""
+        require_same(state["config"], self.architecture, self.options.run)
+        self.model.load_state_dict(state["model"])
+        for name, value in state["average"].items():
+            self.average.values[name].copy_(value)
+        self.average.updates = state["average_updates"]
+        self.optimizers.load_state_dict(state["optimizers"])
+        for name, generator in self.generators.items():
+            generator.set_state(state["generators"][name].cpu())
+        self.clock.steps, self.clock.seconds = state["steps"], state["seconds"]
+
+    def save(self, last: bool = False) -> None:
+        save_state(self.options.run / self.file, self.state())
+        self.write(last or not self.clock.budget.wall)
+
+    def train(self, losses: list[float] | None = None) -> None:
+        """Trains, or goes on training. `losses` receives every step's loss."""
+        checkpoint = self.options.run / self.file
+        if checkpoint.exists():
+            self.restore(load_state(checkpoint))
+        if self.options.compile and not self.clock.done:
+            self.warm_up()
+        train(self.clock, self.step, self.save, losses, self.options.batch)
+
+    def warm_up(self) -> None:
+        """Compiles by one step without an update. Its time is the budget's, but no part of the schedule."""
+        begun = time.monotonic()
+        self.workers.gradients(self.model, self.parts(), self.loss).item()
+        self.model.zero_grad()
+        taken = time.monotonic() - begun
+        budget = self.clock.budget
+        if budget.wall:
+            self.clock.budget = replace(budget, minutes=max(budget.minutes - taken / 60, 0.05))
+        print(f"compiled in {taken:.0f} s", flush=True)
