@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -202,12 +203,15 @@ def evaluate(given: argparse.Namespace) -> None:
         if path is not None and not path.parent.is_dir():
             raise InvalidInput(f"{path}: there is no folder {path.parent}")
     checkpoint = load_checkpoint(given.model)
+    torch.set_num_threads(1)  # several inside an operator wait for each other on a busy machine: see `spread`
     side = checkpoint.config.latent_size * checkpoint.vae_config.downscale
     cases = make_cases(given.photos, given.masks, given.cases, side)
     places = choose(cases.shown, given.show)
     correct = harmonic_correction if given.harmonic else None
     outputs = fill_cases(checkpoint, cases, sampling, given.seeds, correct)
-    reconstructions = reconstruct(checkpoint.vae, cases.squares)
+    reconstructions = np.concatenate(
+        spread(lambda square: reconstruct(checkpoint.vae, square[None]), cases.squares, "autoencoder alone")
+    )
     few = slice(0, 8)
     report = {
         "fills": compare(Judge(cases), checkpoint.name, outputs, reconstructions),
