@@ -8,6 +8,7 @@ in.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,12 @@ class Cases:
     def shown(self) -> list[str]:
         """The photo's name, per case."""
         return [self.names[place] for place in self.places]
+
+    def described(self) -> list[dict[str, Any]]:
+        """Per case the photo's name, the kind of hole and its fraction of the area."""
+        areas = [float(mask.mean()) for mask in self.masks]
+        cases = zip(self.shown, self.kinds, areas, strict=True)
+        return [{"photo": photo, "kind": kind, "area": area} for photo, kind, area in cases]
 
 
 def make_cases(

@@ -6,6 +6,7 @@ with some slack, strokes, a box. Nothing is downloaded: the measures are in metr
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from itertools import chain, product
 from pathlib import Path
@@ -190,42 +191,61 @@ def print_tables(report: dict[str, Any]) -> None:
     console.print("\nstd(cond - uncond): " + ", ".join(f"{std:.4f} at t = {t}" for t, std in effect))
 
 
-def evaluate(given: argparse.Namespace) -> None:
-    sampling = Sampling(
-        steps=given.steps,
-        guidance=given.guidance,
-        seed=given.seed,
-        start=given.start,
-        solver=given.solver,
-    )
-    sampling.table()  # what cannot be is said before the work
+def write_report(report: dict[str, Any], path: Path) -> None:
+    """As strict JSON: what is infinite, like the PSNR of a fill without an error, is null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [finite(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    write_atomically(path, (json.dumps(finite(report), indent=1, allow_nan=False) + "\n").encode())
+
+
+def check(given: argparse.Namespace, sampling: Sampling) -> None:
+    """Say before the work what cannot be. Raises `InvalidInput`."""
+    sampling.table()
+    if given.seeds < 1:
+        raise InvalidInput(f"{given.seeds} seeds; expected at least 1")
     for path in (given.json, given.sheet):
         if path is not None and not path.parent.is_dir():
             raise InvalidInput(f"{path}: there is no folder {path.parent}")
+
+
+def evaluate(given: argparse.Namespace) -> None:
+    options = {name: getattr(given, name) for name in ("steps", "guidance", "seed", "start", "solver")}
+    sampling = Sampling(**options)
+    check(given, sampling)
     checkpoint = load_checkpoint(given.model)
     torch.set_num_threads(1)  # several inside an operator wait for each other on a busy machine: see `spread`
-    side = checkpoint.config.latent_size * checkpoint.vae_config.downscale
-    cases = make_cases(given.photos, given.masks, given.cases, side)
+    cases = make_cases(
+        given.photos,
+        given.masks,
+        given.cases,
+        checkpoint.config.latent_size * checkpoint.vae_config.downscale,
+    )
     places = choose(cases.shown, given.show)
-    correct = harmonic_correction if given.harmonic else None
-    outputs = fill_cases(checkpoint, cases, sampling, given.seeds, correct)
+    outputs = fill_cases(
+        checkpoint, cases, sampling, given.seeds, harmonic_correction if given.harmonic else None
+    )
     reconstructions = np.concatenate(
         spread(lambda square: reconstruct(checkpoint.vae, square[None]), cases.squares, "autoencoder alone")
     )
-    few = slice(0, 8)
+    few = to_tensor(cases.photos[:8]), masks_tensor(cases.masks[:8])
     report = {
+        "settings": {**options, "model": checkpoint.name, "seeds": given.seeds, "harmonic": given.harmonic},
         "fills": compare(Judge(cases), checkpoint.name, outputs, reconstructions),
         "autoencoder": reconstruction_table(cases.names, cases.squares, reconstructions),
-        "std(cond - uncond)": guidance_effect(
-            checkpoint.model, checkpoint.vae, to_tensor(cases.photos[few]), masks_tensor(cases.masks[few])
-        ),
+        "std(cond - uncond)": guidance_effect(checkpoint.model, checkpoint.vae, *few),
+        "holes": cases.described(),
     }
     print_tables(report)
     if given.json is not None:
-        write_atomically(given.json, (json.dumps(report, indent=2) + "\n").encode())
+        write_report(report, given.json)
     if given.sheet is not None:
-        shown = [(cases.photos[i], cases.masks[i], outputs[0][i]) for i in places]
-        save_sheet(shown, given.sheet)
+        save_sheet([(cases.photos[i], cases.masks[i], outputs[0][i]) for i in places], given.sheet)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -48,7 +48,7 @@ def log_snr_grid(steps: int, first: int = FIRST) -> list[int]:
     wanted = np.linspace(log_snr[first], log_snr[0], steps) if steps > 1 else log_snr[[first]]
     grid = [int(np.abs(log_snr - value).argmin()) for value in wanted]
     if steps < 1 or len(set(grid)) < steps:
-        raise InvalidInput(f"{steps} steps; the log-SNR grid has room for 1 to about 16")
+        raise InvalidInput(f"{steps} steps; the log-SNR grid has whole timesteps for 1 to about 26")
     return grid
 
 
