@@ -29,7 +29,7 @@ from moebius_edge.training.metrics import masks_tensor, psnr, reconstruct, recon
 from moebius_edge.training.parallel import spread
 from moebius_edge.training.photos import to_images, to_tensor
 from moebius_edge.training.plain import biharmonic_fill, harmonic_correction, mean_fill
-from moebius_edge.training.sampling import SOLVERS, STARTS, Filler, Sampling, guidance_effect
+from moebius_edge.training.sampling import FAST, SOLVERS, STARTS, Filler, Sampling, guidance_effect
 from moebius_edge.training.sheets import grid
 from moebius_edge.training.texture import PhotoTexture
 
@@ -258,10 +258,10 @@ def main(arguments: list[str] | None = None) -> None:
     add("--cases", type=int, help="how many holes; default: three per photo")
     add("--seeds", type=int, default=8, help="samples whose mean is judged beside the first")
     add("--seed", type=int, default=0, help="of the first sample")
-    add("--guidance", type=float, default=1.0)
-    add("--solver", choices=SOLVERS, default="dpm", help="dpm: DPM-Solver++(2M) on the log-SNR grid")
-    add("--steps", type=int, default=8)
-    add("--start", choices=STARTS, default="masked", help="what the loop starts from, under noise")
+    add("--guidance", type=float, default=FAST.guidance)
+    add("--solver", choices=SOLVERS, default=FAST.solver, help="dpm: DPM-Solver++(2M) on the log-SNR grid")
+    add("--steps", type=int, default=FAST.steps)
+    add("--start", choices=STARTS, default=FAST.start, help="what the loop starts from, under noise")
     add("--harmonic", action="store_true", help="continue the step at the rim into the hole")
     add("--json", type=Path, help="file for the same numbers, and those of every case")
     add("--sheet", type=Path, help="picture to write: photo, hole, fill")
