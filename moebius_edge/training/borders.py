@@ -1,23 +1,21 @@
-"""Is the outline of a hole seen? The step of the picture across its rim, beside the photo's own there."""
+"""Is the outline of a hole seen? The step of the gradient across its rim, beside the photo's own there."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-FLOOR = (
-    0.5  # grey levels added to both steps of a case's ratio: in a flat photo any rounding is a large ratio
-)
+FLOOR = 0.5  # grey levels, added to both steps of a ratio: beside a flat photo any rounding is a large one
 
 
 def rim_steps(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Steps across the rim of the hole, in grey levels, [n,3]: one for every place where a row or a column
     enters or leaves the hole with two pixels on either side.
 
-    With o2, o1 | i1, i2 the four pixels from outside to inside, the step is how far the gradient across the
-    rim differs from the mean of the gradients beside it:
+    With o2, o1 | i1, i2 the four pixels from outside to inside, the step is the mean size of the second
+    differences centred on the two pixels at the rim, which are the steps of the gradient there:
 
-        |(i1 - o1) - ((o1 - o2) + (i2 - i1)) / 2| = |3 (i1 - o1) - (i2 - o2)| / 2
+        (|o2 - 2 o1 + i1| + |o1 - 2 i1 + i2|) / 2
 
-    It is 0 on every ramp, however steep, and h for a jump of h between two flat sides.
+    It is 0 on every ramp, however steep, and h for a jump of h between two sides of equal slope.
     """
     steps = []
     for axis in (0, 1):
@@ -26,7 +24,7 @@ def rim_steps(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np
         a, b, c, d = (pixels[k : len(pixels) - 3 + k] for k in range(4))
         in_a, in_b, in_c, in_d = (hole[k : len(hole) - 3 + k] for k in range(4))
         rim = (in_a == in_b) & (in_b != in_c) & (in_c == in_d)
-        steps.append(np.abs(3 * (c - b) - (d - a))[rim] / 2)
+        steps.append((np.abs(a - 2 * b + c) + np.abs(b - 2 * c + d))[rim] / 2)
     return np.concatenate(steps)
 
 

@@ -70,16 +70,17 @@ class Judge:
         outputs = [np.where(mask[..., None], output, photo) for photo, output, mask in cases]
         scored = [score(*case) for case in zip(self.cases.photos, outputs, self.cases.masks, strict=True)]
         columns = {key: [row[key] for row in scored] for key in scored[0]}
-        levels = self.texture.distances(outputs)
+        levels, in_photo_units = self.texture.distances(outputs)
         return {
             "psnr": float(np.mean(columns["psnr"])),
             "ssim": float(np.mean(columns["ssim"])),
             "contrast": float(np.mean(columns["contrast"])),
             "swd": float(np.mean(levels)),
-            "swd_photo_units": float(np.mean(self.texture.distances(outputs, photo_units=True))),
+            "swd_photo_units": float(np.mean(in_photo_units)),
             "border_step": step_ratio(columns["step"], columns["photo_step"]),
             "border_step_typical": typical_step_ratio(columns["step"], columns["photo_step"]),
             "swd_levels": levels,
+            "swd_photo_units_levels": in_photo_units,
             "cases": columns,
         }
 

@@ -8,7 +8,7 @@ Here the patches are those whose centre lies in a hole, over all cases; photo an
 same places.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,14 +66,14 @@ def hole_patches(pictures: Sequence[NDArray[np.uint8]], masks: Sequence[Mask], s
 
 
 def _projected(patches: Floats, like: Floats) -> Floats:
-    """[n,7,7,3] -> sorted projections [n,512], after normalisation by the channels of `like`."""
+    """[n,7,7,3] -> sorted projections [512,n], after normalisation by the channels of `like`."""
     spread = like.std(axis=(0, 1, 2), dtype=np.float64)
     mean = like.mean(axis=(0, 1, 2), dtype=np.float64)
     normal = ((patches - mean) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
-    directions = np.random.default_rng(0).standard_normal((PATCH * PATCH * 3, DIRECTIONS))
-    directions /= np.linalg.norm(directions, axis=0)
-    projections: Floats = normal.reshape(len(patches), -1) @ directions.astype(np.float32)
-    projections.sort(axis=0)
+    directions = np.random.default_rng(0).standard_normal((DIRECTIONS, PATCH * PATCH * 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    projections: Floats = directions.astype(np.float32) @ normal.reshape(len(patches), -1).T
+    projections.sort(axis=1)
     return projections
 
 
@@ -85,17 +85,17 @@ class PhotoTexture:
         self.patches = hole_patches(photos, masks)
         self.projections = [_projected(level, level) for level in self.patches]
 
-    def distances(self, fills: Sequence[NDArray[np.uint8]], *, photo_units: bool = False) -> list[float]:
-        """Per level, finest first: the distance of the fills to the photos, in thousandths; 0 for the photos.
+    def distances(self, fills: Sequence[NDArray[np.uint8]]) -> tuple[list[float], list[float]]:
+        """Of the fills to the photos, in thousandths, 0 for the photos themselves; per level, finest first.
 
-        As in the paper's code each set is normalised by itself, so that fills of half the contrast are at
-        distance 0 if they are alike otherwise. With `photo_units` the photos' mean and deviation normalise
-        both.
+        The first list normalises each set by itself, as the paper's code does: there fills of half the
+        contrast are at distance 0 if they are alike otherwise. The second has the photos' mean and deviation
+        for both.
         """
-        return list(self._each(fills, photo_units))
-
-    def _each(self, fills: Sequence[NDArray[np.uint8]], photo_units: bool) -> Iterator[float]:
+        alone, in_photo_units = [], []
         levels = zip(hole_patches(fills, self.masks), self.patches, self.projections, strict=True)
         for found, photos, wanted in levels:
-            projections = _projected(found, photos if photo_units else found)
-            yield SCALE * float(np.abs(projections - wanted).mean(dtype=np.float64))
+            for like, distances in ((found, alone), (photos, in_photo_units)):
+                change = np.abs(_projected(found, like) - wanted)
+                distances.append(SCALE * float(change.mean(dtype=np.float64)))
+        return alone, in_photo_units

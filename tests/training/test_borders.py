@@ -24,7 +24,7 @@ def test_one_channel_on_one_side_counts_by_its_share() -> None:
 
 
 def test_a_kink_counts_half_its_change_of_gradient() -> None:
-    """Flat outside, a slope of 4 from the first pixel inside on: gradients 0, 4, 4, so 4 - (0 + 4) / 2."""
+    """Flat outside, a slope of 4 from the first pixel inside on: one of the two pixels sees it."""
     picture = np.repeat((4 * np.clip(X - 11, 0, None))[..., None], 3, axis=-1).astype(np.uint8)
     half = X >= 12
     assert np.all(rim_steps(picture, half) == 2)

@@ -40,8 +40,7 @@ def test_patches_are_centred_in_the_hole_and_bounded_in_number() -> None:
 
 def test_photos_are_at_distance_0_from_themselves() -> None:
     texture = PhotoTexture(PHOTOS, MASKS)
-    assert texture.distances(PHOTOS) == [0, 0, 0]
-    assert texture.distances(PHOTOS, photo_units=True) == [0, 0, 0]
+    assert texture.distances(PHOTOS) == ([0, 0, 0], [0, 0, 0])
 
 
 def test_a_shift_costs_what_the_formula_says_and_grows() -> None:
@@ -49,18 +48,20 @@ def test_a_shift_costs_what_the_formula_says_and_grows() -> None:
     level has a mean, and normalised by itself a set has none at all."""
     texture = PhotoTexture(PHOTOS, MASKS)
     deviation = float(texture.patches[2].std())
-    found = [texture.distances(PHOTOS + np.uint8(step), photo_units=True) for step in (0, 5, 10)]
+    both = [texture.distances(PHOTOS + np.uint8(step)) for step in (0, 5, 10)]
+    found = [in_photo_units for _, in_photo_units in both]
     assert [levels[0] for levels in found] == pytest.approx([0, 0, 0], abs=0.1)
     wanted = [1000 * step / deviation * (2 / np.pi) ** 0.5 for step in (0, 5, 10)]
     assert [levels[2] for levels in found] == pytest.approx(wanted, rel=0.08)
-    assert max(texture.distances(PHOTOS + np.uint8(10))) < 0.1
+    assert max(both[2][0]) < 0.1
 
 
 def test_lost_contrast_counts_in_the_photos_units_only() -> None:
     texture = PhotoTexture(PHOTOS, MASKS)
     soft = (120 + (PHOTOS.astype(float) - 120) / 2).round().astype(np.uint8)
-    assert texture.distances(soft, photo_units=True)[0] == pytest.approx(400, rel=0.1)  # half of E|N(0,1)|
-    assert texture.distances(soft)[0] < 10
+    alone, in_photo_units = texture.distances(soft)
+    assert in_photo_units[0] == pytest.approx(400, rel=0.1)  # half of E|N(0,1)|
+    assert alone[0] < 10
 
 
 def test_smoother_fills_are_farther_and_the_same_numbers_come_again() -> None:
@@ -70,14 +71,14 @@ def test_smoother_fills_are_farther_and_the_same_numbers_come_again() -> None:
     for _ in range(2):
         rows = (rows + np.roll(rows, 1, axis=1) + np.roll(rows, 1, axis=2)) / 3
         smooth.append(rows.round().astype(np.uint8))
-    distances = [texture.distances(pictures)[0] for pictures in smooth]
+    distances = [texture.distances(pictures)[0][0] for pictures in smooth]
     assert distances[0] < distances[1] < distances[2]
-    assert PhotoTexture(PHOTOS, MASKS).distances(smooth[1])[0] == distances[1]
+    assert PhotoTexture(PHOTOS, MASKS).distances(smooth[1])[0][0] == distances[1]
     # Another draw of the same texture is nearer than any smoothing of it; not at 0, for sets are finite.
-    assert 0 < texture.distances(grey_noise(1))[0] < distances[1]
+    assert 0 < texture.distances(grey_noise(1))[0][0] < distances[1]
 
 
 def test_what_is_far_from_the_hole_does_not_count() -> None:
     changed = PHOTOS.copy()
     changed[:, :, :8] = 0
-    assert PhotoTexture(PHOTOS, MASKS).distances(changed)[0] == 0
+    assert PhotoTexture(PHOTOS, MASKS).distances(changed)[0][0] == 0
