@@ -39,18 +39,20 @@ Scores = dict[str, float]
 Correction = Callable[[Pixels, Pixels, Mask], Pixels]  # (photo, fill, mask) -> fill
 
 BATCH = 4  # holes filled at once, by each thread
+LEAST_CONTRAST = 0.5  # grey levels of the photo's: in an overexposed sky it is 0
 SHEET_COLUMNS = 12  # of a sheet, then it goes on below
+SHEET_KINDS = (".png", ".jpg", ".webp")
 
 
 def score(photo: Pixels, filled: Pixels, mask: Mask) -> Scores:
     """Inside the hole: PSNR in dB, SSIM (windows of 7x7 centred there), contrast: std against the photo's;
     at its rim the step in grey levels of the fill and of the photo."""
     _, similarity = structural_similarity(photo, filled, channel_axis=-1, full=True)
-    contrast = filled[mask].astype(float).std(axis=0).mean() / photo[mask].astype(float).std(axis=0).mean()
+    ours, photos = (picture[mask].astype(float).std(axis=0).mean() for picture in (filled, photo))
     return {
         "psnr": psnr(photo, filled, mask),
         "ssim": float(similarity[mask].mean()),
-        "contrast": float(contrast),
+        "contrast": float(ours / max(photos, LEAST_CONTRAST)),
         "step": border_step(filled, mask),
         "photo_step": border_step(photo, mask),
     }
@@ -213,6 +215,8 @@ def check(given: argparse.Namespace, sampling: Sampling) -> None:
     for path in (given.json, given.sheet):
         if path is not None and not path.parent.is_dir():
             raise InvalidInput(f"{path}: there is no folder {path.parent}")
+    if given.sheet is not None and given.sheet.suffix.lower() not in SHEET_KINDS:
+        raise InvalidInput(f"--sheet {given.sheet}: expected a name ending in {', '.join(SHEET_KINDS)}")
 
 
 def evaluate(given: argparse.Namespace) -> None:

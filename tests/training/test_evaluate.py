@@ -89,6 +89,7 @@ def test_a_correction_gets_photo_fill_and_mask(photos: Path, run: Path) -> None:
     ("wrong", "sentence"),
     [
         ("--json nowhere/report.json", "there is no folder nowhere"),
+        ("--sheet report.txt", "expected a name ending in .png"),
         ("--steps 40", "log-SNR grid"),
         ("--seeds 0", "0 seeds"),
         ("--model no-such-model", "is no checkpoint"),
