@@ -9,12 +9,14 @@ import torch
 from PIL import Image
 
 from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.errors import InvalidInput
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
+from moebius_edge.scheduler import DDIM
 from moebius_edge.training.cases import make_cases
 from moebius_edge.training.evaluate import fill_cases, main
-from moebius_edge.training.sampling import Sampling
+from moebius_edge.training.sampling import FAST, Sampling, guided_noise
 from moebius_edge.training.weights import write_config, write_weights
 
 VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=2, sample_size=64)
@@ -103,3 +105,21 @@ def test_mistakes_are_one_sentence(
         main(f"--photos {photos} --model {run} --cases 1 --steps 1 {wrong}".split())
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
+
+
+def test_guidance_1_is_the_conditional_prediction_and_others_are_linear_in_it(run: Path) -> None:
+    model = load_checkpoint(str(run)).model
+    sample = torch.randn(2, 9, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        zero, one, two = (guided_noise(model, sample, 500, guidance) for guidance in (0.0, 1.0, 2.0))
+    torch.testing.assert_close(two, zero + 2 * (one - zero), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(zero, one)
+
+
+def test_the_loop_starts_at_the_solvers_first_timestep() -> None:
+    alpha_bar = float(DDIM().alpha_bar[900])
+    scales = (alpha_bar**0.5, (1 - alpha_bar) ** 0.5)
+    assert Sampling().scales() == FAST.scales() == scales
+    assert Sampling(strength=1.0).scales() == Sampling(start="noise").scales() == (0.0, 1.0)
+    with pytest.raises(InvalidInput, match="known:"):
+        Sampling(start="nothing").table()
