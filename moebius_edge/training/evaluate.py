@@ -183,7 +183,7 @@ def print_tables(report: dict[str, Any]) -> None:
     for name, row in report["fills"].items():
         table.add_row(name, *(f"{row[key]:.{digits}f}" for key, (_, digits) in COLUMNS.items()))
     console.print(table)
-    console.print()
+    console.print(f"\nSWD of the photos with their holes turned by 180 degrees: {report['swd_floor']:.1f}\n")
     table = Table("autoencoder, PSNR in dB", box=None, pad_edge=False)
     for title in ("RGB", "Cb", "Cr"):
         table.add_column(title, justify="right")
@@ -239,11 +239,13 @@ def evaluate(given: argparse.Namespace) -> None:
         spread(lambda square: reconstruct(checkpoint.vae, square[None]), cases.squares, "autoencoder alone")
     )
     few = to_tensor(cases.photos[:8]), masks_tensor(cases.masks[:8])
+    judge = Judge(cases)
     report = {
         "settings": {**options, "model": checkpoint.name, "seeds": given.seeds, "harmonic": given.harmonic},
-        "fills": compare(Judge(cases), checkpoint.name, outputs, reconstructions),
+        "fills": compare(judge, checkpoint.name, outputs, reconstructions),
         "autoencoder": reconstruction_table(cases.names, cases.squares, reconstructions),
         "std(cond - uncond)": guidance_effect(checkpoint.model, checkpoint.vae, *few),
+        "swd_floor": float(np.mean(judge.texture.floor(cases.photos))),
         "holes": cases.described(),
     }
     print_tables(report)

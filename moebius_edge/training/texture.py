@@ -77,6 +77,11 @@ def _projected(patches: Floats, like: Floats) -> Floats:
     return projections
 
 
+def _spaced(length: int, count: int) -> NDArray[np.int64]:
+    """`count` of `length` places, evenly."""
+    return np.arange(count) * length // count
+
+
 class PhotoTexture:
     """The photos' patches, projected once: every kind of fill is compared with them."""
 
@@ -92,10 +97,27 @@ class PhotoTexture:
         contrast are at distance 0 if they are alike otherwise. The second has the photos' mean and deviation
         for both.
         """
-        alone, in_photo_units = [], []
+        alone: list[float] = []
+        in_photo_units: list[float] = []
         levels = zip(hole_patches(fills, self.masks), self.patches, self.projections, strict=True)
         for found, photos, wanted in levels:
             for like, distances in ((found, alone), (photos, in_photo_units)):
                 change = np.abs(_projected(found, like) - wanted)
                 distances.append(SCALE * float(change.mean(dtype=np.float64)))
         return alone, in_photo_units
+
+    def floor(self, photos: Sequence[NDArray[np.uint8]]) -> list[float]:
+        """Per level: the distance of the photos to themselves, seen through the holes turned by 180 degrees.
+
+        So far apart are patches of photos of the same things; below it no fill need be.
+        """
+        levels = zip(
+            hole_patches(photos, [mask[::-1, ::-1] for mask in self.masks]), self.patches, strict=True
+        )
+        distances = []
+        for turned, straight in levels:
+            count = min(len(turned), len(straight))  # at the picture's edge there are no patches
+            first, second = (level[_spaced(len(level), count)] for level in (turned, straight))
+            change = np.abs(_projected(first, first) - _projected(second, second))
+            distances.append(SCALE * float(change.mean(dtype=np.float64)))
+        return distances

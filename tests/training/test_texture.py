@@ -82,3 +82,10 @@ def test_what_is_far_from_the_hole_does_not_count() -> None:
     changed = PHOTOS.copy()
     changed[:, :, :8] = 0
     assert PhotoTexture(PHOTOS, MASKS).distances(changed)[0][0] == 0
+
+
+def test_the_floor_is_that_of_another_draw_and_0_for_what_is_the_same_when_turned() -> None:
+    texture = PhotoTexture(PHOTOS, MASKS)
+    assert 0 < texture.floor(PHOTOS)[0] < 60
+    flat = np.full_like(PHOTOS, 90)
+    assert PhotoTexture(flat, MASKS).floor(flat) == pytest.approx([0, 0, 0], abs=1e-3)
