@@ -1,7 +1,5 @@
 """Fills without a model, to compare with, and a correction of any fill's border. Pictures: uint8 [H,W,3]."""
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -38,37 +36,25 @@ def harmonic_correction(photo: Pixels, fill: Pixels, mask: Mask) -> Pixels:
         / np.maximum(gaussian_filter(weight, RIM_SIGMA), 1e-6)[..., None]
         for picture, weight in zip((photo.astype(float), fill.astype(float)), weights, strict=True)
     )
-    rim, inner, solve = _laplace(mask.tobytes(), mask.shape)
-    correction = np.zeros(photo.shape)
-    correction[rim] = (outside - inside)[rim]
-    correction[inner] = solve(correction[mask])
-    result: Pixels = np.where(mask[..., None], np.clip(np.rint(fill + correction), 0, 255), photo).astype(
-        np.uint8
-    )
+    inner = binary_erosion(mask, border_value=1)  # the picture's own edge is no rim: nothing flows across it
+    correction = np.where((mask & ~inner)[..., None], outside - inside, 0.0)
+    correction[inner] = _continued(correction[mask], mask, inner[mask])
+    corrected = np.clip(np.rint(fill + correction), 0, 255).astype(np.uint8)
+    result: Pixels = np.where(mask[..., None], corrected, photo)
     return result
 
 
-@lru_cache(maxsize=2)  # several fills of one hole follow each other
-def _laplace(data: bytes, shape: tuple[int, int]):  # type: ignore[no-untyped-def]
-    """Of a mask's bytes: its rim, the rest of it, and what continues values [n,3] of the rim to the rest."""
-    mask = np.frombuffer(data, dtype=bool).reshape(shape)
-    inner = binary_erosion(mask, border_value=1)  # the picture's own edge is no rim: nothing flows across it
-    number = np.cumsum(mask).reshape(shape) - 1
-    pairs = [(number[:, :-1], number[:, 1:], mask[:, :-1] & mask[:, 1:])]
-    pairs.append((number[:-1], number[1:], mask[:-1] & mask[1:]))
-    first = np.concatenate([a[both] for a, _, both in pairs])
-    second = np.concatenate([b[both] for _, b, both in pairs])
-    ones, count = np.ones(2 * len(first)), int(mask.sum())
+def _continued(values: Floats, mask: Mask, free: Mask) -> Floats:
+    """Of `values` [n,3], one per pixel of the hole, those that are given continued to those that are `free`
+    [n]: [m,3], each the mean of its neighbours in the hole."""
+    number = np.cumsum(mask).reshape(mask.shape) - 1
+    across, down = mask[:, :-1] & mask[:, 1:], mask[:-1] & mask[1:]
+    first = np.concatenate([number[:, :-1][across], number[:-1][down]])
+    second = np.concatenate([number[:, 1:][across], number[1:][down]])
     places = np.concatenate([first, second]), np.concatenate([second, first])
-    neighbours = sparse.csr_array((ones, places), shape=(count, count))
-    laplacian = sparse.diags_array(neighbours.sum(axis=1)) - neighbours
-    free = inner[mask]
-    rows = laplacian.tocsr()[free]
-    factors = sparse.linalg.splu(rows[:, free].tocsc()) if free.any() else None
-
-    def solve(values: Floats) -> Floats:
-        if factors is None:
-            return np.zeros((0, values.shape[1]))
-        return factors.solve(-(rows[:, ~free] @ values[~free]))
-
-    return mask & ~inner, inner, solve
+    neighbours = sparse.csr_array((np.ones(2 * len(first)), places), shape=(len(values),) * 2)
+    rows = (sparse.diags_array(neighbours.sum(axis=1)) - neighbours).tocsr()[free]
+    if not free.any():
+        return np.zeros((0, values.shape[1]))
+    solution: Floats = sparse.linalg.splu(rows[:, free].tocsc()).solve(-(rows[:, ~free] @ values[~free]))
+    return solution
