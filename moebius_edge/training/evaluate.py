@@ -1,10 +1,16 @@
-"""Judges a checkpoint on held-out photos: `python -m moebius_edge.training.evaluate --photos DIR`."""
+"""Judges a checkpoint on held-out photos: `python -m moebius_edge.training.evaluate --photos DIR`.
+
+Every photo is seen as its centred square at the model's resolution and gets three holes: an object's outline
+with some slack, strokes, a box. Nothing is downloaded: the measures are in metrics, texture and borders.
+"""
 
 import argparse
 import json
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from itertools import chain, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,114 +18,139 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from skimage.metrics import structural_similarity
-from skimage.restoration import inpaint_biharmonic
 
 from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
-from moebius_edge.masks import evaluation_masks
-from moebius_edge.scheduler import DDIM
-from moebius_edge.training.latents import encode, latent_mask
-from moebius_edge.training.metrics import evaluation_squares, masks_tensor, psnr, reconstruct, vae_table
+from moebius_edge.files import write_atomically
+from moebius_edge.training.borders import border_step, step_ratio, typical_step_ratio
+from moebius_edge.training.cases import Cases, make_cases
+from moebius_edge.training.metrics import masks_tensor, psnr, reconstruct, reconstruction_table
+from moebius_edge.training.parallel import spread
 from moebius_edge.training.photos import to_images, to_tensor
-from moebius_edge.training.sampling import Sampling, fill, guided_noise
+from moebius_edge.training.plain import biharmonic_fill, harmonic_correction, mean_fill
+from moebius_edge.training.sampling import FAST, SOLVERS, STARTS, Filler, Sampling, guidance_effect
 from moebius_edge.training.sheets import grid
+from moebius_edge.training.texture import PhotoTexture
 
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Scores = dict[str, float]
+Correction = Callable[[Pixels, Pixels, Mask], Pixels]  # (photo, fill, mask) -> fill
 
-
-def mean_fill(photo: Pixels, mask: Mask) -> Pixels:
-    """The hole in the mean colour of the rest."""
-    filled = photo.copy()
-    filled[mask] = np.round(photo[~mask].mean(axis=0)).astype(np.uint8)
-    return filled
-
-
-def biharmonic_fill(photo: Pixels, mask: Mask) -> Pixels:
-    """The hole as the smoothest surface through its border (scikit-image)."""
-    filled = inpaint_biharmonic(photo, mask, channel_axis=-1) * 255.0
-    result: Pixels = np.clip(np.round(filled), 0, 255).astype(np.uint8)
-    return result
+BATCH = 4  # holes filled at once, by each thread
+LEAST_CONTRAST = 0.5  # grey levels of the photo's: in an overexposed sky it is 0
+SHEET_COLUMNS = 12  # of a sheet, then it goes on below
+SHEET_KINDS = (".png", ".jpg", ".webp")
 
 
 def score(photo: Pixels, filled: Pixels, mask: Mask) -> Scores:
-    """Inside the hole: PSNR in dB, SSIM (windows of 7x7 centred there), contrast: std against the photo's."""
+    """Inside the hole: PSNR in dB, SSIM (windows of 7x7 centred there), contrast: std against the photo's;
+    at its rim the step in grey levels of the fill and of the photo."""
     _, similarity = structural_similarity(photo, filled, channel_axis=-1, full=True)
-    contrast = filled[mask].astype(float).std(axis=0).mean() / photo[mask].astype(float).std(axis=0).mean()
+    ours, photos = (picture[mask].astype(float).std(axis=0).mean() for picture in (filled, photo))
     return {
         "psnr": psnr(photo, filled, mask),
         "ssim": float(similarity[mask].mean()),
-        "contrast": float(contrast),
+        "contrast": float(ours / max(photos, LEAST_CONTRAST)),
+        "step": border_step(filled, mask),
+        "photo_step": border_step(photo, mask),
     }
 
 
-def average(rows: list[Scores]) -> Scores:
-    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+class Judge:
+    """Cases with what of their photos every row is compared with."""
+
+    def __init__(self, cases: Cases) -> None:
+        self.cases = cases
+        self.texture = PhotoTexture(cases.photos, cases.masks)
+
+    def __call__(self, outputs: list[Pixels]) -> dict[str, Any]:
+        """A row: means over the cases, distances of texture over all cases, and the cases' own numbers.
+        Of the outputs, uint8 [S,S,3] each, only the holes count."""
+        cases = list(zip(self.cases.photos, outputs, self.cases.masks, strict=True))
+        outputs = [np.where(mask[..., None], output, photo) for photo, output, mask in cases]
+        scored = [score(*case) for case in zip(self.cases.photos, outputs, self.cases.masks, strict=True)]
+        columns = {key: [row[key] for row in scored] for key in scored[0]}
+        levels, in_photo_units = self.texture.distances(outputs)
+        return {
+            "psnr": float(np.mean(columns["psnr"])),
+            "ssim": float(np.mean(columns["ssim"])),
+            "contrast": float(np.mean(columns["contrast"])),
+            "swd": float(np.mean(levels)),
+            "swd_photo_units": float(np.mean(in_photo_units)),
+            "border_step": step_ratio(columns["step"], columns["photo_step"]),
+            "border_step_typical": typical_step_ratio(columns["step"], columns["photo_step"]),
+            "swd_levels": levels,
+            "swd_photo_units_levels": in_photo_units,
+            "cases": columns,
+        }
 
 
-def cases(folder: Path, count: int) -> tuple[list[str], NDArray[np.uint8], list[Mask]]:
-    """Names, photos [count,256,256,3] and masks: mask i on photo i modulo the number of photos."""
-    names, squares = evaluation_squares(folder)
-    order = np.arange(count) % len(squares)
-    return [names[index] for index in order], squares[order], evaluation_masks(count)
+def fill_cases(
+    checkpoint: Checkpoint,
+    cases: Cases,
+    sampling: Sampling,
+    seeds: int = 1,
+    correct: Correction | None = None,
+) -> list[list[Pixels]]:
+    """Per seed, from `sampling.seed` on, the checkpoint's fill of every case, uint8 [S,S,3]."""
+    photos, masks = cases.photos, cases.masks
+
+    def prepare(start: int) -> Filler:
+        batch = slice(start, start + BATCH)
+        tensors = to_tensor(photos[batch]), masks_tensor(masks[batch])
+        return Filler(checkpoint.model, checkpoint.vae, *tensors, sampling, first_place=start)
+
+    def run(task: tuple[int, Filler]) -> list[Pixels]:
+        seed, filler = task
+        filled = to_images(filler(sampling.seed + seed))
+        if correct is None:
+            return list(filled)
+        batch = slice(filler.first_place, filler.first_place + BATCH)
+        return [correct(*case) for case in zip(photos[batch], filled, masks[batch], strict=True)]
+
+    fillers = spread(prepare, range(0, len(masks), BATCH), f"encoding {len(masks)} photos with holes")
+    filled = spread(run, list(product(range(seeds), fillers)), f"filling {len(masks)} holes {seeds} times")
+    batches = len(fillers)
+    return [list(chain(*filled[first : first + batches])) for first in range(0, len(filled), batches)]
 
 
-def fills(checkpoint: Checkpoint, photos: Pixels, masks: list[Mask], sampling: Sampling) -> list[Pixels]:
-    """The checkpoint's fills, uint8 [256,256,3] each."""
-    filled = fill(checkpoint.model, checkpoint.vae, to_tensor(photos), masks_tensor(masks), sampling)
-    return list(to_images(filled))
+def mean_picture(pictures: list[Pixels]) -> Pixels:
+    """The mean of several fills of one hole, rounded."""
+    result: Pixels = np.rint(np.mean(np.stack(pictures), axis=0, dtype=np.float64)).astype(np.uint8)
+    return result
 
 
-def compare(
-    checkpoint: Checkpoint, photos: Pixels, masks: list[Mask], sampling: Sampling
-) -> dict[str, Scores]:
-    """Mean scores of the checkpoint, of plain fills, and of the autoencoder alone, which bounds the first."""
-
-    def judge(outputs: list[Pixels]) -> Scores:
-        return average([score(*case) for case in zip(photos, outputs, masks, strict=True)])
-
-    def plain(method: Callable[[Pixels, Mask], Pixels]) -> Scores:
-        return judge([method(*case) for case in zip(photos, masks, strict=True)])
-
-    name = checkpoint.name
-    rows = {f"{name}, guidance {sampling.guidance:g}": judge(fills(checkpoint, photos, masks, sampling))}
-    for title, other in (
-        ("guidance 1", replace(sampling, guidance=1.0)),
-        ("from pure noise", replace(sampling, strength=1.0)),
-    ):
-        if other != sampling:
-            rows[f"{name}, {title}"] = judge(fills(checkpoint, photos, masks, other))
-    rows["biharmonic"] = plain(biharmonic_fill)
-    rows["mean colour"] = plain(mean_fill)
-    rows["autoencoder alone"] = judge(list(reconstruct(checkpoint.vae, photos)))
+def compare(judge: Judge, name: str, outputs: list[list[Pixels]], reconstructions: Pixels) -> dict[str, Any]:
+    """Rows: the checkpoint's first sample, the mean of its samples, plain fills, and the autoencoder alone,
+    which bounds the first. Texture also relative to biharmonic's."""
+    cases = judge.cases
+    pairs = list(zip(cases.photos, cases.masks, strict=True))
+    rows = {f"{name}, one sample": judge(outputs[0])}
+    if len(outputs) > 1:
+        means = [mean_picture(list(samples)) for samples in zip(*outputs, strict=True)]
+        rows[f"{name}, mean of {len(outputs)}"] = judge(means)
+    rows["biharmonic"] = judge(spread(lambda pair: biharmonic_fill(*pair), pairs, "biharmonic fills"))
+    rows["mean colour"] = judge([mean_fill(*pair) for pair in pairs])
+    rows["autoencoder alone"] = judge(list(reconstructions[cases.places]))
+    smooth = rows["biharmonic"]
+    for row in rows.values():
+        row["swd_ratio"] = row["swd"] / smooth["swd"]
+        row["swd_photo_units_ratio"] = row["swd_photo_units"] / smooth["swd_photo_units"]
     return rows
 
 
-@torch.inference_mode()
-def guidance_effect(checkpoint: Checkpoint, photos: Pixels, masks: list[Mask]) -> dict[int, float]:
-    """std(cond - uncond) inside the holes at t = 900 and 100, of predicted noise whose own std is about 1."""
-    scaling = checkpoint.vae_config.scaling_factor
-    pixels, holes = to_tensor(photos), masks_tensor(masks)
-    image, masked = (encode(checkpoint.vae, x, scaling) for x in (pixels, pixels * (1 - holes)))
-    mask = latent_mask(holes, checkpoint.vae_config.downscale)
-    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
-    effect = {}
-    for timestep in (900, 100):
-        alpha = float(DDIM().alpha_bar[timestep])
-        sample = torch.cat([alpha**0.5 * image + (1 - alpha) ** 0.5 * noise, mask, masked], dim=1)
-        # The guided noise is u + g (c - u): its difference between g = 1 and g = 0 is c - u.
-        difference = [guided_noise(checkpoint.model, sample, timestep, g) for g in (1.0, 0.0)]
-        change = (difference[0] - difference[1])[mask.expand_as(image) > 0.5]
-        effect[timestep] = float(change.std())
-    return effect
-
-
 def save_sheet(shown: list[tuple[Pixels, Mask, Pixels]], path: Path) -> None:
-    """Per column: photo, photo with its hole in grey, fill."""
-    grey = [np.where(mask[..., None], np.uint8(128), photo) for photo, mask, _ in shown]
-    picture = grid([[photo for photo, *_ in shown], grey, [filled for *_, filled in shown]])
+    """Per column: photo, photo with its hole in grey, fill; after 12 columns it goes on below."""
+    blank = np.full_like(shown[0][0], 255)
+    rows: list[list[Pixels]] = []
+    for first in range(0, len(shown), SHEET_COLUMNS):
+        part = shown[first : first + SHEET_COLUMNS]
+        missing = [blank] * (min(len(shown), SHEET_COLUMNS) - len(part))
+        grey = [np.where(mask[..., None], np.uint8(128), photo) for photo, mask, _ in part]
+        rows += [[row[0] for row in part] + missing, grey + missing, [row[2] for row in part] + missing]
+    picture = grid(rows)
     picture.resize((picture.width * 3 // 4, picture.height * 3 // 4)).save(path)
 
 
@@ -128,53 +159,120 @@ def choose(names: list[str], wanted: list[str] | None) -> list[int]:
     if wanted is None:
         return list(range(len(names)))
     if unknown := [name for name in wanted if name not in names]:
-        raise InvalidInput(
-            f"--show: there is no photo {', '.join(unknown)}; there are {', '.join(set(names))}"
-        )
+        known = ", ".join(sorted(set(names)))
+        raise InvalidInput(f"--show: there is no photo {', '.join(unknown)}; there are {known}")
     return [names.index(name) for name in wanted]
 
 
-def print_tables(report: dict[str, dict[str, Scores]]) -> None:
-    console = Console(width=100)
-    for title, rows in report.items():
-        keys = list(next(iter(rows.values())))
-        table = Table("", *keys, title=title)
-        for name, row in rows.items():
-            table.add_row(name, *(f"{row[key]:.3f}" for key in keys))
-        console.print(table)
+COLUMNS = {
+    "psnr": ("PSNR, dB", 2),
+    "ssim": ("SSIM", 3),
+    "contrast": ("contrast", 2),
+    "swd": ("SWD", 1),
+    "swd_ratio": ("SWD / biharmonic's", 2),
+    "border_step": ("border step", 2),
+    "border_step_typical": ("typical case's", 2),
+}
+
+
+def print_tables(report: dict[str, Any]) -> None:
+    console = Console(width=110)
+    table = Table("in the hole", box=None, pad_edge=False)
+    for title, _ in COLUMNS.values():
+        table.add_column(title, justify="right")
+    for name, row in report["fills"].items():
+        table.add_row(name, *(f"{row[key]:.{digits}f}" for key, (_, digits) in COLUMNS.items()))
+    console.print(table)
+    console.print(f"\nSWD of the photos with their holes turned by 180 degrees: {report['swd_floor']:.1f}\n")
+    table = Table("autoencoder, PSNR in dB", box=None, pad_edge=False)
+    for title in ("RGB", "Cb", "Cr"):
+        table.add_column(title, justify="right")
+    for name in ("mean", "worst"):
+        table.add_row(name, *(f"{value:.2f}" for value in report["autoencoder"][name].values()))
+    console.print(table)
+    effect = report["std(cond - uncond)"].items()
+    console.print("\nstd(cond - uncond): " + ", ".join(f"{std:.4f} at t = {t}" for t, std in effect))
+
+
+def write_report(report: dict[str, Any], path: Path) -> None:
+    """As strict JSON: what is infinite, like the PSNR of a fill without an error, is null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: finite(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [finite(each) for each in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    write_atomically(path, (json.dumps(finite(report), indent=1, allow_nan=False) + "\n").encode())
+
+
+def check(given: argparse.Namespace, sampling: Sampling) -> None:
+    """Say before the work what cannot be. Raises `InvalidInput`."""
+    sampling.table()
+    if given.seeds < 1:
+        raise InvalidInput(f"{given.seeds} seeds; expected at least 1")
+    for path in (given.json, given.sheet):
+        if path is not None and not path.parent.is_dir():
+            raise InvalidInput(f"{path}: there is no folder {path.parent}")
+    if given.sheet is not None and given.sheet.suffix.lower() not in SHEET_KINDS:
+        raise InvalidInput(f"--sheet {given.sheet}: expected a name ending in {', '.join(SHEET_KINDS)}")
 
 
 def evaluate(given: argparse.Namespace) -> None:
+    options = {name: getattr(given, name) for name in ("steps", "guidance", "seed", "start", "solver")}
+    sampling = Sampling(**options)
+    check(given, sampling)
     checkpoint = load_checkpoint(given.model)
-    names, photos, masks = cases(given.photos, given.masks)
-    places = choose(names, given.show)
-    sampling = Sampling(guidance=given.guidance, seed=given.seed)
+    torch.set_num_threads(1)  # several inside an operator wait for each other on a busy machine: see `spread`
+    cases = make_cases(
+        given.photos,
+        given.masks,
+        given.cases,
+        checkpoint.config.latent_size * checkpoint.vae_config.downscale,
+    )
+    places = choose(cases.shown, given.show)
+    outputs = fill_cases(
+        checkpoint, cases, sampling, given.seeds, harmonic_correction if given.harmonic else None
+    )
+    reconstructions = np.concatenate(
+        spread(lambda square: reconstruct(checkpoint.vae, square[None]), cases.squares, "autoencoder alone")
+    )
+    few = to_tensor(cases.photos[:8]), masks_tensor(cases.masks[:8])
+    judge = Judge(cases)
     report = {
-        "inside the hole (PSNR in dB)": compare(checkpoint, photos, masks, sampling),
-        "autoencoder (PSNR in dB)": vae_table(checkpoint.vae, given.photos),
+        "settings": {**options, "model": checkpoint.name, "seeds": given.seeds, "harmonic": given.harmonic},
+        "fills": compare(judge, checkpoint.name, outputs, reconstructions),
+        "autoencoder": reconstruction_table(cases.names, cases.squares, reconstructions),
+        "std(cond - uncond)": guidance_effect(checkpoint.model, checkpoint.vae, *few),
+        "swd_floor": float(np.mean(judge.texture.floor(cases.photos))),
+        "holes": cases.described(),
     }
     print_tables(report)
-    effect = guidance_effect(checkpoint, photos, masks)
-    print("std(cond - uncond): " + ", ".join(f"{std:.4f} at t = {t}" for t, std in effect.items()))
     if given.json is not None:
-        numbers = {**report, "std(cond - uncond)": {str(t): std for t, std in effect.items()}}
-        given.json.write_text(json.dumps(numbers, indent=2) + "\n")
+        write_report(report, given.json)
     if given.sheet is not None:
-        outputs = fills(checkpoint, photos, masks, sampling)
-        save_sheet([(photos[place], masks[place], outputs[place]) for place in places], given.sheet)
+        save_sheet([(cases.photos[i], cases.masks[i], outputs[0][i]) for i in places], given.sheet)
 
 
 def main(arguments: list[str] | None = None) -> None:
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--photos", type=Path, required=True, help="folder of held-out photos")
-    parser.add_argument("--model", default="nano", help="a checkpoint's name, or a training run's folder")
-    parser.add_argument("--masks", type=int, default=25, help="how many masks, each on the next photo")
-    parser.add_argument("--guidance", type=float, default=Sampling.guidance)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="file for the same numbers")
-    parser.add_argument("--sheet", type=Path, help="picture to write: photo, hole, fill")
-    parser.add_argument("--show", nargs="+", help="names of the photos on it, once each; default: every case")
+    add = parser.add_argument
+    add("--photos", type=Path, nargs="+", required=True, help="folders of held-out photos")
+    add("--masks", type=Path, help="folder of silhouettes, white on black, PNG; without it drawn blobs")
+    add("--model", default="nano", help="a checkpoint's name, or a training run's folder")
+    add("--cases", type=int, help="how many holes; default: three per photo")
+    add("--seeds", type=int, default=8, help="samples whose mean is judged beside the first")
+    add("--seed", type=int, default=0, help="of the first sample")
+    add("--guidance", type=float, default=FAST.guidance)
+    add("--solver", choices=SOLVERS, default=FAST.solver, help="dpm: DPM-Solver++(2M) on the log-SNR grid")
+    add("--steps", type=int, default=FAST.steps)
+    add("--start", choices=STARTS, default=FAST.start, help="what the loop starts from, under noise")
+    add("--harmonic", action="store_true", help="continue the step at the rim into the hole")
+    add("--json", type=Path, help="file for the same numbers, and those of every case")
+    add("--sheet", type=Path, help="picture to write: photo, hole, fill")
+    add("--show", nargs="+", help="names of the photos on it, once each; default: every case")
     given = parser.parse_args(arguments)
     with explained():
         evaluate(given)

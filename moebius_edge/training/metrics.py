@@ -27,12 +27,11 @@ def chroma(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.floa
     return -0.168736 * red - 0.331264 * green + 0.5 * blue, 0.5 * red - 0.418688 * green - 0.081312 * blue
 
 
-def evaluation_squares(folder: Path) -> tuple[list[str], NDArray[np.uint8]]:
-    """Names and uint8 [N, 256, 256, 3] of the photos in `folder`."""
-    files = photo_files(folder)
-    return [path.stem for path in files], np.stack(
-        [np.asarray(centre_square(load_rgb(path), SIDE)) for path in files]
-    )
+def evaluation_squares(*folders: Path, side: int = SIDE) -> tuple[list[str], NDArray[np.uint8]]:
+    """Names and uint8 [N, side, side, 3] of the photos in the folders, one after another."""
+    files = [path for folder in folders for path in photo_files(folder)]
+    squares = [np.asarray(centre_square(load_rgb(path), side)) for path in files]
+    return [path.stem for path in files], np.stack(squares)
 
 
 def masks_tensor(masks: list[NDArray[np.bool_]]) -> torch.Tensor:
@@ -50,13 +49,22 @@ def reconstruct(vae: AutoencoderKL, photos: NDArray[np.uint8]) -> NDArray[np.uin
     return np.stack(outputs)
 
 
-def vae_table(vae: AutoencoderKL, folder: Path) -> dict[str, dict[str, float]]:
-    """PSNR of the reconstruction per photo and on average: RGB, Cb and Cr, in decibels."""
-    names, photos = evaluation_squares(folder)
+def reconstruction_table(
+    names: list[str], photos: NDArray[np.uint8], outputs: NDArray[np.uint8]
+) -> dict[str, dict[str, float]]:
+    """PSNR of the reconstruction per photo, their mean and their lowest: RGB, Cb and Cr, in decibels."""
     rows: dict[str, dict[str, float]] = {}
-    for name, photo, output in zip(names, photos, reconstruct(vae, photos), strict=True):
+    for number, (name, photo, output) in enumerate(zip(names, photos, outputs, strict=True)):
         (cb, cr), (cb_out, cr_out) = chroma(photo), chroma(output)
-        rows[name] = {"rgb": psnr(photo, output), "cb": psnr(cb, cb_out), "cr": psnr(cr, cr_out)}
-    keys = ("rgb", "cb", "cr")
-    rows["mean"] = {key: float(np.mean([row[key] for row in rows.values()])) for key in keys}
+        row = {"rgb": psnr(photo, output), "cb": psnr(cb, cb_out), "cr": psnr(cr, cr_out)}
+        rows[f"{name} ({number})" if name in rows else name] = row  # two folders may use the same name
+    columns = {key: [row[key] for row in rows.values()] for key in ("rgb", "cb", "cr")}
+    rows["mean"] = {key: float(np.mean(values)) for key, values in columns.items()}
+    rows["worst"] = {key: min(values) for key, values in columns.items()}
     return rows
+
+
+def vae_table(vae: AutoencoderKL, folder: Path) -> dict[str, dict[str, float]]:
+    """`reconstruction_table` of the photos in a folder."""
+    names, photos = evaluation_squares(folder)
+    return reconstruction_table(names, photos, reconstruct(vae, photos))

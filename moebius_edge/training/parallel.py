@@ -1,13 +1,37 @@
-"""Gradients of a batch in parts, on several threads."""
+"""Work in parts, on several threads: gradients of a batch, fills of many holes."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from moebius_edge.progress import progress
+
 Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def spread(work: Callable[[Part], Result], parts: Sequence[Part], label: str) -> list[Result]:
+    """`work` of every part, in order, by as many threads as there are cores, showing how many are done.
+
+    Each with one thread inside an operator, like `Workers`. After Ctrl-C no further part is begun.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(cpu_count(), initializer=lambda: torch.set_num_threads(1))
+    try:
+        with progress(label) as tick:
+            results = []
+            for result in pool.map(work, parts):
+                results.append(result)
+                tick(len(results), len(parts))
+            return results
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
 
 
 class Workers:

@@ -6,31 +6,61 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from moebius_edge.errors import InvalidInput
 from moebius_edge.model.config import MoebiusConfig
+from moebius_edge.noise import PortableNoise, Stream
 from moebius_edge.scheduler import DDIM
 from moebius_edge.training.latents import latent_mask
+from moebius_edge.training.solvers import FIRST, Step, ddim_table, dpm_table
+
+# What the loop starts from, under noise: the photo with its hole in the mean colour of the rest, the same
+# picture with a grey hole that conditions the model (one encoding less), or nothing.
+STARTS = ("mean", "masked", "noise")
+SOLVERS = ("ddim", "dpm")
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How holes are filled."""
+    """How holes are filled. The defaults are the published loop's, but for its start."""
 
     steps: int = 20
-    guidance: float = 2.0
-    strength: float = 0.99  # below 1 the loop starts from the photo, its hole in its mean colour, under noise
+    guidance: float = 2.0  # 1: the conditional prediction alone, in half the time
+    strength: float = 0.99  # of DDIM: int(steps * strength) of the grid's steps are run; with dpm, all
     seed: int = 0
     noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
+    start: str = "mean"  # one of STARTS; strength 1 is always "noise"
+    solver: str = "ddim"  # one of SOLVERS; dpm is DPM-Solver++(2M) on the log-SNR grid, from t = 900
+
+    def table(self) -> list[Step]:
+        """The loop's steps. Raises `InvalidInput`."""
+        if self.start not in STARTS or self.solver not in SOLVERS:
+            raise InvalidInput(f"start {self.start!r}, solver {self.solver!r}; known: {STARTS}, {SOLVERS}")
+        return dpm_table(self.steps) if self.solver == "dpm" else ddim_table(self.steps, self.strength)
+
+    def scales(self) -> tuple[float, float]:
+        """Of the picture and of the noise in the first latents: sqrt(alpha_bar), sqrt(1 - alpha_bar)."""
+        if self.start == "noise" or self.strength == 1:
+            return 0.0, 1.0
+        timestep = FIRST if self.solver == "dpm" else DDIM().start(self.steps, self.strength).timestep
+        alpha_bar = float(DDIM().alpha_bar[timestep])
+        return alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+
+
+# How a checkpoint is judged, and what an edit is to become: 8 denoiser passes instead of 38.
+FAST = Sampling(steps=8, guidance=1.0, start="masked", solver="dpm")
 
 
 def guided_noise(model: nn.Module, sample: Tensor, timestep: int, guidance: float) -> Tensor:
-    """u + g (c - u) for `sample` [B,9,h,w]; the noise [B,4,h,w]."""
-    count = len(sample)
-    time = torch.full((2 * count,), timestep, device=sample.device)
-    tokens = MoebiusConfig.prompt_tokens
-    prompts = torch.arange(2 * tokens, device=sample.device).reshape(2, tokens).repeat_interleave(count, 0)
-    conditional, unconditional = model(torch.cat([sample, sample]), time, prompts).chunk(2)
-    guided: Tensor = unconditional + guidance * (conditional - unconditional)
-    return guided
+    """u + g (c - u) for `sample` [B,9,h,w]; the noise [B,4,h,w]. At g = 1 that is c: u is not computed."""
+    count, tokens = len(sample), MoebiusConfig.prompt_tokens
+    both = 1 if guidance == 1 else 2
+    time = torch.full((both * count,), timestep, device=sample.device)
+    prompts = torch.arange(both * tokens, device=sample.device).reshape(both, tokens)
+    predicted: Tensor = model(sample.repeat(both, 1, 1, 1), time, prompts.repeat_interleave(count, 0))
+    if both == 1:
+        return predicted
+    conditional, unconditional = predicted.chunk(2)
+    return unconditional + guidance * (conditional - unconditional)
 
 
 def mean_colour(photo: Tensor, mask: Tensor) -> Tensor:
@@ -40,32 +70,91 @@ def mean_colour(photo: Tensor, mask: Tensor) -> Tensor:
     return (photo * rest + mean * mask)[None]
 
 
-@torch.inference_mode()
+class Filler:
+    """Photos with holes, encoded once, to be filled once per seed.
+
+    What is under a mask is thrown away first, so nothing of it can leak into the result.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        model: nn.Module,
+        vae: AutoencoderKL,
+        photos: Tensor,
+        masks: Tensor,
+        options: Sampling,
+        first_place: int = 0,
+    ) -> None:
+        """Photos [B,3,H,W] in [-1,1], masks [B,1,H,W] (1 = hole); model and autoencoder in evaluation mode.
+
+        `first_place`: the first photo's number, which with the seed decides its noise.
+        """
+        self.model, self.vae, self.photos, self.masks = model, vae, photos, masks
+        self.options, self.first_place = options, first_place
+        self.table = options.table()
+        self.picture_scale, self.noise_scale = options.scales()
+        self.scaling = float(vae.config.scaling_factor)
+        self.masked = self._encode(photos * (1 - masks))
+        self.mask = latent_mask(masks, photos.shape[-1] // self.masked.shape[-1])
+        self.begun = self.masked
+        if options.start == "mean" and self.picture_scale > 0:
+            pairs = zip(photos, masks, strict=True)
+            self.begun = self._encode(torch.cat([mean_colour(*pair) for pair in pairs]))
+
+    def _encode(self, pictures: Tensor) -> Tensor:
+        return torch.cat([self.vae.encode(p[None]).latent_dist.mean for p in pictures]) * self.scaling
+
+    def noise(self, seed: int) -> Tensor:
+        """The portable loop's noise [B,4,h,w], a stream of its own for every photo and seed."""
+        _, channels, height, width = self.masked.shape
+        drawn = []
+        for place in range(self.first_place, self.first_place + len(self.masked)):
+            source = PortableNoise((place << 32) + seed)
+            planes = source.normal(Stream.LATENTS, (channels, height, width))
+            offset = source.normal(Stream.OFFSET, (channels, 1, 1))
+            drawn.append(torch.from_numpy(planes + self.options.noise_offset * offset))
+        return torch.stack(drawn).to(self.masked.device)
+
+    @torch.inference_mode()
+    def __call__(self, seed: int) -> Tensor:
+        """The photos with their holes filled, [B,3,H,W] in [-1,1]."""
+        latents = self.picture_scale * self.begun + self.noise_scale * self.noise(seed)
+        estimate = torch.zeros_like(latents)
+        for step in self.table:
+            sample = torch.cat([latents, self.mask, self.masked], dim=1)
+            noise = guided_noise(self.model, sample, step.timestep, self.options.guidance)
+            moved = step.a * latents + step.b * noise + step.c * estimate
+            estimate = step.p * latents + step.q * noise
+            latents = moved
+        output = torch.cat([self.vae.decode(z[None] / self.scaling).sample for z in latents]).clamp(-1, 1)
+        return self.photos * (1 - self.masks) + output * self.masks
+
+
 def fill(
     model: nn.Module, vae: AutoencoderKL, photos: Tensor, masks: Tensor, sampling: Sampling | None = None
 ) -> Tensor:
     """Photos [B,3,H,W] in [-1,1] with the holes of `masks` [B,1,H,W] (1 = hole) filled, the rest as it was.
 
-    What is under the mask is thrown away first, so nothing of it can leak into the result.
     `model` and `vae` are in evaluation mode. Each photo has its own noise, from the seed and its place.
     """
     options = sampling or Sampling()
-    scaling = float(vae.config.scaling_factor)
-    masked = torch.cat([vae.encode(p[None]).latent_dist.mean for p in photos * (1 - masks)]) * scaling
-    downscale = photos.shape[-1] // masked.shape[-1]
-    mask = latent_mask(masks, downscale)
-    generator = torch.Generator().manual_seed(options.seed)
-    noise = torch.randn(masked.shape, generator=generator)
-    noise = noise + options.noise_offset * torch.randn((*masked.shape[:2], 1, 1), generator=generator)
-    ddim = DDIM()
-    start = ddim.start(options.steps, options.strength)
-    latents = start.sqrt_one_minus_alpha_bar * noise
-    if options.strength < 1:
-        begun = torch.cat([mean_colour(*pair) for pair in zip(photos, masks, strict=True)])
-        image = torch.cat([vae.encode(p[None]).latent_dist.mean for p in begun]) * scaling
-        latents = latents + start.sqrt_alpha_bar * image
-    for step in ddim.coefficients(options.steps, options.strength):
-        sample = torch.cat([latents, mask, masked], dim=1)
-        latents = step.a * latents + step.b * guided_noise(model, sample, step.timestep, options.guidance)
-    output = torch.cat([vae.decode(z[None] / scaling).sample for z in latents]).clamp(-1, 1)
-    return photos * (1 - masks) + output * masks
+    return Filler(model, vae, photos, masks, options)(options.seed)
+
+
+@torch.inference_mode()
+def guidance_effect(model: nn.Module, vae: AutoencoderKL, photos: Tensor, masks: Tensor) -> dict[int, float]:
+    """std(cond - uncond) inside the holes at t = 900 and 100, of predicted noise whose own std is about 1."""
+    filler = Filler(model, vae, photos, masks, Sampling(start="masked"))
+    image = filler._encode(photos)
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    effect = {}
+    for timestep in (900, 100):
+        alpha = float(DDIM().alpha_bar[timestep])
+        noisy = alpha**0.5 * image + (1 - alpha) ** 0.5 * noise
+        sample = torch.cat([noisy, filler.mask, filler.masked], dim=1)
+        # The guided noise is u + g (c - u): its difference between g = 1 and g = 0 is c - u.
+        conditional, unconditional = (guided_noise(model, sample, timestep, g) for g in (1.0, 0.0))
+        change = (conditional - unconditional)[filler.mask.expand_as(image) > 0.5]
+        effect[timestep] = float(change.std())
+    return effect

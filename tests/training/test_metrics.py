@@ -1,11 +1,11 @@
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from moebius_edge.training.evaluate import biharmonic_fill, cases, mean_fill, score
-from moebius_edge.training.metrics import chroma, evaluation_squares, psnr
+from moebius_edge.training.evaluate import score
+from moebius_edge.training.metrics import chroma, psnr, reconstruction_table
+from moebius_edge.training.plain import biharmonic_fill, mean_fill
 
 
 def test_psnr_of_a_known_error() -> None:
@@ -38,13 +38,20 @@ def test_plain_fills_touch_only_the_hole() -> None:
     assert np.array_equal(np.unique(mean_fill(photo, mask)[mask], axis=0)[0], photo[~mask].mean(0).round())
     # A plane is its own smoothest continuation.
     assert psnr(photo, biharmonic_fill(photo, mask), mask) > 45
-    assert score(photo, photo, mask) == {"psnr": math.inf, "ssim": 1.0, "contrast": 1.0}
+    whole = score(photo, photo, mask)
+    assert (whole["psnr"], whole["ssim"], whole["contrast"]) == (math.inf, 1.0, 1.0)
+    assert whole["step"] == whole["photo_step"]
     assert score(photo, mean_fill(photo, mask), mask)["contrast"] == 0.0
 
 
-def test_cases_go_round_the_photos(photos: Path) -> None:
-    names, squares = evaluation_squares(photos)
-    order, pictures, masks = cases(photos, 6)
-    assert order == [*names, "0", "1"] == ["0", "1", "2", "3", "0", "1"]
-    assert len(masks) == 6
-    assert np.array_equal(pictures[5], squares[1])
+def test_the_reconstruction_table_ends_with_the_mean_and_the_worst_of_each_column() -> None:
+    photos = np.full((2, 4, 4, 3), 100, dtype=np.uint8)
+    outputs = photos.copy()
+    outputs[0] += 15
+    outputs[1, ..., 2] += 20  # blue alone: Cb moves by 0.5, Cr by 0.081312 of it
+    rows = reconstruction_table(["same", "same"], photos, outputs)
+    assert list(rows) == ["same", "same (1)", "mean", "worst"]
+    assert rows["same"]["rgb"] == pytest.approx(20 * math.log10(17))
+    assert rows["same (1)"]["cb"] == pytest.approx(20 * math.log10(255 / 10))
+    assert rows["worst"]["cr"] == rows["same (1)"]["cr"] == pytest.approx(20 * math.log10(255 / 1.62624))
+    assert rows["worst"]["rgb"] == rows["same"]["rgb"]

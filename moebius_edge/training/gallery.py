@@ -1,0 +1,125 @@
+"""Removals beside a classical fill: `python -m moebius_edge.training.gallery BUNDLE --photos DIR`.
+
+DIR holds photos, NAME.jpg (or PNG, WebP), each with the object to be removed in NAME-mask.png, white. For
+each, OUTPUT/NAME.jpg shows three tiles: the photo with the object outlined, the bundle's edit at its default
+options, and the biharmonic fill of scikit-image. The edit is made at the photo's own size; the biharmonic
+fill, which takes minutes for large holes, at the tile's, where it is looked at.
+"""
+
+import argparse
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from moebius_edge.context import grow
+from moebius_edge.errors import InvalidInput
+from moebius_edge.explain import explained
+from moebius_edge.files import write_atomically
+from moebius_edge.imaging import read_mask, read_photo
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.progress import counted
+from moebius_edge.training.photos import photo_files
+from moebius_edge.training.plain import biharmonic_fill
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+MASK = "-mask"  # a mask's file is called like its photo's, with this behind
+OUTLINE = (255, 0, 160)  # RGB: rare in photos
+LINE = 2  # pixels
+GAP = 8  # white pixels between tiles
+
+
+@dataclass(frozen=True)
+class Row:
+    """One removal."""
+
+    name: str
+    seconds: float  # of the edit, all graphs loaded on the way
+    picture: Image.Image
+
+
+def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
+    """The photos of a folder with their masks, by name. Raises `InvalidInput` for a photo without one."""
+    photos = [path for path in photo_files(folder) if not path.stem.endswith(MASK)]
+    pairs = [(path, path.with_name(f"{path.stem}{MASK}.png")) for path in photos]
+    if missing := [mask.name for _, mask in pairs if not mask.is_file()]:
+        raise InvalidInput(
+            f"{folder} has no {', '.join(missing)}; every photo needs its mask, white = remove"
+        )
+    return pairs
+
+
+def shrink(photo: Pixels, mask: Mask, longest: int) -> tuple[Pixels, Mask]:
+    """Both no longer than `longest` pixels. Every pixel that the mask touches belongs to the smaller mask."""
+    height, width = mask.shape
+    scale = min(1.0, longest / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
+    touched = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+    return np.asarray(small), np.asarray(touched) > 0
+
+
+def outlined(photo: Pixels, mask: Mask) -> Pixels:
+    """The photo with a line around the hole, outside of it."""
+    picture = photo.copy()
+    picture[grow(mask, LINE) & ~mask] = OUTLINE
+    return picture
+
+
+def strip(tiles: list[Pixels]) -> Image.Image:
+    """Tiles of one size beside each other."""
+    gap = np.full((tiles[0].shape[0], GAP, 3), 255, dtype=np.uint8)
+    parts = [part for tile in tiles for part in (tile, gap)][:-1]
+    return Image.fromarray(np.concatenate(parts, axis=1))
+
+
+def make_row(inpainter: Inpainter, photo_path: Path, mask_path: Path, tile: int) -> Row:
+    """Photo, edit and biharmonic fill, each at most `tile` pixels long."""
+    photo = read_photo(photo_path)
+    mask = read_mask(mask_path, photo.size)
+    start = time.perf_counter()
+    edit = np.asarray(inpainter(photo_path, mask_path).convert("RGB"))
+    seconds = time.perf_counter() - start
+    small, hole = shrink(photo.rgb, mask, tile)
+    tiles = [outlined(small, hole), shrink(edit, mask, tile)[0], biharmonic_fill(small, hole)]
+    return Row(photo_path.stem, seconds, strip(tiles))
+
+
+def save(row: Row, folder: Path) -> None:
+    buffer = io.BytesIO()
+    row.picture.save(buffer, format="JPEG", quality=88)
+    write_atomically(folder / f"{row.name}.jpg", buffer.getvalue())
+
+
+def gallery(given: argparse.Namespace) -> None:
+    pairs = find_pairs(given.photos)
+    inpainter = Inpainter.load(given.bundle)
+    given.output.mkdir(parents=True, exist_ok=True)
+    for photo_path, mask_path in counted(pairs, "removing"):
+        row = make_row(inpainter, photo_path, mask_path, given.tile)
+        save(row, given.output)
+        print(f"{given.output / row.name}.jpg: {row.seconds:.1f} s", flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n", maxsplit=1)[0], formatter_class=formatter
+    )
+    parser.add_argument("bundle", type=Path, help="folder of an exported bundle")
+    parser.add_argument("--photos", type=Path, required=True, help="folder of NAME.jpg with NAME-mask.png")
+    parser.add_argument("--output", type=Path, default=Path("gallery"), help="folder for the pictures")
+    parser.add_argument("--tile", type=int, default=480, help="longest side of a tile in pixels")
+    given = parser.parse_args(arguments)
+    with explained():
+        gallery(given)
+
+
+if __name__ == "__main__":
+    main()
