@@ -10,39 +10,12 @@ from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.model.lambdas import InteractiveLambda, LocalLambda
 
 
-class DepthwiseConv(nn.Conv2d):
-    """A 3x3 convolution of each channel with its own kernel, padded to the same size."""
-
-    by_taps = False  # compute it so in training: see `_by_taps`
-
-    def __init__(self, channels: int, *, bias: bool) -> None:
-        super().__init__(channels, channels, 3, padding=1, groups=channels, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C,h,w]."""
-        return self._by_taps(x) if self.training and self.by_taps else super().forward(x)
-
-    def _by_taps(self, x: Tensor) -> Tensor:
-        """The same sum, tap by tap: a compiler makes one pass over memory of it, and of its gradients.
-
-        The gradient of the kernel is the reason: in the engine's own convolution it reads the input once per
-        tap.
-        """
-        h, w = x.shape[-2:]
-        kernel, wide = self.weight.to(x.dtype), nn.functional.pad(x, (1, 1, 1, 1))
-        y = self.bias.to(x.dtype)[:, None, None] if self.bias is not None else 0
-        for dy in range(3):
-            for dx in range(3):
-                y = y + kernel[:, 0, dy, dx][:, None, None] * wide[:, :, dy : dy + h, dx : dx + w]
-        return cast(Tensor, y)
-
-
 class SeparableConv(nn.Module):
     """Depthwise-separable convolution: y = BN(W_pw ReLU(BN(W_dw * x))), + x when the widths are equal."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv_dw = DepthwiseConv(in_channels, bias=False)
+        self.conv_dw = nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False)
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.conv_pw = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(out_channels)
@@ -79,9 +52,9 @@ class ResidualBlock(nn.Module):
 class NamedConv(nn.Module):
     """One convolution under the name `conv`, as the published Mix-FFN stores its three."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, in_channels: int, out_channels: int, size: int, *, groups: int, bias: bool) -> None:
         super().__init__()
-        self.conv = conv
+        self.conv = nn.Conv2d(in_channels, out_channels, size, padding=size // 2, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.conv(x))
@@ -93,9 +66,9 @@ class MixFFN(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = 5 * channels
-        self.inverted_conv = NamedConv(nn.Conv2d(channels, hidden, 1))
-        self.depth_conv = NamedConv(DepthwiseConv(hidden, bias=True))
-        self.point_conv = NamedConv(nn.Conv2d(hidden // 2, channels, 1, bias=False))
+        self.inverted_conv = NamedConv(channels, hidden, 1, groups=1, bias=True)
+        self.depth_conv = NamedConv(hidden, hidden, 3, groups=hidden, bias=True)
+        self.point_conv = NamedConv(hidden // 2, channels, 1, groups=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B,C,h,w] -> [B,C,h,w]."""

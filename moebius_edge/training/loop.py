@@ -115,9 +115,7 @@ class Report:
         """Raises `CheckpointError` when the loss is no longer finite."""
         loss = float(self.total) / max(self.count, 1)
         if not math.isfinite(loss):
-            raise CheckpointError(
-                "the loss is not finite: the run diverged; start it again with a lower --lr"
-            )
+            raise CheckpointError("the loss is not finite, the run diverged; start again with a lower --lr")
         speed = self.count * self.examples / max(time.monotonic() - self.since, 1e-9)
         self.total, self.count, self.since = torch.zeros(()), 0, time.monotonic()
         return f"loss {loss:.4f}  {speed:,.0f} examples/s"

@@ -8,17 +8,17 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from moebius_edge.model.blocks import ResidualBlock, TransformerUnit
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.training.calm import start_calm
-from moebius_edge.training.compiling import compile_in_place, compile_unet
 from moebius_edge.training.latents import BankOptions, LatentBank, Material
 from moebius_edge.training.loop import Budget
 from moebius_edge.training.noising import Noising, NoisingOptions, Noisy
 from moebius_edge.training.optim import mixes_channels
 from moebius_edge.training.sampling import Sampling
 from moebius_edge.training.sheets import save_fills
-from moebius_edge.training.trainer import GO_ON, Trainer, TrainingOptions
+from moebius_edge.training.trainer import GO_ON, Trainer, TrainingOptions, compile_in_place
 from moebius_edge.training.weights import write_config, write_weights
 
 QUICK = Sampling(steps=10)  # of the sample sheets
@@ -30,7 +30,6 @@ class UNetTraining(TrainingOptions):
 
     lr: float = 3e-3
     outside: float = 0.25  # weight of a latent outside the hole, against 1 inside
-    by_taps: bool = True  # depthwise convolutions tap by tap, if compiled
     max_weight: float = 80.0  # bound on a timestep's weight 1 / alpha_bar
     noising: NoisingOptions = field(default_factory=NoisingOptions)
     bank: BankOptions = field(default_factory=BankOptions)
@@ -65,7 +64,9 @@ class UNetTrainer(Trainer):
         generators["holes"] = material.holes.generator
         super().__init__(model, options, asdict(config), budget, generators)
         if options.compile:
-            compile_unet(self.model, options.by_taps)
+            # Block by block: five of a kind are compiled once, in a third of the time of the whole.
+            blocks = (ResidualBlock, TransformerUnit)
+            compile_in_place(module for module in self.model.modules() if isinstance(module, blocks))
             compile_in_place([self.bank.vae.encoder])
 
     @staticmethod

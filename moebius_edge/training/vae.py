@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from moebius_edge.model.config import VAEConfig
 from moebius_edge.model.graphs import LOG_VARIANCE_RANGE
 from moebius_edge.model.vae import build_vae
-from moebius_edge.training.compiling import compile_in_place
 from moebius_edge.training.loop import Budget
 from moebius_edge.training.metrics import vae_table
 from moebius_edge.training.photos import Crop, PhotoCrops
 from moebius_edge.training.sheets import save_reconstructions
-from moebius_edge.training.trainer import GO_ON, Trainer, TrainingOptions
+from moebius_edge.training.trainer import GO_ON, Trainer, TrainingOptions, compile_in_place
 from moebius_edge.training.weights import with_scaling, write_config, write_weights
 
 # JFIF (ITU-T T.871) YCbCr rows: luma, blue difference, red difference.

@@ -1,20 +1,11 @@
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from moebius_edge.errors import CheckpointError
-from moebius_edge.training.loop import (
-    Budget,
-    Clock,
-    generator_state,
-    load_state,
-    restore_generator,
-    save_state,
-    train,
-)
+from moebius_edge.training.loop import Budget, Clock, Report, load_state, save_state, train
 
 
 def test_time_stopped_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,6 +21,28 @@ def test_time_stopped_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert clock.progress == pytest.approx(11 / 60)
 
 
+def test_all_time_of_a_lent_machine_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = Clock(Budget(minutes=1.0, wall=True))
+    for _ in range(10):
+        now[0] += 1.0
+        clock.tick()
+    now[0] += 20.0
+    clock.skip()
+    clock.tick()
+    assert clock.seconds == pytest.approx(30.0)
+
+
+def test_a_report_is_the_mean_since_the_last_one() -> None:
+    report = Report(examples=4)
+    for loss in (1.0, 3.0):
+        report.add(torch.tensor(loss))
+    assert report.line().startswith("loss 2.0000  ")
+    report.add(torch.tensor(5.0))
+    assert report.line().startswith("loss 5.0000  ")
+
+
 def test_a_budget_of_steps_ignores_time() -> None:
     clock = Clock(Budget(minutes=0.0, steps=4))
     progress = []
@@ -43,23 +56,22 @@ def test_an_interrupt_saves() -> None:
     saved = []
     clock = Clock(Budget(steps=10))
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         if clock.steps == 3:
             raise KeyboardInterrupt
-        return 1.0
+        return torch.tensor(1.0)
 
-    train(clock, step, lambda: saved.append(clock.steps))
-    assert saved == [3]
+    train(clock, step, lambda last: saved.append((clock.steps, last)))
+    assert saved == [(3, True)]
 
 
-def test_generators_go_on_after_a_checkpoint(tmp_path: Path) -> None:
-    rng = np.random.default_rng(3)
-    rng.random(5)
-    save_state(tmp_path / "x.pt", {"rng": generator_state(rng), "tensor": torch.arange(3)})
-    state = load_state(tmp_path / "x.pt")
-    other = np.random.default_rng(0)
-    restore_generator(other, state["rng"])
-    assert np.array_equal(rng.random(4), other.random(4))
+def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    torch.rand(5, generator=generator)
+    save_state(tmp_path / "x.pt", {"noise": generator.get_state(), "tensor": torch.arange(3)})
+    state, other = load_state(tmp_path / "x.pt"), torch.Generator()
+    other.set_state(state["noise"])
+    assert torch.equal(torch.rand(4, generator=generator), torch.rand(4, generator=other))
     assert torch.equal(state["tensor"], torch.arange(3))
     assert [path.name for path in tmp_path.iterdir()] == ["x.pt"]
 
