@@ -61,10 +61,11 @@ class Holes:
         self.areas = (self.fields > 0).float().mean((1, 2, 3)).clamp(min=0.01)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.device = device
+        self.several = torch.tensor(SEVERAL, device=device)[:, None]
 
     def batch(self, count: int, size: int) -> Tensor:
         """float32 [count, 1, size, size]: 1 in the hole, 0 elsewhere."""
-        present = self._uniform(len(SEVERAL), count) < torch.tensor(SEVERAL, device=self.device)[:, None]
+        present = self._uniform(len(SEVERAL), count) < self.several
         shapes = [self._shape(count, size) for _ in SEVERAL]
         return (torch.stack(shapes) * present[:, :, None, None, None]).amax(0)
 

@@ -28,6 +28,7 @@ class Material:
     photos: PhotoCrops
     holes: Holes
     crop: Crop  # of the model's resolution
+    swap_colours: float = 0.1  # how often a crop's colour planes are permuted
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class LatentBank:
         device = material.photos.device
         self.vae, self.config, self.material = vae.to(device).eval(), config, material
         self.options, self.generator = options, material.photos.generator
-        self.next = 0
+        self.next = torch.zeros((), dtype=torch.int64, device=device)  # the oldest example
         side = material.crop.size // config.downscale
         self.image = torch.zeros(options.examples, 4, side, side, device=device)
         self.mask = torch.zeros(options.examples, 1, side, side, device=device)
@@ -70,7 +71,7 @@ class LatentBank:
 
     def fill(self) -> None:
         """Encodes a whole bank."""
-        self.next = 0
+        self.next.zero_()
         for _ in range(0, self.options.examples, self.options.fresh):
             self.refresh()
 
@@ -78,7 +79,7 @@ class LatentBank:
         """Replaces the `fresh` oldest examples, rounded up to whole crops."""
         shared, crop = self.options.masks_per_crop, self.material.crop
         crops = -(-self.options.fresh // shared)
-        image = self.material.photos.batch(crops, crop)
+        image = self.material.photos.batch(crops, crop, self.material.swap_colours)
         mask = self.material.holes.batch(crops * shared, crop.size)
         # The published masked photo: black times white in [0, 1] would be -1; it is grey, 0 in [-1, 1].
         masked = image.repeat_interleave(shared, 0) * (1 - mask)
@@ -87,7 +88,7 @@ class LatentBank:
         self.image[where] = latents[:crops].repeat_interleave(shared, 0)
         self.masked[where] = latents[crops:]
         self.mask[where] = latent_mask(mask, self.config.downscale)
-        self.next = (self.next + crops * shared) % self.options.examples
+        self.next.copy_((where[-1] + 1) % self.options.examples)
 
     def draw(self, count: int) -> Examples:
         """Different examples at random."""

@@ -100,7 +100,7 @@ def _train_unet(run: NanoRun, photos: PhotoCrops, holes: Holes, budget: Budget) 
     start = None
     if run.init is not None and (run.init / "unet.safetensors").exists():
         start = read_unet(run.init)[0]
-    material = Material(photos, holes, Crop(run.unet.latent_size * run.vae.downscale, swap_colours=0.1))
+    material = Material(photos, holes, Crop(run.unet.latent_size * run.vae.downscale))
     options = UNetTraining(**run.common(UNET_SETTINGS))
     UNetTrainer(options, run.unet, read_vae(folder), budget, material, start).train()
 

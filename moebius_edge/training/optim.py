@@ -31,7 +31,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float, momentum: float = 0.95, decay: float = 0.01
+        self, params: Iterable[Tensor], lr: float | Tensor, momentum: float = 0.95, decay: float = 0.01
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
 
@@ -45,14 +45,14 @@ class Muon(torch.optim.Optimizer):
             for shape, weights in by_shape.items():
                 self._update(shape, weights, group)
 
-    def _update(self, shape: tuple[int, int], weights: list[Tensor], group: Mapping[str, float]) -> None:
+    def _update(self, shape: tuple[int, int], weights: list[Tensor], group: Mapping[str, Any]) -> None:
         ahead = self._lookahead(weights, group["momentum"])
         updates = orthogonalize(torch.stack([matrix.flatten(1) for matrix in ahead]))
         # The update's root mean square is made 0.2 whatever the shape, about AdamW's.
-        size = group["lr"] * 0.2 * math.sqrt(max(shape))
+        updates = updates * (group["lr"] * 0.2 * math.sqrt(max(shape)))
         torch._foreach_mul_(weights, 1 - group["lr"] * group["decay"])
         shaped = [update.view_as(weight) for weight, update in zip(weights, updates, strict=True)]
-        torch._foreach_add_(weights, shaped, alpha=-size)
+        torch._foreach_sub_(weights, shaped)
 
     def _lookahead(self, weights: list[Tensor], momentum: float) -> list[Tensor]:
         """Nesterov's gradients; the velocities are kept."""
@@ -81,17 +81,29 @@ class Optimizers:
         others: list[Tensor] = []
         for name, weight in model.named_parameters():
             (matrices if is_matrix(name, weight) else others).append(weight)
+        # On a GPU the rate is a tensor there: a captured step reads it, a number would be captured with it.
+        gpu = next(model.parameters()).is_cuda
+        self.rate: float | Tensor = torch.full((), lr, device="cuda") if gpu else lr
         self.parts: list[torch.optim.Optimizer] = []
         if matrices:
-            self.parts.append(Muon(matrices, lr=lr))
-        self.parts.append(torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0))
+            self.parts.append(Muon(matrices, lr=self.rate))
+        self.parts.append(
+            torch.optim.AdamW(others, lr=self.rate, betas=(0.9, 0.98), weight_decay=0.0, capturable=gpu)
+        )
         self.lr = lr
 
-    def step(self, factor: float) -> None:
-        """One update at `factor` times the learning rate; clears the gradients."""
+    def schedule(self, factor: float) -> None:
+        """Sets the rate to `factor` times the learning rate."""
+        if isinstance(self.rate, Tensor):
+            self.rate.fill_(self.lr * factor)
+            return
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.lr * factor
+
+    def step(self) -> None:
+        """One update; clears the gradients."""
+        for part in self.parts:
             part.step()
             part.zero_grad(set_to_none=True)
 
@@ -101,6 +113,8 @@ class Optimizers:
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
+            for group in part.param_groups:
+                group["lr"] = self.rate
 
 
 class Average:
@@ -110,14 +124,21 @@ class Average:
         self.decay = decay
         self.updates = 0
         self.values = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        device = next(iter(self.values.values())).device
+        self.keep = torch.zeros((), device=device)
+
+    def schedule(self) -> None:
+        """Counts an update, and sets how much of the average it keeps."""
+        self.updates += 1
+        self.keep.fill_(min(self.decay, (1 + self.updates) / (10 + self.updates)))
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        self.updates += 1
-        keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
         state = model.state_dict()
         floats = [name for name, value in state.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.values[n] for n in floats], [state[n].detach() for n in floats], 1 - keep)
+        averages = [self.values[name] for name in floats]
+        torch._foreach_mul_(averages, self.keep)
+        torch._foreach_add_(averages, torch._foreach_mul([state[name] for name in floats], 1 - self.keep))
         for name in state.keys() - set(floats):
             self.values[name].copy_(state[name])
 

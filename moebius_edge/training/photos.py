@@ -31,7 +31,6 @@ class Crop:
 
     size: int = 64  # side in pixels
     max_scale: int = SCALES[-1]  # largest short side, pixels, of the photo that is cropped
-    swap_colours: float = 0.0  # how often red, green and blue are permuted, so that every hue is common
     min_std: float = 6.0  # standard deviation in grey levels below which a crop counts as flat,
     flat: float = 0.4  # how often a flat one is kept all the same: a smooth sky has to be learned, too
 
@@ -105,13 +104,16 @@ class PhotoCrops:
         shorts = [[min(level.shape[:2]) for level in pyramid] for pyramid in pyramids]
         self.shorts = torch.tensor([row + [1 << 30] * (len(SCALES) - len(row)) for row in shorts]).to(device)
 
-    def batch(self, count: int, crop: Crop) -> Tensor:
-        """float32 [count, 3, size, size] in [-1, 1], channels last."""
+    def batch(self, count: int, crop: Crop, swap_colours: float | Tensor = 0.0) -> Tensor:
+        """float32 [count, 3, size, size] in [-1, 1], channels last.
+
+        `swap_colours`: how often red, green and blue are permuted, so that every hue is common.
+        """
         one, other = (self._bytes(count, crop) for _ in range(2))
         keep = torch.rand(count, generator=self.generator, device=self.device) < crop.flat
         detailed = one.float().std((1, 2, 3)) >= crop.min_std
         pixels = torch.where((detailed | keep)[:, None, None, None], one, other)
-        pixels = self._swap(pixels, crop.swap_colours)
+        pixels = self._swap(pixels, swap_colours)
         return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
 
     def _bytes(self, count: int, crop: Crop) -> Tensor:
@@ -133,7 +135,7 @@ class PhotoCrops:
         rows = start[:, None] + along * self.width[level][:, None]
         return self.pixels[rows[:, :, None] + across[:, None, :]]
 
-    def _swap(self, pixels: Tensor, share: float) -> Tensor:
+    def _swap(self, pixels: Tensor, share: float | Tensor) -> Tensor:
         """A share of the crops with their colour planes permuted."""
         draws = torch.rand((len(pixels), 4), generator=self.generator, device=self.device)
         order = draws[:, :3].argsort(1)

@@ -46,15 +46,15 @@ class VAETraining(TrainingOptions):
         return replace(self, lr=GO_ON * self.lr, colours_until=0.0, posterior_from=0.0, **steady)
 
 
-def reconstruction_loss(output: Tensor, target: Tensor, chroma: float, detail: float) -> Tensor:
+def reconstruction_loss(output: Tensor, target: Tensor, chroma: Tensor, detail: Tensor) -> Tensor:
     """Mean over the batch of the logarithm of the mean squared error: its gradient is that of the mean PSNR.
 
-    `output`, `target`: [B, 3, H, W] in [-1, 1]. Error is taken in YCbCr with the chroma planes weighed up by
-    `chroma`, averaged over 8x8 blocks and, weighed by `detail` in [0, 1], at full size.
+    `output`, `target`: [B, 3, H, W] in [-1, 1]. The squared error is taken in YCbCr, with the chroma planes
+    weighed up by `chroma`, over 8x8 blocks and, weighed by `detail` in [0, 1], at full size.
     """
-    weights = torch.tensor((1.0, chroma, chroma)).sqrt()
-    matrix = (torch.tensor(YCBCR) * weights[:, None]).to(output.device, non_blocking=True)
-    error = torch.einsum("ck,bkhw->bchw", matrix, output - target)
+    red, green, blue = (output - target).unbind(1)
+    planes = [row[0] * red + row[1] * green + row[2] * blue for row in YCBCR]
+    error = torch.stack([planes[0], planes[1] * chroma.sqrt(), planes[2] * chroma.sqrt()], dim=1)
     fine = error.square().sum(1).mean((1, 2))
     coarse = F.avg_pool2d(error, 8).square().sum(1).mean((1, 2))
     return (detail * (fine + 2e-3).log() + (1 - 0.7 * detail) * (coarse + 5e-4).log()).mean()
@@ -101,6 +101,8 @@ class VAETrainer(Trainer):
             options = options.going_on()
         self.config, self.photos = config, photos
         self.noise = torch.Generator(options.device).manual_seed(options.seed + 1)
+        # What changes along the run is a tensor: a captured step reads it.
+        self.chroma, self.swap, self.detail = (torch.zeros((), device=options.device) for _ in range(3))
         # The scaling factor is measured at the end: it is no architecture.
         architecture = asdict(replace(config, scaling_factor=1.0))
         generators = {"photos": photos.generator, "noise": self.noise}
@@ -109,38 +111,43 @@ class VAETrainer(Trainer):
         if options.compile:
             compile_in_place((self.model.encoder, self.model.decoder))
 
+    def schedule(self) -> None:
+        super().schedule()
+        options, progress = self.options, self.clock.progress
+        self.chroma.fill_(_between(options.chroma, progress))
+        self.swap.fill_(_between(options.swap_colours, progress))
+        colours = options.colours_until
+        self.detail.fill_(min(max(progress / colours - 1, 0.0), 1.0) if colours > 0 else 1.0)
+        self.sampled = progress >= options.posterior_from
+        self.size = options.large_crop if progress >= options.large_from else options.crop
+
+    def phase(self) -> tuple[bool, int]:
+        return self.sampled, self.size
+
     def parts(self) -> list[tuple[Tensor, Tensor]]:
         """Crops and the noise on their latents."""
-        options, progress = self.options, self.clock.progress
-        size = options.large_crop if progress >= options.large_from else options.crop
+        options, size = self.options, self.size
         count = max(options.batch * options.crop**2 // size**2, 1)
-        crop = Crop(size, swap_colours=_between(options.swap_colours, progress))
-        target = self.photos.batch(count, crop)
-        shape = (
-            count,
-            self.config.latent_channels,
-            size // self.config.downscale,
-            size // self.config.downscale,
-        )
+        target = self.photos.batch(count, Crop(size), self.swap)
+        side = size // self.config.downscale
+        shape = (count, self.config.latent_channels, side, side)
         noise = torch.randn(shape, generator=self.noise, device=options.device)
         return list(zip(target.chunk(options.parts), noise.chunk(options.parts), strict=True))
 
     def loss(self, part: tuple[Tensor, Tensor]) -> Tensor:
         target, noise = part
-        progress, colours = self.clock.progress, self.options.colours_until
-        detail = min(max(progress / colours - 1, 0.0), 1.0) if colours > 0 else 1.0
         with self.autocast():
             moments = self.model.quant_conv(self.model.encoder(target)).float()
             latents, kl = self._latents(moments, noise)
             output = self.model.decoder(self.model.post_quant_conv(latents)).float()
-        chroma = _between(self.options.chroma, progress)
-        return reconstruction_loss(output, target, chroma, detail) + self.options.kl * kl
+        loss = reconstruction_loss(output, target, self.chroma, self.detail)
+        return loss + self.options.kl * kl
 
     def _latents(self, moments: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Latents for the decoder and the KL divergence from a unit normal, averaged per latent."""
         mean, logvar = moments.chunk(2, dim=1)
         logvar = logvar.clamp(*LOG_VARIANCE_RANGE)
-        if self.clock.progress < self.options.posterior_from:
+        if not self.sampled:
             scale = mean.detach().std() * self.options.latent_noise
             # A little of the mean's square keeps the latents' scale from drifting before the KL term does.
             return mean + scale * noise, 0.1 * 0.5 * mean.square().mean()
@@ -157,7 +164,7 @@ class VAETrainer(Trainer):
     def measure(self, vae: AutoencoderKL, count: int = 32) -> tuple[float, float]:
         """Standard deviation of the latents of training photos, and the posterior's mean std over it."""
         state = self.photos.generator.get_state()
-        crops = self.photos.batch(count, Crop(self.config.sample_size))
+        crops = self.photos.batch(count, Crop(self.config.sample_size), 0.0)
         self.photos.generator.set_state(state)  # saving does not change the run
         posteriors = [vae.encode(image[None]).latent_dist for image in crops]
         std = float(torch.cat([posterior.mean for posterior in posteriors]).std())

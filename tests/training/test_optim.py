@@ -34,12 +34,23 @@ def test_only_weights_between_channels_go_to_muon() -> None:
     assert [len(part.param_groups[0]["params"]) for part in optimizers.parts] == [1, 5]
 
 
+def test_the_rate_follows_the_schedule_also_after_a_checkpoint() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+    first, second = Optimizers(model, 1e-3), Optimizers(model, 1e-3)
+    first.schedule(0.25)
+    second.load_state_dict(first.state_dict())
+    second.schedule(0.5)
+    assert [part.param_groups[0]["lr"] for part in first.parts] == [2.5e-4] * 2
+    assert [part.param_groups[0]["lr"] for part in second.parts] == [5e-4] * 2
+
+
 def test_average_follows_floats_and_copies_integers() -> None:
     norm = nn.BatchNorm1d(2)
     average = Average(norm, decay=0.5)
     with torch.no_grad():
         norm.weight.fill_(3.0)
         norm.num_batches_tracked.fill_(7)
+    average.schedule()
     average.update(norm)
     assert average.values["weight"][0] == pytest.approx(3 - 2 * 2 / 11)  # the first updates count more
     assert average.values["num_batches_tracked"] == 7

@@ -62,8 +62,8 @@ def test_flat_crops_are_drawn_less_but_are_drawn(tmp_path: Path) -> None:
 
 
 def test_swapping_colours_keeps_every_pixels_values(photos: Path) -> None:
-    plain = crops(photos, seed=5).batch(8, Crop(64, swap_colours=0.0))
-    swapped = crops(photos, seed=5).batch(8, Crop(64, swap_colours=1.0))
+    plain = crops(photos, seed=5).batch(8, Crop(64))
+    swapped = crops(photos, seed=5).batch(8, Crop(64), swap_colours=1.0)
     assert torch.equal(plain.sort(dim=1).values, swapped.sort(dim=1).values)
     assert not torch.equal(plain, swapped)
 

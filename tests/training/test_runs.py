@@ -181,3 +181,48 @@ def test_fills_change_only_the_hole_and_depend_on_the_seed(photos: Path, tmp_pat
     assert torch.equal(first[outside], picture[outside])
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+class NoClock:
+    """What a captured step must not look at: it would see it once, and never again."""
+
+    def __getattr__(self, name: str) -> float:
+        raise AssertionError(f"the work of a step reads the clock's {name}")
+
+
+def test_the_work_of_a_step_reads_nothing_from_the_host(photos: Path, tmp_path: Path) -> None:
+    for trainer in (vae_trainer(photos, tmp_path, FEW), unet_trainer(photos, tmp_path)):
+        trainer.schedule()
+        clock, trainer.clock = trainer.clock, NoClock()  # type: ignore[assignment]
+        trainer.update()
+        trainer.clock = clock
+
+
+def test_a_step_that_cannot_be_captured_is_done_one_by_one(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_stream() -> None:
+        raise RuntimeError("no such device\nand more lines")
+
+    monkeypatch.setattr(torch.cuda, "Stream", no_stream)
+    plain = unet_losses(photos, tmp_path / "plain", FEW)
+    trainer = unet_trainer(photos, tmp_path / "captured", FEW, capture=True)
+    losses: list[float] = []
+    trainer.train(losses)
+    assert losses == plain
+    said = [line for line in capsys.readouterr().out.splitlines() if "captured" in line]
+    assert said == ["steps are not captured as a CUDA graph, which is slower: no such device"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
+def test_captured_steps_learn_what_others_do(photos: Path, tmp_path: Path) -> None:
+    results = []
+    for capture in (False, True):
+        options = VAETraining(tmp_path, batch=4, crop=32, large_crop=32, device="cuda", capture=capture)
+        trainer = VAETrainer(options, VAE, Budget(steps=50), PhotoCrops([photos], 0, "cuda"))
+        losses: list[float] = []
+        trainer.train(losses)
+        assert (trainer.graph is not None) == capture
+        results.append(sum(losses[40:]) / 10)
+    assert results[1] == pytest.approx(results[0], abs=0.3)
