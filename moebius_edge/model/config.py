@@ -61,16 +61,16 @@ class VAEConfig:
 CONFIGS: dict[str, MoebiusConfig] = {
     "moebius": MoebiusConfig(),
     "nano": MoebiusConfig(
-        block_out_channels=(64, 128, 192), latent_size=32, embedding_dim=192, cross_attention_dim=96
+        block_out_channels=(64, 96, 128), latent_size=32, embedding_dim=192, cross_attention_dim=96
     ),
 }
 
 VAE_CONFIGS: dict[str, VAEConfig] = {
     "moebius": VAEConfig(),
     "nano": VAEConfig(
-        block_out_channels=(64, 96, 128, 192),
+        block_out_channels=(16, 32, 64, 128),
         layers_per_block=1,
-        norm_num_groups=8,
+        norm_num_groups=4,
         sample_size=256,
         scaling_factor=0.25298,
     ),

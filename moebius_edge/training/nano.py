@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from moebius_edge.explain import explained
-from moebius_edge.model.config import CONFIGS, VAE_CONFIGS, MoebiusConfig, VAEConfig
+from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.training.holes import Holes
 from moebius_edge.training.latents import BankOptions, Material
 from moebius_edge.training.loop import Budget
@@ -22,6 +22,10 @@ from moebius_edge.training.photos import Crop, PhotoCrops
 from moebius_edge.training.unet import UNetTrainer, UNetTraining
 from moebius_edge.training.vae import VAETrainer, VAETraining
 from moebius_edge.training.weights import read_unet, read_vae
+
+# The next nano: 6.7 and 7.4 million parameters, 28 MB. What is shipped has its own config.json.
+UNET = MoebiusConfig((64, 128, 192), latent_size=32, embedding_dim=192, cross_attention_dim=96)
+VAE = VAEConfig((64, 96, 128, 192), layers_per_block=1, norm_num_groups=8, sample_size=256)
 
 PARTS = ("autoencoder", "unet")
 AUTOENCODER_SHARE = 0.35  # of the minutes, if both are trained
@@ -48,12 +52,13 @@ class NanoRun:
     minutes: float = 12.0  # of running; on a GPU of the wall clock, everything included
     steps: int | None = None  # of each part instead
     parts: tuple[str, ...] = PARTS
-    init: Path | None = None  # an earlier run's folder: its weights are gone on from, at a lower rate
+    init: Path | None = None  # an earlier run's folder: its weights are gone on from, at a lower rate,
+    # and its architecture counts instead of `unet` and `vae`
     sheet_photos: Path | None = None  # photos for the sample sheets, never trained on
     seed: int = 0
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
-    unet: MoebiusConfig = CONFIGS["nano"]
-    vae: VAEConfig = VAE_CONFIGS["nano"]
+    unet: MoebiusConfig = UNET
+    vae: VAEConfig = VAE
     settings: tuple[tuple[str, Any], ...] = ()  # of the trainings, over those of the device
 
     @property
@@ -91,18 +96,19 @@ def _budget(run: NanoRun, minutes: float) -> Budget:
 
 
 def _train_autoencoder(run: NanoRun, photos: PhotoCrops, budget: Budget) -> None:
-    start = read_vae(run.init)[0] if run.init is not None else None
-    VAETrainer(VAETraining(**run.common(VAE_SETTINGS)), run.vae, budget, photos, start).train()
+    start, config = (None, run.vae) if run.init is None else read_vae(run.init)
+    VAETrainer(VAETraining(**run.common(VAE_SETTINGS)), config, budget, photos, start).train()
 
 
 def _train_unet(run: NanoRun, photos: PhotoCrops, holes: Holes, budget: Budget) -> None:
-    folder = run.run if (run.run / "vae.safetensors").exists() or run.init is None else run.init
-    start = None
+    own = (run.run / "vae.safetensors").exists()
+    vae, vae_config = read_vae(run.run if own or run.init is None else run.init)
+    start, config = None, run.unet
     if run.init is not None and (run.init / "unet.safetensors").exists():
-        start = read_unet(run.init)[0]
-    material = Material(photos, holes, Crop(run.unet.latent_size * run.vae.downscale))
+        start, config = read_unet(run.init)
+    material = Material(photos, holes, Crop(config.latent_size * vae_config.downscale))
     options = UNetTraining(**run.common(UNET_SETTINGS))
-    UNetTrainer(options, run.unet, read_vae(folder), budget, material, start).train()
+    UNetTrainer(options, config, (vae, vae_config), budget, material, start).train()
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -125,7 +131,7 @@ def _arguments() -> argparse.ArgumentParser:
     add(
         "--compile",
         action=argparse.BooleanOptionalAction,
-        help="with torch.compile: for runs of hours, see trainer.py",
+        help="with torch.compile: takes minutes",
     )
     return parser
 
