@@ -97,7 +97,7 @@ def about(
 
     **First steps**
 
-    - `moebius-edge demo` exports the small built-in model, checks it and removes a bird from a photo.
+    - `moebius-edge demo` exports the small built-in model, checks it and removes birds from two photos.
     - `moebius-edge export nano --output nano.moebius` makes that bundle by itself.
     - `moebius-edge inpaint nano.moebius photo.jpg mask.png -o result.png` fills what is white in the mask.
     - `moebius-edge verify nano.moebius` proves the bundle against the reference.

@@ -108,7 +108,7 @@ def demo(
         Path, typer.Option("--output", "-o", help="Folder for the bundle and the picture.")
     ] = Path("moebius-demo"),
 ) -> None:
-    """Export the small built-in model, check it, remove a bird from a photo: one picture, about a minute."""
+    """Export the small built-in model, check it, remove birds from two photos: one picture, a minute."""
     from moebius_edge.demo import run  # noqa: PLC0415
 
     with stages("demo") as say:
