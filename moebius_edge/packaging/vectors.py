@@ -107,7 +107,6 @@ def _draws(seed: int, noise_offset: float) -> dict[str, Any]:
         "seed": f"0x{seed:016x}",
         "latent_size": 2,
         "noise_offset": noise_offset,
-        "image": _floats(draws.image),
         "masked_image": _floats(draws.masked_image),
         "latents": _floats(draws.latents),
     }
