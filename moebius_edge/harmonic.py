@@ -75,28 +75,31 @@ def _solve(values: Doubles, free: Doubles) -> Doubles:
     count = _children(fixed)
     coarse = _solve(_children(values * fixed) / np.maximum(count, 1), (count == 0).astype(np.float64))
     solution = values * fixed + _enlarged(coarse, free.shape) * free
+    zero = np.zeros_like(solution)
     for _ in range(CYCLES):
-        solution = _v_cycle(solution, np.zeros_like(solution), free)
+        _v_cycle(solution, zero, free)
     return solution
 
 
 def _v_cycle(x: Doubles, target: Doubles, free: Doubles) -> Doubles:
-    """Nearer to 4 x - (sum of the four neighbours of x) = `target` where `free` is 1.
+    """`x`, moved nearer to 4 x - (sum of the four neighbours of x) = `target` where `free` is 1, in place.
 
     What smooth error is left is found at half the size, where only pixels are free whose four children are.
     """
-    x = _relaxed(x, target, free)
+    _relax(x, target, free)
     inner = (_children(free) == 4).astype(np.float64)
     if inner.any():
         rest = _children(_residual(x, target, free)) * inner
-        x = x + _enlarged(_v_cycle(np.zeros_like(rest), rest, inner), free.shape) * free
-    return _relaxed(x, target, free)
-
-
-def _relaxed(x: Doubles, target: Doubles, free: Doubles) -> Doubles:
-    for _ in range(SWEEPS):
-        x = x + STEP * _residual(x, target, free)
+        x += _enlarged(_v_cycle(np.zeros_like(rest), rest, inner), free.shape) * free
+    _relax(x, target, free)
     return x
+
+
+def _relax(x: Doubles, target: Doubles, free: Doubles) -> None:
+    for _ in range(SWEEPS):
+        change = _residual(x, target, free)
+        change *= STEP
+        x += change
 
 
 def _residual(x: Doubles, target: Doubles, free: Doubles) -> Doubles:

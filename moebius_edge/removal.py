@@ -1,11 +1,12 @@
 """What each part of the composition is worth: `python -m moebius_edge.removal BUNDLE --photos DIR`.
 
 Photos with holes whose truth is known, and the two samples of the package, whose object is to go. One sample
-per hole, seed 0. The rows go from the loop as it was to the loop as it is, one change after another.
+per hole, seed 0. The rows go from the loop as it was to the loop as it is, one change after another; with
+`--vary guidance 1 1.5 2` they are the loop as it is with these values of an option.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from moebius_edge.inpainter import Inpainter
 from moebius_edge.loop import Draws, Schedule
 from moebius_edge.masks import draw_mask
 from moebius_edge.noise import PortableNoise
+from moebius_edge.options import InpaintOptions
 from moebius_edge.parity import region_db
 from moebius_edge.portable import PortableEdit
 from moebius_edge.samples import SAMPLES, sample
@@ -47,8 +49,8 @@ SETTINGS = (
     Setting("before: margin 0.25, guidance 2, start from the photo, feather", BEFORE, True),
     Setting("start from the masked picture", BEFORE),
     Setting("margin 1", BEFORE | {"margin": 1.0}),
-    Setting("guidance 1", BEFORE | {"margin": 1.0, "guidance": 1.0}),
-    Setting("harmonic blend: as it is", {"margin": 1.0, "guidance": 1.0, "blend": "harmonic"}),
+    Setting("the bundle's guidance", {"margin": 1.0, "blend": "feather"}),
+    Setting("harmonic blend: as it is", {}),
 )
 
 
@@ -143,13 +145,24 @@ def _differences(picture: Bytes, axis: int) -> NDArray[np.float64]:
     return difference
 
 
-def measure(inpainter: Inpainter, found: list[Case]) -> Table:
+def varied(name: str, *values: str) -> tuple[Setting, ...]:
+    """The loop as it is with each value of one numeric option. Raises InvalidInput for another option."""
+    kind = type(getattr(InpaintOptions(), name, None))
+    if kind not in (int, float) or not values:
+        raise InvalidInput(f"--vary {name}: expected the name of a numeric option and its values")
+    try:
+        return tuple(Setting(f"{name} {value}", {name: kind(value)}) for value in values)
+    except ValueError as error:
+        raise InvalidInput(f"--vary {name}: {error}") from error
+
+
+def measure(inpainter: Inpainter, found: list[Case], settings: Sequence[Setting] = SETTINGS) -> Table:
     """One row per setting: means over the photos with a known truth, and the border of each sample."""
     known = [case for case in found if case.truth]
     samples = [case for case in found if not case.truth]
     heads = ("PSNR in the hole, dB", "border step", *(f"border step, {case.name}" for case in samples))
     table = Table("setting", *heads)
-    for setting in SETTINGS:
+    for setting in settings:
         scores, ratios = [], []
         for case in known:
             result, truth = edit(inpainter, case, setting), case.photo.rgb
@@ -186,12 +199,14 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--masks", type=Path, help="folder of silhouettes, white on black; default: blobs")
     parser.add_argument("--count", type=int, default=12, help="how many photos, each with two holes")
+    parser.add_argument("--vary", nargs="+", metavar=("OPTION", "VALUE"), help="an option and its values")
     parser.add_argument("--sheet", type=Path, help="picture to write: the samples and four photos")
     given = parser.parse_args(arguments)
     with explained():
+        settings = varied(*given.vary) if given.vary else SETTINGS
         inpainter = Inpainter.load(given.bundle, low_memory=False)
         found = list(cases(given.photos, given.masks, given.count))
-        Console(width=140).print(measure(inpainter, found))
+        Console(width=140).print(measure(inpainter, found, settings))
         if given.sheet is not None:
             sheet(inpainter, found[: len(SAMPLES) + 4]).save(given.sheet)
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from moebius_edge.errors import InvalidInput
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.removal import SETTINGS, border_step, cases, edit, measure
+from moebius_edge.removal import SETTINGS, Setting, border_step, cases, edit, measure, varied
 from tests.test_inpainter import LATENT, FakeRuntime, R
 
 
@@ -52,7 +52,7 @@ def test_the_last_row_is_the_loop_as_it_is(tmp_path: Path) -> None:
     Image.fromarray(photo).save(tmp_path / "a.png")
     case = list(cases(tmp_path, None, 1))[-1]
     found = edit(inpainter(), case, SETTINGS[-1])
-    assert np.array_equal(found, np.asarray(inpainter()(photo, case.mask, guidance=1.0)))
+    assert np.array_equal(found, np.asarray(inpainter()(photo, case.mask)))
     assert not np.array_equal(found, edit(inpainter(), case, SETTINGS[0]))
 
 
@@ -60,3 +60,14 @@ def test_the_table_has_a_row_per_setting(tmp_path: Path) -> None:
     Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "a.png")
     table = measure(inpainter(), list(cases(tmp_path, None, 1))[2:])
     assert table.row_count == len(SETTINGS) and len(table.columns) == 3
+
+
+def test_an_option_can_be_varied() -> None:
+    assert varied("guidance", "1", "1.5") == (
+        Setting("guidance 1", {"guidance": 1.0}),
+        Setting("guidance 1.5", {"guidance": 1.5}),
+    )
+    assert varied("steps", "8")[0].options == {"steps": 8}
+    for words in (("blend", "feather"), ("guidnce", "1"), ("guidance",), ("guidance", "much")):
+        with pytest.raises(InvalidInput, match=f"--vary {words[0]}"):
+            varied(*words)

@@ -365,9 +365,7 @@ def test_an_edit_is_pythons(
     assert (code, said) == (0, "")
     found = np.fromfile(path, np.uint8).reshape(photo.shape)
     inpainter = Inpainter.of(bundle.manifest, runtime)
-    expected = np.asarray(
-        inpainter(photo, mask, seed=case.seed, dilate=case.dilate, blend=case.blend)
-    )
+    expected = np.asarray(inpainter(photo, mask, seed=case.seed, dilate=case.dilate, blend=case.blend))
     assert (expected != photo).any()
     outside = (expected == photo).all(axis=-1)
     assert np.array_equal(found[outside], photo[outside])
