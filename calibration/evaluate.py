@@ -70,8 +70,11 @@ def cases(folder: Path, side: int, masks: int, seed: int) -> Iterator[Case]:
 
 
 def edit(inpainter: Inpainter, case: Case) -> NDArray[np.uint8]:
-    """The finished picture, with the default options of the program: a bundle's own might differ."""
-    options = asdict(InpaintOptions()) | {"margin": 0.0}
+    """The finished picture, with the default options of the program: a bundle's own might differ.
+
+    Colours are not fitted to the photo's, which would hide a precision's shift of them.
+    """
+    options = asdict(InpaintOptions()) | {"margin": 0.0, "blend": "feather"}
     return np.asarray(inpainter(*case, **options))
 
 

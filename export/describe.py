@@ -71,14 +71,15 @@ def record_capsule(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
             resolution=resolution,
             latent_size=checkpoint.config.latent_size,
             scheduler=SchedulerConfig(),
-            guidance=_defaults().guidance,
+            # Not the checkpoint's own default: at 1 the unconditional branch would not count.
+            guidance=InpaintOptions().guidance,
         )
     finally:
         torch.set_num_threads(threads)
 
 
-def _defaults() -> Defaults:
-    options = InpaintOptions()
+def _defaults(checkpoint: Checkpoint) -> Defaults:
+    options = InpaintOptions(guidance=checkpoint.guidance)
     return Defaults(**{field.name: getattr(options, field.name) for field in fields(Defaults)})
 
 
@@ -90,7 +91,7 @@ def describe(
     made_by: Mapping[str, str],
 ) -> Manifest:
     """The manifest, but for the list of files; `made_by`: versions of tools that no table names."""
-    defaults, schedule = _defaults(), SchedulerConfig()
+    defaults, schedule = _defaults(checkpoint), SchedulerConfig()
     ddim, length = DDIM(schedule), (defaults.steps, defaults.strength)
     return Manifest(
         model=ModelInfo(

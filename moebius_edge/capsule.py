@@ -38,6 +38,7 @@ def edit_options(guidance: float) -> InpaintOptions:
         dilate=0,
         feather=FEATHER_PIXELS,
         margin=0.25,
+        blend="feather",
         compensate=False,
         mode="portable",
     )
@@ -161,7 +162,7 @@ def checked(tensors: Mapping[str, Array], resolution: int, latent_size: int) -> 
 
 
 def _graph_tensors(recorder: "Recorder", latents: list[Array]) -> dict[str, Array]:
-    """What went through the graphs. The picture is encoded first, the masked picture second."""
+    """What went through the graphs: one encode, of the masked picture."""
     image = recorder.calls["encoder"][0]
     loop_inputs, loop_outputs = zip(*recorder.calls["denoiser"], strict=True)
     first: dict[str, Array] = loop_inputs[0]

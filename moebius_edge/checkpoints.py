@@ -5,7 +5,7 @@ The table `MODELS` can be read without torch; loading needs the extra `export`.
 
 import difflib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module, resources
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ class ModelEntry:
     megabytes: int  # to download; 0: nothing
     license: str
     purpose: str
+    guidance: float = 2.0  # what its bundles default to; the authors' for theirs
 
 
 _HUB_MEGABYTES = 904 + 335  # U-Net and VAE, float32
@@ -47,7 +48,13 @@ MODELS: dict[str, ModelEntry] = {
     entry.name: entry
     for entry in (
         ModelEntry(
-            "nano", "in the package", "", 0, "Apache-2.0", "small demonstration and test model, 256 px"
+            "nano",
+            "in the package",
+            "",
+            0,
+            "Apache-2.0",
+            "small demonstration and test model, 256 px",
+            guidance=1.0,  # more costs PSNR and tints the fill: docs/photos.md, "Measured"
         ),
         ModelEntry(
             "pretrained", UNET_REPO, "pretrained", _HUB_MEGABYTES, "Apache-2.0", "general pictures, 512 px"
@@ -73,6 +80,7 @@ class Checkpoint:
     vae_config: VAEConfig
     license: str  # SPDX identifier, or "unknown"
     source: str  # where the weights came from; no path of this machine
+    guidance: float = ModelEntry.guidance  # default scale of its bundles
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
         return assemble.synthetic(entry.name, entry.where, entry.license)
     files = _embedded() if entry.name == "nano" else _download(entry, revision)
     source = f"{entry.where}/{entry.folder}@{revision or 'main'}" if entry.folder else entry.where
-    return assemble.load(entry.name, files, source, entry.license)
+    return replace(assemble.load(entry.name, files, source, entry.license), guidance=entry.guidance)
 
 
 def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:

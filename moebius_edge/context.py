@@ -3,14 +3,12 @@
 Choices, and why:
 
 - One square contains all of the mask, however far apart its parts are: one run fills it.
-- Its side is the hole's box plus `margin` x max(box, model size) on both sides, at least the model's size (in
-  a smaller photo: its short side). A hole up to half the model's size is worked on at the photo's own
-  resolution with a quarter of the model's size (128 pixels of 512) around it. A larger one keeps a sixth of
-  the crop on each side: its box is at most 44 % of what the model sees, about the range it was trained on.
-- Where the photo is too narrow for that, the square shrinks to the photo's short side and is scaled up to the
-  model's size, as the authors do with small photos: all context is real. Only when the hole with its margin
-  is longer than the short side does the square reach over the photo's edge; what is missing is mirrored, mask
-  included.
+- Its side is the hole's box plus `margin` x max(box, model size) on both sides, at least the model's size.
+  With the default of 1 the hole's box is at most a third of what the model sees, which then is a scene, as in
+  training; closer to the hole it would be a zoom that it never learnt (docs/photos.md, "Measured").
+- Where the photo is too narrow for that, the square shrinks to its short side: all context is real. Only when
+  less than `TIGHT` x the hole would be left on each side does it reach over the photo's edge; what is missing
+  is mirrored, mask included. A square smaller than the model's size is scaled up.
 - The model's hole is the mask grown by half a latent (4 pixels of the model's 8): nothing of a mask gets
   lost when it is sampled at latent size by nearest, and no rim of what is removed gives it away to the model.
 - The fill fades into the photo outside the mask, never inside: what was masked is gone. No pixel farther than
@@ -28,6 +26,8 @@ from moebius_edge.imaging import Bools, Bytes
 
 # 2^28 pixels, 0.8 GB: a whole 108-megapixel photo fits, the square around a hole along a long strip does not.
 MAX_SIDE = 16_384
+# The least context on each side of the hole, in units of the hole: for less the square leaves the photo.
+TIGHT = 0.5
 
 Floats = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are outside
@@ -73,10 +73,10 @@ def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float,
     hole = max(right - left, bottom - top)
     short, long = min(size), max(size)
     room = max(round(margin * max(hole, min(resolution, short))), feather)
-    needed = hole + 2 * room
-    side = max(needed, resolution)
+    side = max(hole + 2 * room, resolution)
     if side > short:
-        side = short if needed <= short else min(needed, long)
+        least = hole + 2 * max(round(min(margin, TIGHT) * hole), feather)
+        side = max(short, min(least, long))
     if side > MAX_SIDE:
         raise InvalidInput(
             f"the mask spans {hole:,} pixels and needs a square of {side:,} around it; at most {MAX_SIDE:,} "
@@ -124,23 +124,29 @@ def _window_sum(mask: Bools, radius: int) -> NDArray[np.int32]:
     return total
 
 
-def work_picture(crop: Crop, rgb: Bytes, resolution: int) -> Bytes:
-    """The crop of a photo [H,W,3] at model resolution [R,R,3] (Lanczos)."""
+def work_picture(
+    crop: Crop, rgb: Bytes, resolution: int, filter: Image.Resampling = Image.Resampling.LANCZOS
+) -> Bytes:
+    """The crop of a photo [H,W,3] at model resolution [R,R,3]."""
     square = Image.fromarray(crop.cut(rgb))
-    return np.asarray(square.resize((resolution, resolution), Image.Resampling.LANCZOS))
+    return np.asarray(square.resize((resolution, resolution), filter))
 
 
-def work_mask(crop: Crop, mask: Bools, resolution: int, stride: int) -> Bools:
-    """The model's hole [R,R]: every pixel that the mask touches, grown by half a latent (`stride` pixels).
+def touched(crop: Crop, mask: Bools, resolution: int) -> Bools:
+    """The mask [H,W] at model resolution [R,R]: every pixel that it touches."""
+    square = Image.fromarray(crop.cut(mask) * np.uint8(255))
+    return np.asarray(square.resize((resolution, resolution), Image.Resampling.BOX)) > 0
+
+
+def model_hole(core: Bools, stride: int) -> Bools:
+    """The model's hole [R,R]: what the mask touches (`core`), grown by half a latent (`stride` pixels).
 
     Raises InvalidInput when nothing but hole is left.
     """
-    square = Image.fromarray(crop.cut(mask) * np.uint8(255))
-    touched = np.asarray(square.resize((resolution, resolution), Image.Resampling.BOX)) > 0
     # Nearest takes the top left pixel of each latent: at the far edges half a latent does not reach it.
-    edge = touched.copy()
+    edge = core.copy()
     edge[: -(stride // 2), : -(stride // 2)] = False
-    hole = grow(touched, stride // 2) | grow(edge, stride - 1)
+    hole = grow(core, stride // 2) | grow(edge, stride - 1)
     if hole.all():
         raise InvalidInput(
             "the mask, with its dilation, leaves nothing around it to fill it from; mark a smaller part"

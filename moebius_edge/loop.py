@@ -41,6 +41,13 @@ class Job:
 
     image: Floats  # [1,3,H,W] in [-1,1]
     mask: Floats  # [1,1,H,W], 1 = hole, 0 elsewhere
+    # Published: start from the whole picture, what is in the hole included. Else from the masked picture, so
+    # that nothing of what is removed can come back; that also saves an encode.
+    whole_start: bool = False
+
+    def encodes(self, schedule: Schedule) -> int:
+        """How many pictures are encoded: at strength 1 the loop starts from noise alone."""
+        return 2 if self.whole_start and not _pure_noise(schedule) else 1
 
 
 @dataclass(frozen=True)
@@ -160,8 +167,8 @@ def run(
 
     Raises Cancelled when the progress callback says so, and NotFinite when numbers stop being finite.
     """
-    encodes = 1 if _pure_noise(schedule) else 2
-    counter = Counter(control.progress, len(jobs) * (encodes + len(schedule.steps) + 1))
+    runs = sum(job.encodes(schedule) + len(schedule.steps) + 1 for job in jobs)
+    counter = Counter(control.progress, runs)
 
     def finish(graph: str) -> None:
         if control.low_memory:
@@ -186,20 +193,22 @@ def run(
 
 
 def _pure_noise(schedule: Schedule) -> bool:
-    return schedule.start.sqrt_alpha_bar == 0  # then the picture itself need not be encoded
+    return schedule.start.sqrt_alpha_bar == 0
 
 
 def _start(
     runtime: Runtime, job: Job, draws: Draws, schedule: Schedule, counter: Counter
 ) -> tuple[Floats, Floats]:
     """The latents that the loop starts from, and those of the masked picture."""
-    start = np.float32(schedule.start.sqrt_one_minus_alpha_bar) * draws.latents
-    if not _pure_noise(schedule):
-        clean = encode(runtime, job.image, draws.image)
-        start = start + np.float32(schedule.start.sqrt_alpha_bar) * clean
+    whole = None
+    if job.encodes(schedule) == 2:
+        whole = encode(runtime, job.image, draws.image)
         counter.tick()
     masked = encode(runtime, job.image * (np.float32(1) - job.mask), draws.masked_image)
     counter.tick()
+    start = np.float32(schedule.start.sqrt_one_minus_alpha_bar) * draws.latents
+    if not _pure_noise(schedule):
+        start = start + np.float32(schedule.start.sqrt_alpha_bar) * (masked if whole is None else whole)
     return start, masked
 
 

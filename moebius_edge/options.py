@@ -9,6 +9,7 @@ from moebius_edge.scheduler import DDIM
 
 MODES = ("portable", "published")
 POLARITIES = ("white", "black")
+BLENDS = ("harmonic", "feather")
 MAX_PIXELS_AROUND = 4096  # of dilate and feather: more is a mistake, and would be slow
 
 
@@ -24,8 +25,9 @@ class InpaintOptions:
     polarity: str = "white"  # which pixels of the mask are to be filled: "white" (above 127) or "black"
     dilate: int = 0  # the mask grows by so many pixels on each side (published: at the model's resolution)
     feather: int = 8  # pixels around the mask over which the fill fades into the photo; 0 = a hard edge
-    margin: float = 0.25  # context on each side of the hole, in units of the larger of hole and model size
-    compensate: bool = False  # shift the fill's colours by 1.1 x the model's mean error beside the hole
+    margin: float = 1.0  # context on each side of the hole, in units of the larger of hole and model size
+    blend: str = "harmonic"  # portable only: fit the fill's colours to those at its rim; "feather": do not
+    compensate: bool = False  # published only: shift the colours by 1.1 x the mean error beside the hole
     mode: str = "portable"  # "portable", or "published": the authors' loop, noise, resizing and paste
     paste: bool = True  # published only: blend into the resized photo; False gives the model's whole picture
 
@@ -44,9 +46,14 @@ class InpaintOptions:
         for name in ("compensate", "paste"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}; expected True or False")
-        for name, known in (("polarity", POLARITIES), ("mode", MODES)):
+        for name, known in (("polarity", POLARITIES), ("mode", MODES), ("blend", BLENDS)):
             if getattr(self, name) not in known:
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(known)}")
+        if self.compensate and self.mode == "portable":
+            raise InvalidInput(
+                "compensate is True in the portable mode; it belongs to the published one: leave it out, the "
+                "portable mode fits colours by `blend`"
+            )
 
     def _number(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)

@@ -87,8 +87,8 @@ def verify(
     bars = thresholds(manifest.precision, manifest.settings)
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     steps = len(tensors["loop.timesteps"])
-    # Every step twice; 3 other runs in the edit, 2 replays, 2 branches of 2 steps. Reference: 2 and 2.
-    ticking = Ticking(runtime, progress, 2 * steps + 9 + (4 if reference else 0))
+    # Every step twice; 2 other runs in the edit, 2 replays, 2 branches of 2 steps. Reference: 2 and 2.
+    ticking = Ticking(runtime, progress, 2 * steps + 8 + (4 if reference else 0))
 
     encoder = _replay(ticking, "encoder", tensors)
     latents, picture, broken = _free_run(manifest, ticking, tensors)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moebius_edge import context
+from moebius_edge import context, harmonic
 from moebius_edge.errors import InvalidInput
 from moebius_edge.imaging import Bools, Bytes, Photo, to_tensor
 from moebius_edge.loop import Job
@@ -21,7 +21,8 @@ class PortableEdit:
     mask: Bools  # [H,W], dilated
     crop: context.Crop
     picture: Bytes  # [R,R,3], the crop at model resolution
-    hole: Bools  # [R,R], what the model fills of it
+    core: Bools  # [R,R], what the mask touches of it
+    hole: Bools  # [R,R], what the model fills of it: a little more
     options: InpaintOptions
 
     @classmethod
@@ -39,8 +40,9 @@ class PortableEdit:
         box = context.bounding_box(mask)
         crop = context.choose_crop(box, photo.size, resolution, options.margin, options.feather)
         picture = context.work_picture(crop, photo.rgb, resolution)
-        hole = context.work_mask(crop, mask, resolution, resolution // latent_size)
-        return cls(photo, mask, crop, picture, hole, options)
+        core = context.touched(crop, mask, resolution)
+        hole = context.model_hole(core, resolution // latent_size)
+        return cls(photo, mask, crop, picture, core, hole, options)
 
     def job(self) -> Job:
         """The tensors: the crop in [-1,1] and the model's hole."""
@@ -49,9 +51,17 @@ class PortableEdit:
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
         """The photo with the model's picture [R,R,3] in [0,1] in its hole."""
         fill = picture.astype(np.float64) * 255
-        if self.options.compensate:
-            fill = np.clip(fill + context.colour_offset(self.picture, fill, self.hole), 0, 255)
+        if self.options.blend == "harmonic":
+            fill = np.clip(fill + harmonic.correction(self._beside(), fill, self.core), 0, 255)
         pixels = np.rint(fill).astype(np.uint8)
         return self.photo.with_pixels(
             context.paste(self.crop, self.photo.rgb, self.mask, pixels, self.options.feather)
         )
+
+    def _beside(self) -> Bytes:
+        """The crop at model resolution [R,R,3], nothing of what is removed in any pixel outside the core.
+
+        The box filter sees a pixel's own area alone; that of the model's picture, Lanczos, sees further.
+        """
+        resolution = len(self.core)
+        return context.work_picture(self.crop, self.photo.rgb, resolution, Image.Resampling.BOX)

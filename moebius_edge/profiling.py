@@ -69,7 +69,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class EditTiming:
-    """Whole edits through `Inpainter`: loading the graphs, two encodes, the steps, one decode, the paste."""
+    """Whole edits through `Inpainter`: loading the graphs, the encode, the steps, one decode, the paste."""
 
     steps: int
     denoiser_runs: int

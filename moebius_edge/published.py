@@ -46,7 +46,8 @@ class PublishedEdit:
 
     def job(self) -> Job:
         """The tensors: the picture in [-1,1], the mask binary above one half."""
-        return Job(to_tensor(np.asarray(self.image)), self._hole().astype(np.float32)[None, None])
+        mask = self._hole().astype(np.float32)[None, None]
+        return Job(to_tensor(np.asarray(self.image)), mask, whole_start=True)
 
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
         """The model's picture [R,R,3] in [0,1], blended over the resized photo unless `paste` is off."""

@@ -346,3 +346,6 @@ def test_nano_is_found_in_the_package(tiny_checkpoint: Path, monkeypatch: pytest
     checkpoint = load_checkpoint("nano")
     assert checkpoint.name == "nano" and checkpoint.source == "in the package"
     assert checkpoint.license == MODELS["nano"].license
+    assert checkpoint.guidance == MODELS["nano"].guidance == 1.0
+    assert {entry.guidance for name, entry in MODELS.items() if name != "nano"} == {2.0}
+    assert load_checkpoint(str(tiny_checkpoint)).guidance == 2.0  # the authors'

@@ -13,12 +13,14 @@ from moebius_edge.context import (
     colour_offset,
     feathered,
     grow,
+    model_hole,
     paste,
-    work_mask,
+    touched,
     work_picture,
 )
 from moebius_edge.errors import InvalidInput
 from moebius_edge.imaging import Bools
+from moebius_edge.options import InpaintOptions
 
 SIDES = st.integers(8, 300)
 
@@ -88,6 +90,22 @@ def test_crops_of_a_256_pixel_model(
     assert choose_crop(box, size, 256, 0.25, 8) == expected
 
 
+@pytest.mark.parametrize(
+    ("box", "size", "expected"),
+    [
+        ((500, 400, 550, 480), (2000, 1000), Crop(229, 144, 592)),  # 80 + 2 x 256
+        ((500, 400, 900, 600), (4000, 3000), Crop(100, 0, 1200)),  # 400 + 2 x 400: a third is hole
+        ((500, 400, 550, 480), (2000, 500), Crop(275, 0, 500)),  # no more than the photo has
+        ((100, 10, 200, 310), (1000, 600), Crop(0, 0, 600)),  # half of the hole on each side: still real
+        ((100, 10, 200, 310), (1000, 590), Crop(0, -5, 600)),  # less than that: mirrored
+    ],
+)
+def test_the_default_margin_gives_as_much_as_the_hole_or_the_model(
+    box: tuple[int, int, int, int], size: tuple[int, int], expected: Crop
+) -> None:
+    assert choose_crop(box, size, 256, InpaintOptions().margin, 8) == expected
+
+
 def test_far_apart_holes_share_one_crop() -> None:
     mask = np.zeros((100, 300), bool)
     mask[10, 20] = mask[90, 280] = True
@@ -127,7 +145,7 @@ def test_no_part_of_a_mask_is_lost_at_latent_size() -> None:
     for y, x in ((0, 0), (3, 5), (60, 7), (255, 255), (130, 131)):
         mask = np.zeros((256, 256), bool)
         mask[y, x] = True
-        hole = work_mask(Crop(0, 0, 256), mask, 64, 8)
+        hole = model_hole(touched(Crop(0, 0, 256), mask, 64), 8)
         assert hole[::8, ::8].any(), (y, x)
 
 
@@ -135,7 +153,7 @@ def test_a_hole_without_context_is_refused() -> None:
     mask = np.ones((64, 64), bool)
     mask[30, 30] = False
     with pytest.raises(InvalidInput, match="leaves nothing around it"):
-        work_mask(Crop(0, 0, 64), mask, 64, 8)
+        model_hole(touched(Crop(0, 0, 64), mask, 64), 8)
 
 
 @given(boxes(), st.integers(0, 12), st.integers(0, 2**32 - 1))

@@ -20,7 +20,7 @@ from moebius_edge.inpainter import Inpainter
 from moebius_edge.loop import latent_mask
 from moebius_edge.manifest import Manifest
 from moebius_edge.noise import PortableNoise, Stream
-from moebius_edge.options import OPTION_NAMES, InpaintOptions
+from moebius_edge.options import BLENDS, OPTION_NAMES, InpaintOptions
 from moebius_edge.scheduler import DDIM, SchedulerConfig
 
 R, LATENT = 64, 8
@@ -89,10 +89,10 @@ def sample(height: int = 90, width: int = 120, seed: int = 0) -> tuple[NDArray[n
 @settings(max_examples=30, deadline=None)
 @given(
     height=st.integers(16, 200), width=st.integers(16, 200), seed=st.integers(0, 2**32 - 1),
-    dilate=st.integers(0, 4), feather=st.integers(0, 9), compensate=st.booleans(),
+    dilate=st.integers(0, 4), feather=st.integers(0, 9), blend=st.sampled_from(BLENDS),
 )  # fmt: skip
 def test_pixels_outside_the_feathered_mask_are_byte_identical(
-    height: int, width: int, seed: int, dilate: int, feather: int, compensate: bool
+    height: int, width: int, seed: int, dilate: int, feather: int, blend: str
 ) -> None:
     rng = np.random.default_rng(seed)
     photo = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
@@ -100,7 +100,7 @@ def test_pixels_outside_the_feathered_mask_are_byte_identical(
     top, left = int(rng.integers(height)), int(rng.integers(width))
     bottom, right = top + int(rng.integers(1, 9)), left + int(rng.integers(1, 9))
     mask[top:bottom, left:right] = True
-    settings: dict[str, Any] = {"steps": 3, "dilate": dilate, "feather": feather, "compensate": compensate}
+    settings: dict[str, Any] = {"steps": 3, "dilate": dilate, "feather": feather, "blend": blend}
     try:
         result = np.asarray(inpainter()(photo, mask, **settings))
     except InvalidInput as error:
@@ -118,22 +118,34 @@ def test_the_fill_is_the_models_picture() -> None:
     painter = inpainter()
     fake(painter).colour = (1.0, 0.2, 0.0)
     photo, mask = sample()
-    result = np.asarray(painter(photo, mask, feather=0))
+    result = np.asarray(painter(photo, mask, feather=0, blend="feather"))
     assert (result[mask] == [255, 51, 0]).all() and np.array_equal(result[~mask], photo[~mask])
 
 
-def test_the_model_sees_no_pixel_of_the_hole() -> None:
+def test_what_is_removed_changes_nothing_of_the_result() -> None:
     photo, mask = sample()
     other = photo.copy()
     other[mask] = 255 - other[mask]
-    seen = []
+    results, seen = [], []
     for variant in (photo, other):
         painter = inpainter()
-        painter(variant, mask, steps=2, strength=1.0)
+        results.append(np.asarray(painter(variant, mask, steps=3)))
         seen.append(fake(painter).inputs["encoder"]["image"])
-    assert np.array_equal(seen[0], seen[1])
+    assert np.array_equal(seen[0], seen[1]) and np.array_equal(results[0], results[1])
     hole = fake(painter).inputs["denoiser"]["mask"]
     assert 0 < hole.sum() < hole.size
+
+
+def test_the_loop_starts_from_the_masked_picture() -> None:
+    painter = inpainter()
+    painter(*sample(), steps=2, strength=0.99, seed=5, noise_offset=0.0)
+    start = DDIM().start(2, 0.99)
+    noise = PortableNoise(5).normal(Stream.LATENTS, (1, 4, LATENT, LATENT))
+    expected = (
+        np.float32(start.sqrt_one_minus_alpha_bar) * noise
+        + np.float32(start.sqrt_alpha_bar) * fake(painter).inputs["denoiser"]["masked_latents"]
+    )
+    assert np.allclose(fake(painter).latents[0], expected, atol=1e-6)
 
 
 def test_the_latent_mask_is_the_top_left_pixel_of_each_square() -> None:
@@ -167,17 +179,17 @@ def test_graphs_are_released_before_the_next_is_loaded() -> None:
     ]  # fmt: skip
     keeping = inpainter(low_memory=False)
     keeping(*sample(), steps=3)
-    assert fake(keeping).calls == ["encoder", "encoder", "denoiser", "denoiser", "decoder"]
+    assert fake(keeping).calls == ["encoder", "denoiser", "denoiser", "decoder"]
 
 
 def test_progress_counts_graph_runs_and_can_stop() -> None:
     seen: list[tuple[int, int]] = []
     inpainter()(*sample(), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(i + 1, 22) for i in range(22)]  # 2 encodes, 19 steps, 1 decode
+    assert seen == [(i + 1, 21) for i in range(21)]  # 1 encode, 19 steps, 1 decode
     painter = inpainter()
-    with pytest.raises(Cancelled, match="after 5 of 22"):
+    with pytest.raises(Cancelled, match="after 5 of 21"):
         painter(*sample(), progress=lambda done, total: done < 5)
-    assert fake(painter).calls.count("denoiser") == 3
+    assert fake(painter).calls.count("denoiser") == 4
 
 
 def test_a_batch_gives_each_photo_what_it_gets_alone() -> None:
@@ -189,14 +201,27 @@ def test_a_batch_gives_each_photo_what_it_gets_alone() -> None:
         inpainter().batch([pairs[0][0]], [])
 
 
-def test_compensation_moves_the_fill_towards_its_surroundings() -> None:
+def test_the_harmonic_blend_fits_the_fill_to_its_surroundings() -> None:
     photo, mask = np.full((90, 120, 3), 100, np.uint8), sample()[1]
     results = {}
-    for compensate in (False, True):
+    for blend in BLENDS:
         painter = inpainter()
         fake(painter).colour = (80 / 255, 100 / 255, 120 / 255)
-        results[compensate] = np.asarray(painter(photo, mask, compensate=compensate))[mask][0].tolist()
-    assert results == {False: [80, 100, 120], True: [102, 100, 98]}
+        results[blend] = np.asarray(painter(photo, mask, blend=blend))
+    assert results["feather"][mask][0].tolist() == [80, 100, 120]
+    assert np.array_equal(results["harmonic"], photo)
+
+
+def test_nothing_of_a_sharp_photo_is_smeared_into_a_fill_that_continues_it() -> None:
+    """The decoder paints the photo's own edge, 20 grey levels too dark; the edge stays where it is."""
+    photo = np.full((R, R, 3), 200, np.uint8)
+    photo[R // 2 :] = 90
+    mask = np.zeros((R, R), bool)
+    mask[20:44, 24:40] = True
+    painter = inpainter()
+    image = (photo.astype(np.float32).transpose(2, 0, 1)[None] - 20) / 255
+    fake(painter).decoder = lambda latents: {"image": image}  # type: ignore[method-assign]
+    assert np.array_equal(np.asarray(painter(photo, mask)), photo)
 
 
 def test_polarity_alpha_grey_and_files(tmp_path: Path) -> None:
@@ -222,7 +247,7 @@ def test_dilation_fills_more_than_the_mask() -> None:
     painter = inpainter()
     fake(painter).colour = (0.0, 0.0, 0.0)
     photo, mask = np.full((90, 120, 3), 200, np.uint8), sample()[1]
-    black = (np.asarray(painter(photo, mask, dilate=5, feather=0)) == 0).all(-1)
+    black = (np.asarray(painter(photo, mask, dilate=5, feather=0, blend="feather")) == 0).all(-1)
     assert black.sum() == (15 + 10) * (20 + 10)
 
 
@@ -244,6 +269,8 @@ BAD_OPTIONS = [
     ({"polarity": "green"}, "expected one of white, black"),
     ({"mode": "fast"}, "expected one of portable, published"),
     ({"compensate": "no"}, "compensate is 'no'; expected True or False"),
+    ({"compensate": True}, "compensate is True in the portable mode"),
+    ({"blend": "poisson"}, "blend is 'poisson'; expected one of harmonic, feather"),
     ({"step": 20}, "no option 'step'; options are steps,"),
 ]
 

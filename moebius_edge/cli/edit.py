@@ -27,11 +27,12 @@ EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     "The mask": {
         "polarity": (str, "Pixels to be filled: `white` or `black`; default: white."),
         "dilate": (int, "Grow the mask by so many pixels; try 8 if a rim stays; default: 0."),
-        "margin": (float, "Context around the hole, in units of its size; default: 0.25."),
+        "margin": (float, "Context around the hole, in units of its size; default: 1.0."),
     },
     "Back into the photo": {
         "feather": (int, "Pixels around the mask over which the fill fades out; default: 8."),
-        "compensate": (bool, "Shift the fill's colours to fit its surroundings; default: no."),
+        "blend": (str, "`harmonic`: fit the fill's colours to its rim, or `feather`; default: harmonic."),
+        "compensate": (bool, "Published mode: shift the fill's colours as the authors do; default: no."),
         "paste": (bool, "Published mode: blend into the photo, or all of the fill; default: yes."),
     },
 }

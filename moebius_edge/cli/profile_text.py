@@ -42,7 +42,7 @@ def print_profile(profile: "Profile") -> None:
     console.print("", table, "")
     if profile.edit is not None:
         console.print(
-            f"A whole edit loads each graph, encodes twice, runs {profile.edit.denoiser_runs} of "
+            f"A whole edit loads each graph, encodes once, runs {profile.edit.denoiser_runs} of "
             f"{profile.edit.steps} steps, decodes and pastes.\n",
             markup=False,
         )

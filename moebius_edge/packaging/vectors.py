@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moebius_edge import context
+from moebius_edge import context, harmonic
 from moebius_edge.imaging import Photo, to_tensor
 from moebius_edge.loop import Draws, latent_mask
 from moebius_edge.noise import PortableNoise, Stream, philox4x32
@@ -35,6 +35,10 @@ CROPS: tuple[tuple[context.Box, tuple[int, int], int, float, int], ...] = (
     ((500, 400, 2100, 1500), (4000, 3000), 512, 0.25, 8),  # scaled down
     ((10, 10, 60, 60), (300, 200), 512, 0.25, 8),  # a small photo
     ((0, 40, 3000, 80), (3000, 400), 512, 0.25, 8),  # longer than the photo is high: mirrored
+    ((100, 120, 180, 260), (1024, 768), 256, 1.0, 8),  # as much context as the model is large
+    ((100, 120, 500, 260), (4000, 3000), 256, 1.0, 8),  # as the hole is
+    ((100, 120, 180, 260), (1024, 400), 256, 1.0, 8),  # as the photo has
+    ((400, 50, 700, 350), (1000, 590), 256, 1.0, 8),  # half of the hole on each side, partly mirrored
     ((5, 5, 8, 9), (37, 23), 32, 0.5, 0),
     ((20, 3, 30, 22), (64, 24), 32, 0.0, 4),
     ((1, 2, 32, 31), (33, 47), 32, 0.05, 1),  # halves are rounded to even
@@ -51,13 +55,19 @@ SIZES = (  # width and height before and after
 # Photo (width, height), the hole's box, resolution and size of the latents, options.
 EDITS: tuple[tuple[tuple[int, int], context.Box, dict[str, Any]], ...] = (
     ((100, 80), (40, 24, 60, 44), {}),
+    ((100, 80), (40, 24, 60, 44), {"margin": 0.25}),  # at the photo's own resolution
     ((100, 80), (3, 2, 31, 54), {"feather": 3, "dilate": 2}),
     ((100, 80), (95, 78, 100, 80), {}),  # in the last rows and columns of the square (step 5)
     ((45, 39), (0, 0, 9, 8), {"feather": 0, "margin": 0.0}),
     ((140, 40), (5, 16, 126, 23), {"feather": 5}),
-    ((66, 70), (10, 14, 30, 29), {"compensate": True, "feather": 4}),
+    ((66, 70), (10, 14, 30, 29), {"blend": "feather", "feather": 4}),
 )
 RESOLUTION, LATENT_SIZE = 64, 8
+# Side of a picture and the boxes of its hole (left, top, right, bottom).
+CORRECTIONS: tuple[tuple[int, tuple[context.Box, ...]], ...] = (
+    (24, ((7, 9, 12, 18),)),
+    (40, ((0, 20, 9, 40), (15, 3, 31, 22), (20, 20, 40, 26))),  # at the edges, and not in whole blocks of 16
+)
 
 
 def vectors() -> dict[str, Any]:
@@ -73,6 +83,7 @@ def vectors() -> dict[str, Any]:
         "grows": [_grow(radius) for radius in (0, 1, 4)],
         "feathers": [_feather(feather) for feather in (0, 1, 2, 5, 8)],
         "resizes": [_resize(*case) for case in SIZES],
+        "corrections": [_correction(*case) for case in CORRECTIONS],
         "edits": [_edit(*case) for case in EDITS],
     }
 
@@ -96,7 +107,6 @@ def _draws(seed: int, noise_offset: float) -> dict[str, Any]:
         "seed": f"0x{seed:016x}",
         "latent_size": 2,
         "noise_offset": noise_offset,
-        "image": _floats(draws.image),
         "masked_image": _floats(draws.masked_image),
         "latents": _floats(draws.latents),
     }
@@ -215,6 +225,20 @@ def _resize(size: tuple[int, int], to: tuple[int, int], kind: str) -> dict[str, 
     }
 
 
+def _correction(side: int, boxes: tuple[context.Box, ...]) -> dict[str, Any]:
+    picture, hole = _picture((side, side)), np.zeros((side, side), np.bool_)
+    for left, top, right, bottom in boxes:
+        hole[top:bottom, left:right] = True
+    fill = picture[::-1, ::-1]
+    return {
+        "side": side,
+        "picture": _bytes(picture),
+        "fill": _bytes(fill),
+        "hole": _bytes(hole),
+        "correction": _floats(harmonic.correction(picture, fill.astype(np.float64), hole)),
+    }
+
+
 def model_picture(resolution: int) -> NDArray[np.float32]:
     """What stands for the decoder's output: element i of [3,R,R] is (37 i mod 101) / 100 -> [R,R,3]."""
     flat = (37 * np.arange(3 * resolution**2) % 101).astype(np.float32) / np.float32(100)
@@ -234,7 +258,7 @@ def _edit(size: tuple[int, int], box: context.Box, options: dict[str, Any]) -> d
         "size": list(size),
         "resolution": RESOLUTION,
         "latent_size": LATENT_SIZE,
-        "options": {name: getattr(chosen, name) for name in ("dilate", "feather", "margin", "compensate")},
+        "options": {name: getattr(chosen, name) for name in ("dilate", "feather", "margin", "blend")},
         "photo": _bytes(photo),
         "mask": _bytes(mask),
         "crop": _square(edit.crop),

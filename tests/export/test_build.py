@@ -1,5 +1,6 @@
 """Checkpoint -> bundle."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def test_a_bundle_opens_and_inpaints(checkpoint: Checkpoint, tmp_path: Path, gra
     photo, mask = sample("wren")
     picture = Inpainter.load(output)(photo, mask, steps=2)
     assert picture.size[0] > 8
+
+
+def test_a_bundle_has_the_guidance_of_its_checkpoint(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    bundle = export_bundle(replace(checkpoint, guidance=1.25), tmp_path / "tiny.moebius")
+    assert Inpainter.load(bundle.folder).defaults == InpaintOptions(guidance=1.25)
+    recorded = bundle.capsule()["loop.guidance"]
+    assert recorded.tolist() == [2.0], "at 1 the self-test would not see the unconditional branch"
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(

@@ -152,6 +152,7 @@ def test_every_part_of_the_vectors_is_compared(
         "grows": lambda vector: vector.__setitem__("radius", vector["radius"] + 1),
         "feathers": lambda vector: vector["opacity"].__setitem__(50, 0.25),
         "resizes": lambda vector: vector.__setitem__("result", "/////" + vector["result"][5:]),
+        "corrections": lambda vector: vector["correction"].__setitem__(7, 0.5),
         "edits": lambda vector: vector.__setitem__("result", "/////" + vector["result"][5:]),
     }
     assert set(spoilt) == set(vectors) - {"format"}
@@ -321,14 +322,14 @@ class Case:
     box: tuple[int, int, int, int]
     seed: int = 0
     dilate: int = 0
-    compensate: bool = False
+    blend: str = "harmonic"
 
 
 CASES = {
     "at its own resolution": Case((150, 110), (60, 40, 80, 62)),
     "scaled down": Case((400, 300), (60, 40, 220, 180), seed=2**64 - 1),
     "smaller than the model": Case((40, 47), (3, 30, 15, 47), seed=7, dilate=1),
-    "mirrored at both edges": Case((300, 40), (0, 10, 200, 30), seed=3, compensate=True),
+    "mirrored at both edges": Case((300, 40), (0, 10, 200, 30), seed=3, blend="feather"),
 }
 
 
@@ -345,7 +346,7 @@ def edit(
     photo.tofile(folder / "photo")
     mask.tofile(folder / "mask")
     height, width = photo.shape[:2]
-    options = [case.seed, case.dilate, str(case.compensate).lower()]
+    options = [case.seed, case.dilate, case.blend.upper()]
     paths = [folder / "photo", folder / "mask"]
     code, said = run_pipe(
         java, compiled, runtime, "edit", bundle, *paths, width, height, *options, folder / "result"
@@ -364,9 +365,7 @@ def test_an_edit_is_pythons(
     assert (code, said) == (0, "")
     found = np.fromfile(path, np.uint8).reshape(photo.shape)
     inpainter = Inpainter.of(bundle.manifest, runtime)
-    expected = np.asarray(
-        inpainter(photo, mask, seed=case.seed, dilate=case.dilate, compensate=case.compensate)
-    )
+    expected = np.asarray(inpainter(photo, mask, seed=case.seed, dilate=case.dilate, blend=case.blend))
     assert (expected != photo).any()
     outside = (expected == photo).all(axis=-1)
     assert np.array_equal(found[outside], photo[outside])

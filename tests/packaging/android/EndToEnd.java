@@ -20,7 +20,7 @@ import java.nio.file.Paths;
 /**
  * The library as an app uses it, its graphs run by the process that starts it:
  *
- * <p>`edit BUNDLE PHOTO MASK WIDTH HEIGHT SEED DILATE COMPENSATE RESULT`, or `profile BUNDLE APP_JSON RUNS EDITS RESULT`.
+ * <p>`edit BUNDLE PHOTO MASK WIDTH HEIGHT SEED DILATE BLEND RESULT`, or `profile BUNDLE APP_JSON RUNS EDITS RESULT`.
  * Photos are raw RGB, masks raw bytes. What is wrong goes to standard error, one sentence.
  */
 final class EndToEnd {
@@ -47,7 +47,7 @@ final class EndToEnd {
         Options options = bundle.manifest.options();
         options.seed = Long.parseUnsignedLong(arguments[6]);
         options.dilate = Integer.parseInt(arguments[7]);
-        options.compensate = Boolean.parseBoolean(arguments[8]);
+        options.blend = Options.Blend.valueOf(arguments[8]);
         new Inpainter(bundle.manifest, runner).inpaint(photo, mask, options, Progress.NONE, photo);
         return photo.rgb;
     }

@@ -9,7 +9,7 @@ import pytest
 
 from tests.packaging.web.project import ROOT, TEMPLATE, node_modules, run
 
-PARTS = 11  # of vectors.json, the format included
+PARTS = 12  # of vectors.json, the format included
 
 
 @pytest.fixture(scope="module")

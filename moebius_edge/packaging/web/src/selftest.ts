@@ -70,7 +70,9 @@ export async function selfTest(
 export function capsuleEdit(manifest: Manifest, capsule: Capsule): Edit {
   const { resolution, latent_size: latentSize } = manifest;
   const photo = rowsOf(capsule.bytesOf("photo"), resolution, resolution, 3);
-  return Edit.plan(photo, capsuleMask(resolution, capsule), { resolution, latentSize }, DEFAULT_OPTIONS);
+  // As recorded: the model's own colours, so that its errors show.
+  const options = { ...DEFAULT_OPTIONS, blend: "feather" } as const;
+  return Edit.plan(photo, capsuleMask(resolution, capsule), { resolution, latentSize }, options);
 }
 
 function capsuleMask(resolution: number, capsule: Capsule): Mask {

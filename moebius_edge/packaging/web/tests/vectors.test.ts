@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { chooseCrop, grow, type Mask, opacityRows } from "../src/loop/context.js";
 import { Edit, type EditOptions } from "../src/loop/edit.js";
+import { correction } from "../src/loop/harmonic.js";
 import { sample, startLatents, update } from "../src/loop/loop.js";
 import { drawNoise, normal } from "../src/loop/noise.js";
 import { philox4x32 } from "../src/loop/philox.js";
@@ -20,7 +21,6 @@ interface Vectors {
     seed: string;
     latent_size: number;
     noise_offset: number;
-    image: number[];
     masked_image: number[];
     latents: number[];
   }[];
@@ -39,6 +39,7 @@ interface Vectors {
   grows: { size: Size; mask: string; radius: number; grown: string }[];
   feathers: { size: Size; mask: string; feather: number; opacity: number[] }[];
   resizes: { size: Size; to: Size; filter: Filter; channels: number; pixels: string; result: string }[];
+  corrections: { side: number; picture: string; fill: string; hole: string; correction: number[] }[];
   edits: {
     size: Size;
     resolution: number;
@@ -93,7 +94,6 @@ test("philox", () => {
 test("draws", () => {
   each(vectors.draws, (vector) => {
     const found = drawNoise(BigInt(vector.seed), vector.latent_size, vector.noise_offset);
-    close(found.image, vector.image);
     close(found.maskedImage, vector.masked_image);
     close(found.latents, vector.latents);
   });
@@ -168,6 +168,16 @@ test("resizes", () => {
   });
 });
 
+test("corrections", () => {
+  each(vectors.corrections, ({ side, ...vector }) => {
+    const fill = bytes(vector.fill);
+    const area = side * side;
+    const planes = Float64Array.from({ length: 3 * area }, (_, i) => fill[3 * (i % area) + Math.floor(i / area)]!);
+    const found = correction(bytes(vector.picture), planes, mask([side, side], vector.hole));
+    close(found, vector.correction, 1e-4);
+  });
+});
+
 test("edits", () => {
   each(vectors.edits, (vector) => {
     const { resolution, size, latent_size: latentSize } = vector;
@@ -180,9 +190,10 @@ test("edits", () => {
     const job = edit.job();
     const tensor = [0, 1, 2].flatMap((channel) => {
       const start = channel * resolution ** 2;
-      return [...job.image.subarray(start, start + 8)];
+      return [...job.maskedImage.subarray(start, start + 8)];
     });
-    close(tensor, vector.tensor);
+    const masked = vector.tensor.map((value, i) => (edit.hole.data[i % 8] ? 0 : value));
+    close(tensor, masked);
     close(job.latentMask, vector.latent_mask);
     const decoded = new Float32Array(3 * resolution ** 2).map((_, i) => Math.fround((37 * i) % 101) / 100);
     const { box, pixels } = edit.finish(decoded);

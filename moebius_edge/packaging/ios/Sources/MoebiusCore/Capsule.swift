@@ -61,7 +61,7 @@ public struct Capsule: Sendable {
         options.dilate = 0
         options.feather = 8
         options.margin = 0.25
-        options.compensate = false
+        options.blend = .feather
         return options
     }
 

@@ -7,6 +7,8 @@ public struct Crop: Equatable, Sendable {
 
     /// A square above this would be gigabytes.
     static let maxSide = 16_384
+    /// The least context on each side of the hole, in units of the hole: for less the square leaves the photo.
+    static let tight = 0.5
 
     public init(left: Int, top: Int, side: Int) { (self.left, self.top, self.side) = (left, top, side) }
 
@@ -18,9 +20,11 @@ public struct Crop: Equatable, Sendable {
         let (short, long) = (min(width, height), max(width, height))
         let wished = margin * Double(max(hole, min(resolution, short)))
         let room = max(Int(wished.rounded(.toNearestOrEven)), feather)
-        let needed = hole + 2 * room
-        var side = max(needed, resolution)
-        if side > short { side = needed <= short ? short : min(needed, long) }
+        var side = max(hole + 2 * room, resolution)
+        if side > short {
+            let least = (min(margin, Crop.tight) * Double(hole)).rounded(.toNearestOrEven)
+            side = max(short, min(hole + 2 * max(Int(least), feather), long))
+        }
         guard side <= Crop.maxSide else {
             throw InpaintError.input(
                 "the mask spans \(hole) pixels and needs a square of \(side) around it; at most "
@@ -73,19 +77,23 @@ public struct Crop: Equatable, Sendable {
     }
 }
 
-/// Step 5: the model's hole [R,R], every pixel that the mask touches, grown by half a latent.
+/// Step 5: the mask at the model's resolution [R,R], every pixel that it touches.
+func touchedMask(_ crop: Crop, _ mask: Mask, resolution: Int) -> Mask {
+    let square = crop.cut(mask.picture).resized(width: resolution, height: resolution, filter: .box)
+    return Mask(width: resolution, height: resolution, pixels: square.bytes.map { $0 > 0 })
+}
+
+/// Step 5: the model's hole [R,R], what the mask touches, grown by half a latent.
 ///
 /// Throws `InpaintError.input` when nothing but hole is left.
-func workMask(_ crop: Crop, _ mask: Mask, resolution: Int, stride: Int) throws -> Mask {
-    let square = crop.cut(mask.picture).resized(width: resolution, height: resolution, filter: .box)
-    let touched = Mask(width: resolution, height: resolution, pixels: square.bytes.map { $0 > 0 })
+func modelHole(_ core: Mask, stride: Int) throws -> Mask {
     // Nearest takes the top left pixel of each latent: at the far edges half a latent does not reach it.
-    var edge = touched
-    let inner = resolution - stride / 2
+    var edge = core
+    let inner = core.width - stride / 2
     for y in 0..<inner {
-        for x in 0..<inner { edge.pixels[y * resolution + x] = false }
+        for x in 0..<inner { edge.pixels[y * core.width + x] = false }
     }
-    var hole = touched.grown(stride / 2)
+    var hole = core.grown(stride / 2)
     let more = edge.grown(stride - 1)
     for i in hole.pixels.indices where more.pixels[i] { hole.pixels[i] = true }
     guard !hole.isFull else {
@@ -120,22 +128,4 @@ func paste(_ crop: Crop, _ photo: Picture, _ mask: Mask, fill: Picture, feather:
         }
     }
     return result
-}
-
-/// What `compensate` adds to each channel: 1.1 x (mean of `before` - mean of `after`) next to the hole.
-///
-/// Over the pixels outside the hole in its bounding box grown by 6 pixels to the left and top and 5 to the right
-/// and bottom, as published. `after`: [R,R,3] in 0 to 255. Zeros where there is no such pixel.
-func colourOffset(before: Picture, after: [Double], hole: Mask) -> [Double] {
-    guard let box = hole.box else { return [0, 0, 0] }
-    let (right, bottom) = (min(box.right + 5, hole.width), min(box.bottom + 5, hole.height))
-    var (sums, count) = ([0.0, 0.0, 0.0], 0.0)
-    for y in max(box.top - 6, 0)..<bottom {
-        for x in max(box.left - 6, 0)..<right where !hole.pixels[y * hole.width + x] {
-            let at = (y * hole.width + x) * 3
-            for c in 0..<3 { sums[c] += Double(before.bytes[at + c]) - after[at + c] }
-            count += 1
-        }
-    }
-    return count == 0 ? sums : sums.map { 1.1 * $0 / count }
 }

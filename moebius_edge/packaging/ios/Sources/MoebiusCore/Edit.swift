@@ -6,7 +6,9 @@ public struct Edit: Sendable {
     public let crop: Crop
     /// [R,R,3], the crop at the model's resolution.
     public let picture: Picture
-    /// [R,R], what the model fills of it.
+    /// [R,R], what the mask touches of it.
+    let core: Mask
+    /// [R,R], what the model fills of it: a little more.
     public let hole: Mask
     public let options: EditOptions
     let latentSize: Int
@@ -30,7 +32,8 @@ public struct Edit: Sendable {
             around: box, width: width, height: height, resolution: resolution, margin: options.margin,
             feather: options.feather)
         picture = crop.cut(photo.rgb).resized(width: resolution, height: resolution, filter: .lanczos)
-        hole = try workMask(crop, mask, resolution: resolution, stride: resolution / latentSize)
+        core = touchedMask(crop, mask, resolution: resolution)
+        hole = try modelHole(core, stride: resolution / latentSize)
         (self.photo, self.mask, self.options, self.latentSize) = (photo, mask, options, latentSize)
     }
 
@@ -88,9 +91,11 @@ public struct Edit: Sendable {
         for i in 0..<area {
             for c in 0..<3 { fill[i * 3 + c] = Double(decoded.values[c * area + i]) * 255 }
         }
-        if options.compensate {
-            let offset = colourOffset(before: picture, after: fill, hole: hole)
-            for i in fill.indices { fill[i] += offset[i % 3] }
+        if options.blend == .harmonic {
+            // The box filter sees a pixel's own area alone: nothing of what is removed in one outside the core.
+            let beside = crop.cut(photo.rgb).resized(width: picture.width, height: picture.height, filter: .box)
+            let added = harmonicCorrection(beside: beside, fill: fill, hole: core)
+            for i in fill.indices { fill[i] += added[i] }
         }
         let bytes = fill.map { UInt8(min(max($0, 0), 255).rounded(.toNearestOrEven)) }
         let small = Picture(width: picture.width, height: picture.height, channels: 3, bytes: bytes)

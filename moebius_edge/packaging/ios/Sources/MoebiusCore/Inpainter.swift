@@ -59,8 +59,7 @@ public actor Inpainter {
         let edit = try Edit(
             photo: photo, mask: mask, resolution: shape.resolution, latentSize: shape.latentSize, options: chosen)
         let draws = Draws(seed: chosen.seed, latentSize: shape.latentSize, noiseOffset: chosen.noiseOffset)
-        let encodes = schedule.start.sqrtAlphaBar == 0 ? 1 : 2
-        let counter = Counter(total: encodes + schedule.steps.count + 1, progress: progress)
+        let counter = Counter(total: schedule.steps.count + 2, progress: progress)
         let (start, masked) = try await encoded(edit, draws, schedule.start, counter)
         finish(.encoder)
         let conditions = ["mask": edit.latentMask, "masked_latents": masked]
@@ -76,13 +75,9 @@ public actor Inpainter {
     private func encoded(
         _ edit: Edit, _ draws: Draws, _ start: Start, _ counter: Counter
     ) async throws -> (start: Tensor, masked: Tensor) {
-        var latents = draws.latents
-        for i in latents.values.indices { latents.values[i] *= Float(start.sqrtOneMinusAlphaBar) }
-        if start.sqrtAlphaBar != 0 {
-            let clean = try await encode(edit.image, draws.image, counter)
-            latents = weighted(1, latents, Float(start.sqrtAlphaBar), clean)
-        }
-        return (latents, try await encode(edit.maskedImage, draws.maskedImage, counter))
+        let masked = try await encode(edit.maskedImage, draws.maskedImage, counter)
+        let (ofNoise, ofPicture) = (Float(start.sqrtOneMinusAlphaBar), Float(start.sqrtAlphaBar))
+        return (weighted(ofNoise, draws.latents, ofPicture, masked), masked)
     }
 
     /// A sample of the latent posterior: mean + std * draw.

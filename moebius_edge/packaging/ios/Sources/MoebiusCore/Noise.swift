@@ -2,7 +2,7 @@ import Foundation
 
 /// What the noise is for. The values are part of the specification (docs/noise.md of moebius-edge).
 public enum Stream: UInt32, CaseIterable, Sendable {
-    /// Sample of the picture's latent posterior.
+    /// Sample of the picture's latent posterior: of the published mode, in Python.
     case image = 0
     /// Sample of the masked picture's.
     case maskedImage = 1
@@ -70,9 +70,7 @@ public struct PortableNoise: Sendable {
 
 /// The random numbers of one edit, each [1,4,h,w].
 public struct Draws: Equatable, Sendable {
-    /// Sample of the picture's posterior.
-    public let image: Tensor
-    /// Sample of the masked picture's.
+    /// Sample of the masked picture's posterior.
     public let maskedImage: Tensor
     /// Starting noise, offset included.
     public let latents: Tensor
@@ -82,7 +80,6 @@ public struct Draws: Equatable, Sendable {
         let source = PortableNoise(seed: seed)
         let shape = [1, latentChannels, latentSize, latentSize]
         let area = latentSize * latentSize
-        image = Tensor(shape, source.normal(.image, count: latentChannels * area))
         maskedImage = Tensor(shape, source.normal(.maskedImage, count: latentChannels * area))
         var noise = source.normal(.latents, count: latentChannels * area)
         if noiseOffset != 0 {

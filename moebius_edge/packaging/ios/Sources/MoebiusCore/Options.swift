@@ -15,9 +15,17 @@ public struct EditOptions: Equatable, Sendable {
     /// Pixels around the mask over which the fill fades into the photo, 0 to 4096.
     public var feather = 8
     /// Context on each side of the hole, in units of the larger of hole and model size, 0 to 4.
-    public var margin = 0.25
-    /// Shift the fill's colours by 1.1 x the model's mean error beside the hole.
-    public var compensate = false
+    public var margin = 1.0
+    /// How the fill meets the photo.
+    public var blend = Blend.harmonic
+
+    /// What is done to the fill's colours before it is pasted.
+    public enum Blend: String, Sendable {
+        /// Fitted to the photo's along the rim of the hole, without a step.
+        case harmonic
+        /// Left as the model made them.
+        case feather
+    }
 
     public init() {}
 

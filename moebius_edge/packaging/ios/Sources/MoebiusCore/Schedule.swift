@@ -7,7 +7,7 @@ public struct Step: Codable, Equatable, Sendable {
     public let b: Double
 }
 
-/// How the loop starts: sqrt_alpha_bar * image latents + sqrt_one_minus_alpha_bar * noise; (0, 1) is pure noise.
+/// How the loop starts: sqrt_alpha_bar * masked latents + sqrt_one_minus_alpha_bar * noise; (0, 1) is pure noise.
 public struct Start: Codable, Equatable, Sendable {
     public let timestep: Int
     public let sqrtAlphaBar: Double

@@ -52,7 +52,7 @@ public func selfTest(
     progress: Progress? = nil
 ) async throws -> SelfTestReport {
     let steps = capsule.timesteps.count
-    let total = steps + 2 + steps + 3  // replays, then the edit: two encodes, the steps, one decode
+    let total = steps + 2 + steps + 2  // replays, then the edit: an encode, the steps, a decode
     defer { Graph.allCases.forEach(runner.release) }
     var found: [Graph: Double] = [:]
     var done = 0

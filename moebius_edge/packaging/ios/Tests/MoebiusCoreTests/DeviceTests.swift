@@ -49,7 +49,7 @@ final class DeviceTests: XCTestCase {
         XCTAssertEqual([report.encoder, report.denoiser, report.decoder, report.hole], [200, 200, 200, 200])
         XCTAssertTrue(report.ok)
         XCTAssertEqual(report.failures(bars), "")
-        XCTAssertEqual(runner.calls.count, 1 + 4 + 1 + 2 + 4 + 1)
+        XCTAssertEqual(runner.calls.count, 1 + 4 + 1 + 1 + 4 + 1)
     }
 
     func testEachGraphIsJudgedAlone() async throws {

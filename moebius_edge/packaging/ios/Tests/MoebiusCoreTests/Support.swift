@@ -174,6 +174,7 @@ struct FakePackage {
         let (photo, mask) = example(64, 64)
         var options = EditOptions()
         options.steps = 5
+        options.blend = .feather
         let runner = FakeRunner()
         let result = try await Inpainter(runner: runner, shape: tiny).inpaint(photo, mask: mask, options: options)
         let schedule = try Schedule(tiny.noise, steps: 5, strength: 0.99)

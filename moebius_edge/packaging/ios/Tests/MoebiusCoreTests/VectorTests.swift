@@ -7,7 +7,7 @@ private struct Vectors: Decodable {
     struct Philox: Decodable { let seed: String; let stream: UInt32; let block: UInt32; let words: [UInt32]; let numbers: [Float] }
     struct Drawn: Decodable {
         let seed: String; let latent_size: Int; let noise_offset: Double
-        let image: [Float]; let masked_image: [Float]; let latents: [Float]
+        let masked_image: [Float]; let latents: [Float]
     }
     struct Scheduled: Decodable { let steps: Int; let strength: Double; let start: Start; let coefficients: [Step] }
     struct Update: Decodable { let a: Double; let b: Double; let latents: [Float]; let noise: [Float]; let result: [Float] }
@@ -24,14 +24,16 @@ private struct Vectors: Decodable {
     struct Resized: Decodable {
         let size: [Int]; let to: [Int]; let filter: String; let channels: Int; let pixels: Data; let result: Data
     }
-    struct Options: Decodable { let dilate: Int; let feather: Int; let margin: Double; let compensate: Bool }
+    struct Options: Decodable { let dilate: Int; let feather: Int; let margin: Double; let blend: String }
+    struct Corrected: Decodable { let side: Int; let picture: Data; let fill: Data; let hole: Data; let correction: [Float] }
     struct Edited: Decodable {
         let size: [Int]; let resolution: Int; let latent_size: Int; let options: Options; let photo: Data; let mask: Data
         let crop: Square; let picture: Data; let tensor: [Float]; let hole: Data; let latent_mask: [Float]; let result: Data
     }
     let format: String
     let philox: [Philox]; let draws: [Drawn]; let schedules: [Scheduled]; let updates: [Update]; let encodes: [Encode]
-    let crops: [Cropped]; let grows: [Grown]; let feathers: [Feathered]; let resizes: [Resized]; let edits: [Edited]
+    let crops: [Cropped]; let grows: [Grown]; let feathers: [Feathered]; let resizes: [Resized]
+    let corrections: [Corrected]; let edits: [Edited]
 }
 
 final class VectorTests: XCTestCase {
@@ -80,7 +82,6 @@ final class VectorTests: XCTestCase {
     func testDraws() throws {
         for vector in try vectors().draws {
             let draws = Draws(seed: seed(vector.seed), latentSize: vector.latent_size, noiseOffset: vector.noise_offset)
-            equal(draws.image.values, vector.image)
             equal(draws.maskedImage.values, vector.masked_image)
             equal(draws.latents.values, vector.latents)
         }
@@ -144,6 +145,18 @@ final class VectorTests: XCTestCase {
         }
     }
 
+    func testCorrections() throws {
+        for vector in try vectors().corrections {
+            let side = vector.side
+            let beside = Picture(width: side, height: side, channels: 3, bytes: Array(vector.picture))
+            let fill = vector.fill.map { Double($0) }
+            let found = harmonicCorrection(beside: beside, fill: fill, hole: mask([side, side], vector.hole))
+            XCTAssertEqual(found.count, vector.correction.count)
+            let worst = zip(found, vector.correction).map { abs($0 - Double($1)) }.max() ?? 0
+            XCTAssertLessThanOrEqual(worst, 1e-4)
+        }
+    }
+
     func testEdits() throws {
         for vector in try vectors().edits {
             let (width, height, n) = (vector.size[0], vector.size[1], vector.resolution)
@@ -151,7 +164,7 @@ final class VectorTests: XCTestCase {
             options.dilate = vector.options.dilate
             options.feather = vector.options.feather
             options.margin = vector.options.margin
-            options.compensate = vector.options.compensate
+            options.blend = try XCTUnwrap(EditOptions.Blend(rawValue: vector.options.blend))
             let photo = Photo(rgb: Picture(width: width, height: height, channels: 3, bytes: Array(vector.photo)))
             let edit = try Edit(
                 photo: photo, mask: mask(vector.size, vector.mask), resolution: n, latentSize: vector.latent_size,

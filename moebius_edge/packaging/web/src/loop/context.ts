@@ -19,6 +19,8 @@ export interface Crop {
 }
 
 export const MAX_SIDE = 16_384;
+/** The least context on each side of the hole, in units of the hole: for less the square leaves the photo. */
+const TIGHT = 0.5;
 
 /** The smallest box with every set pixel; null for an empty mask. */
 export function boundingBox(mask: Mask): Box | null {
@@ -144,9 +146,11 @@ export function chooseCrop(
   const short = Math.min(width, height);
   const long = Math.max(width, height);
   const room = Math.max(roundHalfEven(margin * Math.max(hole, Math.min(resolution, short))), feather);
-  const needed = hole + 2 * room;
-  let side = Math.max(needed, resolution);
-  if (side > short) side = needed <= short ? short : Math.min(needed, long);
+  let side = Math.max(hole + 2 * room, resolution);
+  if (side > short) {
+    const least = hole + 2 * Math.max(roundHalfEven(Math.min(margin, TIGHT) * hole), feather);
+    side = Math.max(short, Math.min(least, long));
+  }
   if (side > MAX_SIDE) {
     throw new InvalidInput(
       `The mask spans ${hole} pixels and needs a square of ${side} around it; at most ${MAX_SIDE} are allowed: ` +

@@ -13,6 +13,7 @@ import {
   opacityRows,
 } from "./context.js";
 import { InvalidInput } from "./errors.js";
+import { correction } from "./harmonic.js";
 import { clamp, roundHalfEven } from "./numbers.js";
 import { type Box, resize, type Rows, rowsOf } from "./resize.js";
 
@@ -20,10 +21,10 @@ export interface EditOptions {
   dilate: number; // the mask grows by so many pixels on each side
   feather: number; // pixels around the mask over which the fill fades into the photo; 0 = a hard edge
   margin: number; // context on each side of the hole, in units of the larger of hole and model size
-  compensate: boolean; // shift the fill's colours by 1.1 x the model's mean error beside the hole
+  blend: "harmonic" | "feather"; // fit the fill's colours to those at its rim, or leave them
 }
 
-export const DEFAULT_OPTIONS: EditOptions = { dilate: 0, feather: 8, margin: 0.25, compensate: false };
+export const DEFAULT_OPTIONS: EditOptions = { dilate: 0, feather: 8, margin: 1, blend: "harmonic" };
 
 /** A rectangle of new pixels [bottom - top, right - left, 3] for the photo. */
 export interface Patch {
@@ -33,8 +34,7 @@ export interface Patch {
 
 /** What the model works on. R is the resolution, h its latent size. */
 export interface Job {
-  image: Float32Array; // [1,3,R,R] in -1 ... 1
-  maskedImage: Float32Array; // the same, 0 in the hole
+  maskedImage: Float32Array; // [1,3,R,R] in -1 ... 1, 0 in the hole
   latentMask: Float32Array; // [1,1,h,h], 1 in the hole
 }
 
@@ -45,7 +45,8 @@ export class Edit {
     private readonly mask: Mask, // grown
     readonly crop: Crop,
     readonly picture: Uint8Array, // [R,R,3], the crop at model resolution
-    readonly hole: Mask, // [R,R], what the model fills of it
+    private readonly core: Mask, // [R,R], what the mask touches of it
+    readonly hole: Mask, // [R,R], what the model fills of it: a little more
     private readonly latentSize: number,
     private readonly options: EditOptions,
   ) {}
@@ -73,24 +74,23 @@ export class Edit {
     }
     const crop = chooseCrop(box, photo.width, photo.height, { resolution, ...options });
     const picture = resize(cropRows(photo, crop), resolution, resolution, "lanczos");
-    const hole = modelHole(grown, crop, resolution, resolution / latentSize);
-    return new Edit(photo, grown, crop, picture, hole, latentSize, options);
+    const core = touched(grown, crop, resolution);
+    const hole = modelHole(core, resolution / latentSize);
+    return new Edit(photo, grown, crop, picture, core, hole, latentSize, options);
   }
 
   /** The tensors: step 6. */
   job(): Job {
     const resolution = this.hole.width;
     const plane = resolution * resolution;
-    const image = new Float32Array(3 * plane);
     const maskedImage = new Float32Array(3 * plane);
     for (let i = 0; i < plane; i++) {
       for (let channel = 0; channel < 3; channel++) {
         const value = Math.fround(this.picture[3 * i + channel]! / 127.5) - 1;
-        image[channel * plane + i] = value;
         maskedImage[channel * plane + i] = this.hole.data[i] ? 0 : value;
       }
     }
-    return { image, maskedImage, latentMask: this.latentMask() };
+    return { maskedImage, latentMask: this.latentMask() };
   }
 
   private latentMask(): Float32Array {
@@ -129,34 +129,23 @@ export class Edit {
   }
 
   private fillBytes(decoded: Float32Array): Uint8Array {
-    const plane = this.hole.data.length;
-    const offset = this.options.compensate ? this.colourOffset(decoded) : [0, 0, 0];
+    const { data, width: resolution } = this.hole;
+    const plane = data.length;
+    const fill = Float64Array.from(decoded, (value) => value * 255);
+    let added: Float64Array | null = null;
+    if (this.options.blend === "harmonic") {
+      // The box filter sees a pixel's own area alone: nothing of what is removed in one outside the core.
+      const beside = resize(cropRows(this.photo, this.crop), resolution, resolution, "box");
+      added = correction(beside, fill, this.core);
+    }
     const bytes = new Uint8Array(3 * plane);
     for (let i = 0; i < plane; i++) {
       for (let channel = 0; channel < 3; channel++) {
-        const value = decoded[channel * plane + i]! * 255 + offset[channel]!;
+        const value = fill[channel * plane + i]! + (added?.[3 * i + channel] ?? 0);
         bytes[3 * i + channel] = roundHalfEven(clamp(value, 0, 255));
       }
     }
     return bytes;
-  }
-
-  /** 1.1 x the mean of (picture - decoded) per channel over the known pixels next to the hole. */
-  private colourOffset(decoded: Float32Array): number[] {
-    const { width: resolution, data } = this.hole;
-    const plane = data.length;
-    const [left, top, right, bottom] = boundingBox(this.hole)!;
-    const sums = [0, 0, 0];
-    let count = 0;
-    for (let y = Math.max(top - 6, 0); y < Math.min(bottom + 5, resolution); y++) {
-      for (let x = Math.max(left - 6, 0); x < Math.min(right + 5, resolution); x++) {
-        const i = y * resolution + x;
-        if (data[i]) continue;
-        count++;
-        for (let c = 0; c < 3; c++) sums[c]! += this.picture[3 * i + c]! - decoded[c * plane + i]! * 255;
-      }
-    }
-    return sums.map((sum) => (count ? (1.1 * sum) / count : 0));
   }
 }
 
@@ -171,21 +160,23 @@ function blend(old: Uint8Array, fresh: Uint8Array, opacity: Float32Array): void 
   }
 }
 
-/** The model's hole: every pixel that the mask touches, grown by half a latent: step 5. */
-function modelHole(mask: Mask, crop: Crop, resolution: number, stride: number): Mask {
+/** The mask at model resolution: every pixel that it touches. */
+function touched(mask: Mask, crop: Crop, resolution: number): Mask {
   const square = cropRows(rowsOf(mask.data, mask.width, mask.height, 1), crop);
   const white = (y: number): Uint8Array => square.row(y).map((value) => 255 * value);
-  const touched: Mask = {
-    width: resolution,
-    height: resolution,
-    data: resize({ ...square, row: white }, resolution, resolution, "box").map((value) => (value > 0 ? 1 : 0)),
-  };
+  const data = resize({ ...square, row: white }, resolution, resolution, "box").map((value) => (value > 0 ? 1 : 0));
+  return { width: resolution, height: resolution, data };
+}
+
+/** The model's hole: what the mask touches, grown by half a latent: step 5. */
+function modelHole(core: Mask, stride: number): Mask {
+  const resolution = core.width;
   // The top left pixel of each latent is sampled: at the far edges half a latent does not reach it.
   const inner = resolution - stride / 2;
-  const edge = touched.data.map((value, i) => (i % resolution < inner && i < inner * resolution ? 0 : value));
-  const hole = grow(touched, stride / 2);
-  const far = grow({ ...touched, data: edge }, stride - 1);
-  hole.data = hole.data.map((value, i) => value | far.data[i]!);
+  const edge = core.data.map((value, i) => (i % resolution < inner && i < inner * resolution ? 0 : value));
+  const near = grow(core, stride / 2);
+  const far = grow({ ...core, data: edge }, stride - 1);
+  const hole: Mask = { ...core, data: near.data.map((value, i) => value | far.data[i]!) };
   if (!hole.data.includes(0)) {
     throw new InvalidInput("The mask leaves nothing around it to fill it from. Mark a smaller part.");
   }

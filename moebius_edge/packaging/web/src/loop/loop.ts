@@ -28,21 +28,19 @@ export interface LoopOptions {
  */
 export async function inpaint(run: Run, job: Job, options: LoopOptions): Promise<Float32Array> {
   const { schedule, guidance, draws } = options;
-  const pureNoise = schedule.start.sqrt_alpha_bar === 0; // then the picture itself need not be encoded
-  const total = schedule.steps.length + (pureNoise ? 2 : 3);
+  const total = schedule.steps.length + 2;
   let done = 0;
   const counted: Run = async (graph, inputs) => {
     const outputs = await run(graph, inputs);
     options.onRun?.(++done, total);
     return outputs;
   };
-  const encode = async (image: Float32Array, draw: Float32Array): Promise<Float32Array> => {
-    const posterior = await counted("encoder", { image });
-    return finite(sample(posterior["mean"]!, posterior["std"]!, draw), "the encoder's latents");
-  };
-  const clean = pureNoise ? null : await encode(job.image, draws.image);
-  const maskedLatents = await encode(job.maskedImage, draws.maskedImage);
-  let latents = startLatents(schedule, draws.latents, clean);
+  const posterior = await counted("encoder", { image: job.maskedImage });
+  const maskedLatents = finite(
+    sample(posterior["mean"]!, posterior["std"]!, draws.maskedImage),
+    "the encoder's latents",
+  );
+  let latents = startLatents(schedule, draws.latents, maskedLatents);
   for (const [index, step] of schedule.steps.entries()) {
     const { noise } = await counted("denoiser", {
       latents,
@@ -63,12 +61,11 @@ export function sample(mean: Float32Array, std: Float32Array, draw: Float32Array
   return mean.map((value, i) => value + Math.fround(std[i]! * draw[i]!));
 }
 
-/** Where the loop starts; `clean`: latents of the picture, null at strength 1. */
-export function startLatents(schedule: Schedule, noise: Float32Array, clean: Float32Array | null): Float32Array {
+/** Where the loop starts: the latents of the masked picture under noise; at strength 1 noise alone. */
+export function startLatents(schedule: Schedule, noise: Float32Array, masked: Float32Array): Float32Array {
   const ofNoise = Math.fround(schedule.start.sqrt_one_minus_alpha_bar);
-  const ofImage = Math.fround(schedule.start.sqrt_alpha_bar);
-  if (!clean) return noise.map((value) => ofNoise * value);
-  return noise.map((value, i) => Math.fround(ofNoise * value) + Math.fround(ofImage * clean[i]!));
+  const ofPicture = Math.fround(schedule.start.sqrt_alpha_bar);
+  return noise.map((value, i) => Math.fround(ofNoise * value) + Math.fround(ofPicture * masked[i]!));
 }
 
 /** The DDIM update in 32-bit floats: latents <- a * latents + b * noise. */

@@ -3,16 +3,15 @@
 import { InvalidInput } from "./errors.js";
 import { philox4x32 } from "./philox.js";
 
-/** What the noise is for. The values are part of the specification. */
-export const STREAM = { image: 0, maskedImage: 1, latents: 2, offset: 3 } as const;
+/** What the noise is for. The values are part of the specification; 0 is the published mode's, in Python. */
+export const STREAM = { maskedImage: 1, latents: 2, offset: 3 } as const;
 
 export const MAX_SEED = 2n ** 64n - 1n;
 export const LATENT_CHANNELS = 4;
 
 /** The random numbers of one edit, each [4,h,w] flat. */
 export interface Draws {
-  image: Float32Array; // sample of the image's posterior
-  maskedImage: Float32Array; // sample of the masked image's
+  maskedImage: Float32Array; // sample of the masked image's posterior
   latents: Float32Array; // starting noise, offset included
 }
 
@@ -62,5 +61,5 @@ export function drawNoise(seed: bigint, latentSize: number, noiseOffset: number)
       latents[i] = latents[i]! + Math.fround(scale * offset[Math.floor(i / plane)]!);
     }
   }
-  return { image: normal(seed, STREAM.image, count), maskedImage: normal(seed, STREAM.maskedImage, count), latents };
+  return { maskedImage: normal(seed, STREAM.maskedImage, count), latents };
 }

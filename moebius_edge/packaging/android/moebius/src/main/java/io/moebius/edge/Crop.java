@@ -4,6 +4,8 @@ package io.moebius.edge;
 public final class Crop {
     /** 2^28 pixels: a whole 108-megapixel photo fits, the square around a hole along a long strip does not. */
     static final int MAX_SIDE = 16_384;
+    /** The least context on each side of the hole, in units of the hole: for less the square leaves the photo. */
+    private static final double TIGHT = 0.5;
 
     public final int left;
     public final int top;
@@ -27,10 +29,10 @@ public final class Crop {
         int shorter = Math.min(width, height);
         int longer = Math.max(width, height);
         long room = Math.max((long) Math.rint(margin * Math.max(hole, Math.min(resolution, shorter))), feather);
-        long needed = hole + 2 * room;
-        long side = Math.max(needed, resolution);
+        long side = Math.max(hole + 2 * room, resolution);
         if (side > shorter) {
-            side = needed <= shorter ? shorter : Math.min(needed, longer);
+            long least = hole + 2 * Math.max((long) Math.rint(Math.min(margin, TIGHT) * hole), feather);
+            side = Math.max(shorter, Math.min(least, longer));
         }
         if (side > MAX_SIDE) {
             throw new MoebiusException("the mask spans " + hole + " pixels and needs a square of " + side + " around it; at most "

@@ -12,6 +12,7 @@ public final class Edit {
     /** What the model fills of it, [R,R]. */
     public final Mask hole;
 
+    private final Mask core; // [R,R], what the mask touches of the square: a little less than the hole
     private final Photo photo;
     private final Mask mask;
     private final int resolution;
@@ -36,7 +37,9 @@ public final class Edit {
         int[] box = {this.mask.left, this.mask.top, this.mask.right, this.mask.bottom};
         crop = Crop.choose(box, photo.width(), photo.height(), resolution, options.margin, options.feather);
         picture = square(crop.cut(photo), 3, Resized.Filter.LANCZOS);
-        hole = hole(square(crop.cut(this.mask), 1, Resized.Filter.BOX), stride);
+        byte[] touched = square(crop.cut(this.mask), 1, Resized.Filter.BOX);
+        core = Mask.of(touched, resolution, resolution);
+        hole = hole(touched, stride);
     }
 
     private static void check(Photo photo, Mask mask) {
@@ -76,7 +79,7 @@ public final class Edit {
     /** Every pixel that the mask touches, grown by half a latent. */
     private Mask hole(byte[] touched, int stride) {
         // The mask at latent size takes the top left pixel of each latent, which half a latent does not reach at the far edges.
-        Mask grown = Mask.of(touched, resolution, resolution).grow(stride / 2);
+        Mask grown = core.grow(stride / 2);
         int edge = resolution - stride / 2;
         Mask far = Mask.read(resolution, resolution, (y, into) -> {
             for (int x = 0; x < resolution; x++) {
@@ -150,36 +153,23 @@ public final class Edit {
         }
     }
 
-    /** The decoder's picture as bytes [R,R,3], its colours shifted where `compensate` says so. */
+    /** The decoder's picture as bytes [R,R,3], its colours fitted to those beside the hole where `blend` says so. */
     private byte[] fill(float[] decoded) {
         int plane = resolution * resolution;
+        boolean harmonic = options.blend == Options.Blend.HARMONIC;
+        // The box filter sees a pixel's own area alone: nothing of what is removed in one outside the core.
+        byte[] beside = harmonic ? square(crop.cut(photo), 3, Resized.Filter.BOX) : new byte[0];
         byte[] result = new byte[3 * plane];
+        double[] fill = new double[plane];
         for (int channel = 0; channel < 3; channel++) {
-            double offset = options.compensate ? colourOffset(decoded, channel) : 0;
             for (int i = 0; i < plane; i++) {
-                double value = decoded[channel * plane + i] * 255.0 + offset;
-                result[3 * i + channel] = (byte) (int) Math.rint(Math.max(0, Math.min(255, value)));
+                fill[i] = decoded[channel * plane + i] * 255.0;
+            }
+            double[] added = harmonic ? Harmonic.correction(beside, channel, fill, core) : new double[plane];
+            for (int i = 0; i < plane; i++) {
+                result[3 * i + channel] = (byte) (int) Math.rint(Math.max(0, Math.min(255, fill[i] + added[i])));
             }
         }
         return result;
-    }
-
-    /** 1.1 x the mean of (photo - decoded) beside the hole: its box grown by 6 pixels left and up, 5 right and down. */
-    private double colourOffset(float[] decoded, int channel) {
-        int plane = resolution * resolution;
-        double before = 0;
-        double after = 0;
-        int count = 0;
-        for (int y = Math.max(hole.top - 6, 0); y < Math.min(hole.bottom + 5, resolution); y++) {
-            for (int x = Math.max(hole.left - 6, 0); x < Math.min(hole.right + 5, resolution); x++) {
-                if (!hole.at(x, y)) {
-                    int i = y * resolution + x;
-                    before += picture[3 * i + channel] & 0xFF;
-                    after += decoded[channel * plane + i] * 255.0;
-                    count++;
-                }
-            }
-        }
-        return count == 0 ? 0 : 1.1 * (before - after) / count;
     }
 }

@@ -32,14 +32,13 @@ public final class Loop {
      * @throws MoebiusException when numbers stop being finite or a graph gives another shape, and Cancelled
      */
     Tensor run(Edit edit, Schedule schedule, Noise.Draws draws, double guidance) {
-        total = (schedule.isPureNoise() ? 1 : 2) + schedule.timesteps.length + 1;
+        total = schedule.timesteps.length + 2;
         Tensor start;
         Tensor masked;
         Tensor latents;
         try {
-            float[] clean = schedule.isPureNoise() ? null : encode(edit.tensor(false), draws.image).data;
-            start = latents(start(draws.latents, clean, schedule));
             masked = encode(edit.tensor(true), draws.maskedImage);
+            start = latents(start(draws.latents, masked.data, schedule));
         } finally {
             runner.release(ENCODER);
         }
@@ -78,11 +77,9 @@ public final class Loop {
         return result;
     }
 
-    /** Where the loop starts; `clean`, the latents of the picture, is null at strength 1. */
-    static float[] start(float[] noise, float[] clean, Schedule schedule) {
-        return clean == null
-                ? combined((float) schedule.sqrtOneMinusAlphaBar, noise, 0f, noise)
-                : combined((float) schedule.sqrtOneMinusAlphaBar, noise, (float) schedule.sqrtAlphaBar, clean);
+    /** Where the loop starts: the latents of the masked picture under noise; at strength 1 noise alone. */
+    static float[] start(float[] noise, float[] masked, Schedule schedule) {
+        return combined((float) schedule.sqrtOneMinusAlphaBar, noise, (float) schedule.sqrtAlphaBar, masked);
     }
 
     /** a x + b y in 32-bit floats, each result rounded: the DDIM update, and the start. */

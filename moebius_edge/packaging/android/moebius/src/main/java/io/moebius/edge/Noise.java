@@ -2,9 +2,7 @@ package io.moebius.edge;
 
 /** Seeded normal numbers that are the same in every language (docs/noise.md). */
 public final class Noise {
-    /** Sample of the picture's latent posterior. */
-    public static final int IMAGE = 0;
-    /** Sample of the masked picture's latent posterior. */
+    /** Sample of the masked picture's latent posterior. Stream 0 is the published mode's, in Python. */
     public static final int MASKED_IMAGE = 1;
     /** What the loop starts from. */
     public static final int LATENTS = 2;
@@ -45,7 +43,6 @@ public final class Noise {
 
     /** The random numbers of one edit, each [1,4,h,w]. */
     public static final class Draws {
-        public final float[] image;
         public final float[] maskedImage;
         public final float[] latents;
 
@@ -53,7 +50,6 @@ public final class Noise {
         public Draws(long seed, int latentSize, double noiseOffset) {
             int plane = latentSize * latentSize;
             int count = Loop.LATENT_CHANNELS * plane;
-            image = normal(seed, IMAGE, count);
             maskedImage = normal(seed, MASKED_IMAGE, count);
             latents = normal(seed, LATENTS, count);
             if (noiseOffset != 0) {

@@ -19,9 +19,17 @@ public final class Options {
     /** Pixels around the mask over which the fill fades into the photo, 0 to 4096. */
     public int feather = 8;
     /** Context on each side of the hole, in units of the larger of hole and model size, 0 to 4. */
-    public double margin = 0.25;
-    /** Shift the fill's colours by 1.1 x the model's mean error beside the hole. */
-    public boolean compensate = false;
+    public double margin = 1.0;
+    /** How the fill meets the photo. */
+    public Blend blend = Blend.HARMONIC;
+
+    /** What is done to the fill's colours before it is pasted. */
+    public enum Blend {
+        /** Fitted to the photo's along the rim of the hole, without a step. */
+        HARMONIC,
+        /** Left as the model made them. */
+        FEATHER
+    }
 
     /** Throws MoebiusException when a value is out of range. */
     public void check() {

@@ -10,7 +10,7 @@ public final class Schedule {
     /** Of each step: latents <- a x latents + b x noise. */
     public final double[] a;
     public final double[] b;
-    /** The loop starts from sqrtAlphaBar x image latents + sqrtOneMinusAlphaBar x noise; 0 and 1 at strength 1. */
+    /** The loop starts from sqrtAlphaBar x masked latents + sqrtOneMinusAlphaBar x noise; 0 and 1 at strength 1. */
     public final double sqrtAlphaBar;
     public final double sqrtOneMinusAlphaBar;
 
@@ -48,11 +48,6 @@ public final class Schedule {
         double first = alphaBar[timesteps[0]];
         sqrtAlphaBar = strength == 1 ? 0.0 : Math.sqrt(first);
         sqrtOneMinusAlphaBar = strength == 1 ? 1.0 : Math.sqrt(1.0 - first);
-    }
-
-    /** At strength 1 the loop starts from noise alone, and the picture itself need not be encoded. */
-    public boolean isPureNoise() {
-        return sqrtAlphaBar == 0;
     }
 
     /** The noise schedule of the training: the square root of beta is linear in the timestep. */

@@ -107,6 +107,7 @@ final class TinyBundle {
         Mask mask = mask(R, R, 20, 24, 40, 40);
         Options options = new Options();
         options.steps = 5;
+        options.blend = Options.Blend.FEATHER;
         Manifest parsed = new TinyManifest().parse();
         List<Map<String, Tensor>> calls = new ArrayList<>();
         FakeRunner fake = new FakeRunner();
@@ -141,15 +142,15 @@ final class TinyBundle {
         tensors.put("encoder.image", calls.get(0).get("image"));
         tensors.put("encoder.mean", calls.get(0).get("mean"));
         tensors.put("encoder.std", calls.get(0).get("std"));
-        tensors.put("loop.start", calls.get(2).get("latents"));
-        tensors.put("loop.mask", calls.get(2).get("mask"));
-        tensors.put("loop.masked_latents", calls.get(2).get("masked_latents"));
-        tensors.put("loop.guidance", calls.get(2).get("guidance"));
+        tensors.put("loop.start", calls.get(1).get("latents"));
+        tensors.put("loop.mask", calls.get(1).get("mask"));
+        tensors.put("loop.masked_latents", calls.get(1).get("masked_latents"));
+        tensors.put("loop.guidance", calls.get(1).get("guidance"));
         tensors.put("loop.timesteps", new Schedule(Schedule.Config.PUBLISHED, 5, 0.99).timesteps);
-        tensors.put("loop.noise", stacked(calls.subList(2, 2 + STEPS), "noise"));
-        tensors.put("loop.latents", stacked(calls.subList(3, 3 + STEPS), "latents"));
-        tensors.put("decoder.latents", calls.get(2 + STEPS).get("latents"));
-        tensors.put("decoder.image", calls.get(2 + STEPS).get("image"));
+        tensors.put("loop.noise", stacked(calls.subList(1, 1 + STEPS), "noise"));
+        tensors.put("loop.latents", stacked(calls.subList(2, 2 + STEPS), "latents"));
+        tensors.put("decoder.latents", calls.get(1 + STEPS).get("latents"));
+        tensors.put("decoder.image", calls.get(1 + STEPS).get("image"));
         return tensors;
     }
 

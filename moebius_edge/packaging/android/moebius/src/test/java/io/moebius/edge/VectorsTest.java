@@ -110,7 +110,6 @@ public class VectorsTest {
         for (Object each : part("draws")) {
             JsonObject vector = (JsonObject) each;
             Noise.Draws draws = new Noise.Draws(seed(vector), vector.integer("latent_size", 1, 64), vector.number("noise_offset"));
-            assertArrayEquals(floats(vector, "image"), draws.image, 1e-6f);
             assertArrayEquals(floats(vector, "masked_image"), draws.maskedImage, 1e-6f);
             assertArrayEquals(floats(vector, "latents"), draws.latents, 1e-6f);
         }
@@ -217,6 +216,27 @@ public class VectorsTest {
     }
 
     @Test
+    public void corrections() {
+        for (Object each : part("corrections")) {
+            JsonObject vector = (JsonObject) each;
+            int side = vector.integer("side", 1, 8192);
+            byte[] filled = bytes(vector, "fill");
+            Mask hole = Mask.of(bytes(vector, "hole"), side, side);
+            float[] expected = floats(vector, "correction");
+            for (int channel = 0; channel < 3; channel++) {
+                double[] fill = new double[side * side];
+                for (int i = 0; i < fill.length; i++) {
+                    fill[i] = filled[3 * i + channel] & 0xFF;
+                }
+                double[] found = Harmonic.correction(bytes(vector, "picture"), channel, fill, hole);
+                for (int i = 0; i < found.length; i++) {
+                    assertEquals(expected[3 * i + channel], found[i], 1e-4);
+                }
+            }
+        }
+    }
+
+    @Test
     public void edits() {
         for (Object each : part("edits")) {
             JsonObject vector = (JsonObject) each;
@@ -228,7 +248,7 @@ public class VectorsTest {
             options.dilate = chosen.integer("dilate", 0, 4096);
             options.feather = chosen.integer("feather", 0, 4096);
             options.margin = chosen.number("margin");
-            options.compensate = chosen.bool("compensate");
+            options.blend = Options.Blend.valueOf(chosen.string("blend").toUpperCase(Locale.ROOT));
             RgbPhoto photo = new RgbPhoto(bytes(vector, "photo"), size[0], size[1]);
             Edit edit = new Edit(photo, Mask.of(bytes(vector, "mask"), size[0], size[1]), resolution, resolution / latentSize, options);
             assertCrop(vector.object("crop"), edit.crop);
