@@ -236,7 +236,7 @@ def test_demo_makes_a_bundle_a_picture_and_the_next_command(checkpoint: Path, tm
     for top in (54, 54 + height + 12):
         before, after = (pixels[top : top + height, left : left + 720] for left in (24, 24 + 732))
         red = [(abs(part.astype(int) - (225, 32, 72)) < 40).all(axis=2).sum() for part in (before, after)]
-        assert red[0] > 300 and red[1] == 0  # the line around the bird
+        assert red[0] > red[1] + 300  # the line around the bird
         same = (before == after).all(axis=2)
         assert 0.5 < same.mean() < 0.99
         assert same[:, :100].all() and same[:, -100:].all()  # far from the bird nothing is touched
