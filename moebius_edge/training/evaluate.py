@@ -7,7 +7,6 @@ with some slack, strokes, a box. Nothing is downloaded: the measures are in metr
 import argparse
 import json
 import math
-from collections.abc import Callable
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,14 @@ from moebius_edge.checkpoints import Checkpoint, load_checkpoint
 from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.files import write_atomically
+from moebius_edge.harmonic import correction
+from moebius_edge.options import BLENDS
 from moebius_edge.training.borders import border_step, step_ratio, typical_step_ratio
 from moebius_edge.training.cases import Cases, make_cases
 from moebius_edge.training.metrics import masks_tensor, psnr, reconstruct, reconstruction_table
 from moebius_edge.training.parallel import spread
 from moebius_edge.training.photos import to_images, to_tensor
-from moebius_edge.training.plain import biharmonic_fill, harmonic_correction, mean_fill
+from moebius_edge.training.plain import biharmonic_fill, mean_fill
 from moebius_edge.training.sampling import FAST, SOLVERS, STARTS, Filler, Sampling, guidance_effect
 from moebius_edge.training.sheets import grid
 from moebius_edge.training.texture import PhotoTexture
@@ -36,7 +37,6 @@ from moebius_edge.training.texture import PhotoTexture
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Scores = dict[str, float]
-Correction = Callable[[Pixels, Pixels, Mask], Pixels]  # (photo, fill, mask) -> fill
 
 BATCH = 4  # holes filled at once, by each thread
 LEAST_CONTRAST = 0.5  # grey levels of the photo's: in an overexposed sky it is 0
@@ -92,9 +92,12 @@ def fill_cases(
     cases: Cases,
     sampling: Sampling,
     seeds: int = 1,
-    correct: Correction | None = None,
+    blend: str = BLENDS[0],
 ) -> list[list[Pixels]]:
-    """Per seed, from `sampling.seed` on, the checkpoint's fill of every case, uint8 [S,S,3]."""
+    """Per seed, from `sampling.seed` on, the checkpoint's fill of every case, uint8 [S,S,3].
+
+    `blend`: as the option of the portable mode; what is outside the holes does not count.
+    """
     photos, masks = cases.photos, cases.masks
 
     def prepare(start: int) -> Filler:
@@ -104,16 +107,23 @@ def fill_cases(
 
     def run(task: tuple[int, Filler]) -> list[Pixels]:
         seed, filler = task
-        filled = to_images(filler(sampling.seed + seed))
-        if correct is None:
-            return list(filled)
+        pictures = to_images(filler.decoded(sampling.seed + seed))
+        if blend != "harmonic":
+            return list(pictures)
         batch = slice(filler.first_place, filler.first_place + BATCH)
-        return [correct(*case) for case in zip(photos[batch], filled, masks[batch], strict=True)]
+        return [harmonic_fill(*case) for case in zip(photos[batch], pictures, masks[batch], strict=True)]
 
     fillers = spread(prepare, range(0, len(masks), BATCH), f"encoding {len(masks)} photos with holes")
     filled = spread(run, list(product(range(seeds), fillers)), f"filling {len(masks)} holes {seeds} times")
     batches = len(fillers)
     return [list(chain(*filled[first : first + batches])) for first in range(0, len(filled), batches)]
+
+
+def harmonic_fill(photo: Pixels, picture: Pixels, mask: Mask) -> Pixels:
+    """The model's picture with the harmonic correction of the portable mode."""
+    fill = picture.astype(np.float64)
+    result: Pixels = np.clip(np.rint(fill + correction(photo, fill, mask)), 0, 255).astype(np.uint8)
+    return result
 
 
 def mean_picture(pictures: list[Pixels]) -> Pixels:
@@ -232,16 +242,14 @@ def evaluate(given: argparse.Namespace) -> None:
         checkpoint.config.latent_size * checkpoint.vae_config.downscale,
     )
     places = choose(cases.shown, given.show)
-    outputs = fill_cases(
-        checkpoint, cases, sampling, given.seeds, harmonic_correction if given.harmonic else None
-    )
+    outputs = fill_cases(checkpoint, cases, sampling, given.seeds, given.blend)
     reconstructions = np.concatenate(
         spread(lambda square: reconstruct(checkpoint.vae, square[None]), cases.squares, "autoencoder alone")
     )
     few = to_tensor(cases.photos[:8]), masks_tensor(cases.masks[:8])
     judge = Judge(cases)
     report = {
-        "settings": {**options, "model": checkpoint.name, "seeds": given.seeds, "harmonic": given.harmonic},
+        "settings": {**options, "model": checkpoint.name, "seeds": given.seeds, "blend": given.blend},
         "fills": compare(judge, checkpoint.name, outputs, reconstructions),
         "autoencoder": reconstruction_table(cases.names, cases.squares, reconstructions),
         "std(cond - uncond)": guidance_effect(checkpoint.model, checkpoint.vae, *few),
@@ -269,7 +277,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--solver", choices=SOLVERS, default=FAST.solver, help="dpm: DPM-Solver++(2M) on the log-SNR grid")
     add("--steps", type=int, default=FAST.steps)
     add("--start", choices=STARTS, default=FAST.start, help="what the loop starts from, under noise")
-    add("--harmonic", action="store_true", help="continue the step at the rim into the hole")
+    add("--blend", choices=BLENDS, default=BLENDS[0], help="harmonic: fit the fill to the rim of its hole")
     add("--json", type=Path, help="file for the same numbers, and those of every case")
     add("--sheet", type=Path, help="picture to write: photo, hole, fill")
     add("--show", nargs="+", help="names of the photos on it, once each; default: every case")

@@ -116,9 +116,13 @@ class Filler:
             drawn.append(torch.from_numpy(planes + self.options.noise_offset * offset))
         return torch.stack(drawn).to(self.masked.device)
 
-    @torch.inference_mode()
     def __call__(self, seed: int) -> Tensor:
         """The photos with their holes filled, [B,3,H,W] in [-1,1]."""
+        return self.photos * (1 - self.masks) + self.decoded(seed) * self.masks
+
+    @torch.inference_mode()
+    def decoded(self, seed: int) -> Tensor:
+        """The model's whole pictures, [B,3,H,W] in [-1,1]."""
         latents = self.picture_scale * self.begun + self.noise_scale * self.noise(seed)
         estimate = torch.zeros_like(latents)
         for step in self.table:
@@ -127,8 +131,7 @@ class Filler:
             moved = step.a * latents + step.b * noise + step.c * estimate
             estimate = step.p * latents + step.q * noise
             latents = moved
-        output = torch.cat([self.vae.decode(z[None] / self.scaling).sample for z in latents]).clamp(-1, 1)
-        return self.photos * (1 - self.masks) + output * self.masks
+        return torch.cat([self.vae.decode(z[None] / self.scaling).sample for z in latents]).clamp(-1, 1)
 
 
 def fill(

@@ -10,9 +10,11 @@ from PIL import Image
 
 from moebius_edge.checkpoints import load_checkpoint
 from moebius_edge.errors import InvalidInput
+from moebius_edge.harmonic import correction
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
+from moebius_edge.options import BLENDS
 from moebius_edge.scheduler import DDIM
 from moebius_edge.training.cases import make_cases
 from moebius_edge.training.evaluate import fill_cases, main
@@ -38,7 +40,7 @@ def test_one_command_gives_every_row_and_number(
     photos: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, sheet = tmp_path / "report.json", tmp_path / "sheet.png"
-    given = f"--photos {photos} --model {run} --cases 5 --seeds 2 --steps 2 --harmonic --json {report}"
+    given = f"--photos {photos} --model {run} --cases 5 --seeds 2 --steps 2 --json {report}"
     main([*given.split(), "--sheet", str(sheet)])
     found = json.loads(report.read_text())
     rows = found["fills"]
@@ -53,7 +55,7 @@ def test_one_command_gives_every_row_and_number(
     assert all(len(row["cases"]["psnr"]) == 5 for row in rows.values())
     assert rows["biharmonic"]["psnr"] == pytest.approx(np.mean(rows["biharmonic"]["cases"]["psnr"]))
     assert found["autoencoder"].keys() == {"0", "1", "2", "3", "mean", "worst"}
-    assert found["settings"]["solver"] == "dpm" and found["settings"]["harmonic"]
+    assert found["settings"]["solver"] == "dpm" and found["settings"]["blend"] == "harmonic"
     assert [hole["kind"] for hole in found["holes"]] == ["object", "strokes", "box", "object", "strokes"]
     assert "mean of 2" in capsys.readouterr().out
     with Image.open(sheet) as picture:
@@ -73,18 +75,15 @@ def test_a_cases_fill_depends_on_its_seed_only(photos: Path, run: Path) -> None:
         assert np.abs(ours.astype(int) - first).max() > 1
 
 
-def test_a_correction_gets_photo_fill_and_mask(photos: Path, run: Path) -> None:
+def test_the_harmonic_blend_is_the_portable_modes(photos: Path, run: Path) -> None:
     cases = make_cases([photos], count=3, side=64)
     options = Sampling(steps=1, solver="dpm", guidance=1.0)
-
-    def invert(photo: np.ndarray, fill: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        assert np.array_equal(photo[~mask], fill[~mask])
-        return np.asarray(255 - fill)
-
     checkpoint = load_checkpoint(str(run))
-    plain = fill_cases(checkpoint, cases, options)[0]
-    inverted = fill_cases(checkpoint, cases, options, correct=invert)[0]
-    assert all(np.array_equal(a, 255 - b) for a, b in zip(plain, inverted, strict=True))
+    plain, blended = (fill_cases(checkpoint, cases, options, blend=blend)[0] for blend in BLENDS[::-1])
+    for photo, mask, picture, result in zip(cases.photos, cases.masks, plain, blended, strict=True):
+        whole = picture + correction(photo, picture.astype(float), mask)
+        assert np.array_equal(result, np.clip(np.rint(whole), 0, 255))
+        assert (result[mask] != picture[mask]).any()
 
 
 @pytest.mark.parametrize(
