@@ -44,8 +44,8 @@ def compile_in_place(modules: Iterable[nn.Module]) -> None:
     Modules of one class and shape share their code. One that cannot be compiled runs as it is, and torch says
     so in a warning.
     """
-    torch._dynamo.config.suppress_errors = True  # type: ignore[attr-defined]
-    torch._dynamo.config.recompile_limit = 64  # type: ignore[attr-defined]
+    torch._dynamo.config.suppress_errors = True
+    torch._dynamo.config.recompile_limit = 64
     for module in modules:
         module.compile(dynamic=False)
 
@@ -130,7 +130,7 @@ class Trainer:
         """
         self.captured, self.graph = self.phase(), None
         try:
-            beside = torch.cuda.Stream()
+            beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
                 for _ in range(3):

@@ -107,7 +107,7 @@ class VAETrainer(Trainer):
         architecture = asdict(replace(config, scaling_factor=1.0))
         generators = {"photos": photos.generator, "noise": self.noise}
         super().__init__(vae, options, architecture, budget, generators)
-        self.model.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options.compile:
             compile_in_place((self.model.encoder, self.model.decoder))
 
