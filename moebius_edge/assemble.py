@@ -34,7 +34,16 @@ def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Check
     del state
     load_into(vae, modern_names(read_state(files.vae)), f"the VAE {files.vae.name}")
     license_ = license_ or str(settings.get("license", "unknown"))
-    return Checkpoint(name, model, vae, config, vae_config, license_, source)
+    guidance = _guidance(settings, files.config.name)
+    return Checkpoint(name, model, vae, config, vae_config, license_, source, guidance)
+
+
+def _guidance(settings: dict[str, Any], name: str) -> float:
+    """The default scale that the weights were trained for, if config.json says it."""
+    value = settings.get("guidance", Checkpoint.guidance)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise CheckpointError(f"{name}: guidance is {value!r}; expected a number from 0 to 100")
+    return float(value)
 
 
 def synthetic(name: str, source: str, license_: str) -> Checkpoint:

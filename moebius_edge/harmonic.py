@@ -18,7 +18,7 @@ from moebius_edge.context import bounding_box
 from moebius_edge.imaging import Bools, Bytes
 
 PASSES = 2  # of the 3 x 3 mean along the rim: 1.2 pixels standard deviation
-CYCLES = 5  # V-cycles at each size: the solution to 1 % of the range of the values, most often 0.1 %
+CYCLES = 5  # V-cycles at each size: the solution to 1 % of the range of values (tests/test_harmonic.py)
 SWEEPS = 2  # of Jacobi's method before and after each coarser size
 BLOCK = 16  # pixels
 STEP = 0.2  # of a sweep: 0.8 of the change that satisfies a pixel's equation

@@ -52,8 +52,8 @@ class PortableEdit:
         """The photo with the model's picture [R,R,3] in [0,1] in its hole."""
         fill = picture.astype(np.float64) * 255
         if self.options.blend == "harmonic":
-            fill = np.clip(fill + harmonic.correction(self._beside(), fill, self.core), 0, 255)
-        pixels = np.rint(fill).astype(np.uint8)
+            fill = fill + harmonic.correction(self._beside(), fill, self.core)
+        pixels = np.rint(np.clip(fill, 0, 255)).astype(np.uint8)
         return self.photo.with_pixels(
             context.paste(self.crop, self.photo.rgb, self.mask, pixels, self.options.feather)
         )

@@ -114,7 +114,7 @@ def edit(inpainter: Inpainter, case: Case, setting: Setting) -> Bytes:
     return np.asarray(planned.finish(pictures[0]).convert("RGB"))
 
 
-def border_step(result: Bytes, mask: Bools, truth: Bytes | None) -> float:
+def rim_contrast(result: Bytes, mask: Bools, truth: Bytes | None) -> float:
     """How much neighbours differ across the mask's border: 1 is as much as in a photo without one.
 
     The mean over pairs `REACH` rows or columns apart, one in the mask and one outside, divided by that of the
@@ -160,15 +160,15 @@ def measure(inpainter: Inpainter, found: list[Case], settings: Sequence[Setting]
     """One row per setting: means over the photos with a known truth, and the border of each sample."""
     known = [case for case in found if case.truth]
     samples = [case for case in found if not case.truth]
-    heads = ("PSNR in the hole, dB", "border step", *(f"border step, {case.name}" for case in samples))
+    heads = ("PSNR in the hole, dB", "rim contrast", *(f"rim contrast, {case.name}" for case in samples))
     table = Table("setting", *heads)
     for setting in settings:
         scores, ratios = [], []
         for case in known:
             result, truth = edit(inpainter, case, setting), case.photo.rgb
             scores.append(region_db(result, truth, case.mask))
-            ratios.append(border_step(result, case.mask, truth))
-        alone = [border_step(edit(inpainter, case, setting), case.mask, None) for case in samples]
+            ratios.append(rim_contrast(result, case.mask, truth))
+        alone = [rim_contrast(edit(inpainter, case, setting), case.mask, None) for case in samples]
         numbers = (float(np.mean(scores)), float(np.mean(ratios)), *alone)
         table.add_row(setting.name, *(f"{number:.2f}" for number in numbers))
     return table

@@ -8,7 +8,7 @@ from PIL import Image
 
 from moebius_edge.errors import InvalidInput
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.removal import SETTINGS, Setting, border_step, cases, edit, measure, varied
+from moebius_edge.removal import SETTINGS, Setting, cases, edit, measure, rim_contrast, varied
 from tests.test_inpainter import LATENT, FakeRuntime, R
 
 
@@ -20,8 +20,8 @@ def test_the_border_of_an_untouched_photo_is_as_steep_as_the_photo() -> None:
     photo = np.random.default_rng(0).integers(0, 256, (120, 120, 3), dtype=np.uint8)
     mask = np.zeros((120, 120), bool)
     mask[40:80, 50:90] = True
-    assert border_step(photo, mask, photo) == 1
-    assert border_step(photo, mask, None) == pytest.approx(1, abs=0.05)
+    assert rim_contrast(photo, mask, photo) == 1
+    assert rim_contrast(photo, mask, None) == pytest.approx(1, abs=0.05)
 
 
 def test_a_step_at_the_border_counts() -> None:
@@ -31,7 +31,7 @@ def test_a_step_at_the_border_counts() -> None:
     mask[40:80, 50:90] = True
     lifted = np.where(mask[..., None], photo + np.uint8(30), photo)
     # As many pairs cross each of the four sides: |8 + 30|, |8 - 30|, 30 and 30 against 8, 8, 0 and 0.
-    assert border_step(lifted, mask, photo) == pytest.approx((38 + 22 + 30 + 30) / 16)
+    assert rim_contrast(lifted, mask, photo) == pytest.approx((38 + 22 + 30 + 30) / 16)
 
 
 def test_cases_are_the_samples_and_holes_of_the_wanted_sizes(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     "The mask": {
         "polarity": (str, "Pixels to be filled: `white` or `black`; default: white."),
         "dilate": (int, "Grow the mask by so many pixels; try 8 if a rim stays; default: 0."),
-        "margin": (float, "Context around the hole, in units of its size; default: 1.0."),
+        "margin": (float, "Context around the hole, in units of it or the model; default: 1.0."),
     },
     "Back into the photo": {
         "feather": (int, "Pixels around the mask over which the fill fades out; default: 8."),

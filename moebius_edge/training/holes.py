@@ -89,7 +89,9 @@ class Holes:
         grid = F.affine_grid(torch.cat([matrix, shift], 2), [count, 1, size, size], align_corners=False)
         field = F.grid_sample(self.fields[which], grid, padding_mode="border", align_corners=False)
         # A distance in sides of the canvas, times the scale, is one in sides of the picture.
-        inside = field * scale[:, None, None, None] + SLACK * draws[7][:, None, None, None] > 0
+        # Beyond the canvas the edge's distance is repeated: slack must not reach it.
+        slack = torch.minimum(SLACK * draws[7], 0.9 * (CANVAS - FILLED) / (2 * CANVAS) * scale)
+        inside = field * scale[:, None, None, None] + slack[:, None, None, None] > 0
         return inside.float()
 
     def _uniform(self, *shape: int) -> Tensor:

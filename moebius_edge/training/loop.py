@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from moebius_edge.errors import CheckpointError
 
+LEAST_MINUTES = 0.05  # of a schedule that begins when its time is nearly over
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -23,7 +25,7 @@ class Budget:
 
     minutes: float = 30.0  # time spent in steps; time stopped (SIGSTOP, a sleeping laptop) is not counted
     steps: int | None = None  # fixed number of steps instead: the same schedule on every machine
-    save_minutes: float = 3.0  # between two checkpoints with sample sheet
+    save_minutes: float = 3.0  # between two checkpoints
     wall: bool = False  # count all time, pauses, compilation and saving too: for a machine lent for minutes
 
 
@@ -36,6 +38,7 @@ class Clock:
         self.budget = budget
         self.steps = 0
         self.seconds = 0.0
+        self.finished = False  # an earlier call came to the end
         self._recent: deque[float] = deque(maxlen=31)
         self._last = time.monotonic()
 
@@ -51,13 +54,17 @@ class Clock:
         self.seconds += taken
 
     def begin(self) -> None:
-        """Counts from now on."""
-        self._last = time.monotonic()
+        """Starts the schedule; a lent machine's time runs since the clock was made."""
+        now = time.monotonic()
+        if self.budget.wall:
+            left = self.budget.minutes - (now - self._last) / 60
+            self.budget = replace(self.budget, minutes=max(left, LEAST_MINUTES))
+        self._last = now
 
     def skip(self) -> None:
         """Leaves the time since the last step out of the budget."""
         if not self.budget.wall:
-            self.begin()
+            self._last = time.monotonic()
 
     @property
     def progress(self) -> float:
@@ -67,7 +74,7 @@ class Clock:
 
     @property
     def done(self) -> bool:
-        return self.progress >= 1.0
+        return self.finished or self.progress >= 1.0
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -102,22 +109,28 @@ def require_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) ->
 class Report:
     """Mean loss and speed since the last line, read from the device only when a line is due."""
 
-    EVERY = 50  # steps
+    EVERY, SECONDS = 50, 15.0
 
-    def __init__(self, examples: int) -> None:
-        self.examples, self.total, self.count, self.since = examples, torch.zeros(()), 0, time.monotonic()
+    def __init__(self) -> None:
+        self.total, self.count, self.examples, self.since = torch.zeros(()), 0, 0, time.monotonic()
 
-    def add(self, loss: Tensor) -> None:
+    def add(self, loss: Tensor, examples: int) -> None:
+        """Counts a step of so many examples; `loss` is not read yet."""
         self.total = self.total.to(loss.device) + loss
-        self.count += 1
+        self.count, self.examples = self.count + 1, self.examples + examples
+
+    def due(self) -> bool:
+        """Whether a line is due: after so many steps, or seconds where reading the loss costs nothing."""
+        late = not self.total.is_cuda and time.monotonic() - self.since > self.SECONDS
+        return self.count >= self.EVERY or late
 
     def line(self) -> str:
-        """Raises `CheckpointError` when the loss is no longer finite."""
+        """Mean loss and speed. Raises `CheckpointError` when the loss is no longer finite."""
         loss = float(self.total) / max(self.count, 1)
         if not math.isfinite(loss):
             raise CheckpointError("the loss is not finite, the run diverged; start again with a lower --lr")
-        speed = self.count * self.examples / max(time.monotonic() - self.since, 1e-9)
-        self.total, self.count, self.since = torch.zeros(()), 0, time.monotonic()
+        speed = self.examples / max(time.monotonic() - self.since, 1e-9)
+        self.total, self.count, self.examples, self.since = torch.zeros(()), 0, 0, time.monotonic()
         return f"loss {loss:.4f}  {speed:,.0f} examples/s"
 
 
@@ -126,15 +139,15 @@ def train(
     step: Callable[[], Tensor],
     save: Callable[[bool], None],
     losses: list[float] | None = None,
-    examples: int = 1,
+    examples: Callable[[], int] = lambda: 1,
 ) -> None:
     """Calls `step` (returns its loss) until the budget is spent, `save` now and then and, with True, at last.
 
-    `losses` receives every step's; `examples` are in a step. Ctrl-C saves and stops: the same command goes on
-    from there.
+    `losses` receives every step's; `examples` tells how many are in one. Ctrl-C saves and is raised on: the
+    same command goes on from there. Raises `CheckpointError` for a run that diverged, before it is saved.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-    saved, report = clock.seconds, Report(examples)
+    saved, report = clock.seconds, Report()
     clock.begin()
     with Progress(*columns, TimeElapsedColumn(), disable=not os.isatty(1)) as bar:
         task = bar.add_task("training", total=1.0, note="")
@@ -142,18 +155,21 @@ def train(
             while not clock.done:
                 loss = step()
                 clock.tick()
-                report.add(loss)
+                report.add(loss, examples())
                 if losses is not None:
                     losses.append(float(loss))
-                if clock.steps % Report.EVERY == 0:
+                saving = clock.seconds - saved > 60 * clock.budget.save_minutes
+                if report.due() or saving or clock.done:
                     note = f"step {clock.steps}  {report.line()}"
                     bar.update(task, completed=clock.progress, note=note)
                     if not os.isatty(1):
                         print(f"{clock.progress:6.1%}  {clock.seconds:6.0f} s  {note}", flush=True)
-                if clock.seconds - saved > 60 * clock.budget.save_minutes:
+                if saving and not clock.done:
                     save(False)
                     clock.skip()
                     saved = clock.seconds
         except KeyboardInterrupt:
             bar.console.print("stopped; the same command goes on from here")
+            save(True)
+            raise
     save(True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from moebius_edge.errors import InvalidInput
 from moebius_edge.explain import explained
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.training.holes import Holes
@@ -33,11 +34,16 @@ RESERVE = 0.2  # minutes at the end of a lent machine's time: for writing
 
 # What differs by the kind of device. A GPU wants large steps of one shape, a CPU small ones in threads.
 VAE_SETTINGS: dict[str, dict[str, Any]] = {
-    "cuda": {"batch": 32, "crop": 192, "large_crop": 192, "ema": 0.998},
+    "cuda": {"batch": 32, "crop": 192, "large_crop": 192, "ema": 0.998, "capture": True},
     "cpu": {"batch": 32, "parts": 4, "workers": 2},
 }
 UNET_SETTINGS: dict[str, dict[str, Any]] = {
-    "cuda": {"batch": 256, "ema": 0.998, "bank": BankOptions(8192, fresh=18, masks_per_crop=3)},
+    "cuda": {
+        "batch": 256,
+        "ema": 0.998,
+        "capture": True,
+        "bank": BankOptions(8192, fresh=18, masks_per_crop=3),
+    },
     "cpu": {"batch": 16, "parts": 2, "workers": 2, "bank": BankOptions(512, fresh=2)},
 }
 
@@ -92,6 +98,10 @@ def train_nano(run: NanoRun) -> None:
 
 
 def _budget(run: NanoRun, minutes: float) -> Budget:
+    if run.steps is None and minutes <= 0:
+        raise InvalidInput(
+            f"--minutes {run.minutes:g} are over before the first step: photos took them; give more"
+        )
     return Budget(minutes, run.steps, save_minutes=1.0 if run.wall else 10.0, wall=run.wall)
 
 
@@ -124,7 +134,8 @@ def _arguments() -> argparse.ArgumentParser:
     add("--init", type=Path, help="an earlier run's folder (or the package's assets/nano) to go on from")
     add("--sheet-photos", type=Path, help="folder of photos for the sample sheets, never trained on")
     add("--seed", type=int, default=NanoRun.seed)
-    add("--device", default=NanoRun.device, choices=sorted(VAE_SETTINGS))
+    devices = [name for name in sorted(VAE_SETTINGS) if name == "cpu" or torch.cuda.is_available()]
+    add("--device", default=NanoRun.device, choices=devices)
     add("--batch", type=int, help="examples per step, of both parts")
     add("--lr", type=float, help="learning rate after the warm-up, of both parts")
     add("--bf16", action=argparse.BooleanOptionalAction, help="autocast: faster on a GPU or AVX-512 BF16")

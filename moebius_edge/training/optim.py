@@ -1,4 +1,4 @@
-"""Optimiser, averaging and schedule shared by the two training scripts."""
+"""Optimiser, averaging and schedule shared by the two parts of the training."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping

@@ -38,13 +38,14 @@ class Workers:
     """Threads that take parts of a batch one after another.
 
     On a busy CPU this beats the threads inside an operator: there each operator waits for the thread whose
-    core is taken, here that thread just does fewer parts. Run with OMP_NUM_THREADS=1. The result does not
-    depend on which thread did what: gradients are summed in the order of the parts.
+    core is taken, here that thread just does fewer parts, each with one thread. The result does not depend on
+    which thread did what: gradients are summed in the order of the parts.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self.pool = ThreadPoolExecutor(count) if count > 1 else None
+        one_each = lambda: torch.set_num_threads(1)  # noqa: E731
+        self.pool = ThreadPoolExecutor(count, initializer=one_each) if count > 1 else None
 
     def gradients(
         self,

@@ -84,12 +84,16 @@ class PhotoCrops:
     def __init__(self, folders: Iterable[Path], seed: int, device: str = "cpu") -> None:
         self.device = device
         self.generator = torch.Generator(device).manual_seed(seed)
-        sources = {path: photo_sources(path.parent) for folder in folders for path in photo_files(folder)}
+        sources = {
+            path: names.get(path.name, "")
+            for folder, names in [(folder, photo_sources(folder)) for folder in folders]
+            for path in photo_files(folder)
+        }
         with ThreadPoolExecutor() as pool:
             pyramids = list(pool.map(lambda path: _pyramid(load_rgb(path)), sources))
         weights = [
-            _source_weight(names.get(path.name, "")) * (0.25 if _is_grey(levels[0]) else 1.0)
-            for (path, names), levels in zip(sources.items(), pyramids, strict=True)
+            _source_weight(source) * (0.25 if _is_grey(levels[0]) else 1.0)
+            for source, levels in zip(sources.values(), pyramids, strict=True)
         ]
         chances = torch.tensor(weights, device=device)
         self.weights = chances / chances.sum()
@@ -107,8 +111,13 @@ class PhotoCrops:
     def batch(self, count: int, crop: Crop, swap_colours: float | Tensor = 0.0) -> Tensor:
         """float32 [count, 3, size, size] in [-1, 1], channels last.
 
-        `swap_colours`: how often red, green and blue are permuted, so that every hue is common.
+        `swap_colours`: how often red, green and blue are permuted, so that every hue is common. Raises
+        `InvalidInput` for crops that are larger than the smallest photos are kept.
         """
+        if crop.size > SCALES[0]:
+            raise InvalidInput(
+                f"crops of {crop.size} pixels; photos are kept for crops of {SCALES[0]} at most"
+            )
         one, other = (self._bytes(count, crop) for _ in range(2))
         keep = torch.rand(count, generator=self.generator, device=self.device) < crop.flat
         detailed = one.float().std((1, 2, 3)) >= crop.min_std

@@ -1,8 +1,9 @@
 """What the two trainings share: model, optimiser, average, clock, and checkpoints that go on later."""
 
 import time
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from moebius_edge.training.optim import Average, Optimizers, cosine, mixes_chann
 from moebius_edge.training.parallel import Workers
 
 UNCAPTURED = object()  # a phase that no run has
+AHEAD = 2  # captured steps that the host may be ahead of the device
 GO_ON = 0.3  # learning rate of a run that starts from trained weights, against a fresh one's
 
 
@@ -33,7 +35,7 @@ class TrainingOptions:
     # With torch.compile; where that fails the model runs as it is. On an H100 beside slow cores it took 74 s
     # for the autoencoder and over 3 minutes for the U-Net: for runs of hours.
     compile: bool = False
-    capture: bool = torch.cuda.is_available()  # steps as one CUDA graph; where that fails, one by one
+    capture: bool = False  # steps as one CUDA graph; where that fails, one by one
     parts: int = 1  # a step's examples are worked on in as many parts,
     workers: int = 1  # by as many threads (1 on a GPU)
 
@@ -63,7 +65,9 @@ class Trainer:
         budget: Budget,
         generators: dict[str, torch.Generator],
     ) -> None:
-        self.options, self.architecture, self.generators = options, config, generators
+        # Generators and optimisers of one kind of device mean nothing on another.
+        self.architecture = {**config, "device": options.device}
+        self.options, self.generators = options, generators
         self.model = model.train().to(options.device)
         self.workers = Workers(options.workers)
         self.optimizers = Optimizers(self.model, options.lr, self.is_matrix)
@@ -72,6 +76,7 @@ class Trainer:
         self.graph: torch.cuda.CUDAGraph | None = None
         self.captured: Any = UNCAPTURED
         self.captured_loss = torch.zeros(())
+        self.replayed: deque[torch.cuda.Event] = deque()
         # float32 products in TF32 where there is such a thing: the optimiser's matrices need no more.
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True  # shapes are the same in every step
@@ -96,6 +101,10 @@ class Trainer:
         """Writes weights and, at the `last` time or when there is time, what there is to look at."""
         raise NotImplementedError
 
+    def examples(self) -> int:
+        """How many examples the next step has."""
+        return self.options.batch
+
     def schedule(self) -> None:
         """Sets what changes along the run, before a step."""
         self.optimizers.schedule(cosine(self.clock.progress))
@@ -113,6 +122,10 @@ class Trainer:
         if self.graph is None:
             return self.update()
         self.graph.replay()
+        # The host would run a thousand steps ahead, and with it the clock.
+        self.replayed.append(torch.cuda.current_stream().record_event())
+        if len(self.replayed) > AHEAD:
+            self.replayed.popleft().synchronize()
         return self.captured_loss
 
     def update(self) -> Tensor:
@@ -130,12 +143,13 @@ class Trainer:
         """
         self.captured, self.graph = self.phase(), None
         try:
-            beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            beside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(beside):
+            stream = torch.cuda.current_stream()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(stream)
+            with torch.cuda.stream(side):
                 for _ in range(3):
                     self.update()
-            torch.cuda.current_stream().wait_stream(beside)
+            stream.wait_stream(side)
             graph = torch.cuda.CUDAGraph()
             for generator in self.generators.values():
                 graph.register_generator_state(generator)
@@ -143,7 +157,12 @@ class Trainer:
                 self.captured_loss = self.update()
             self.graph = graph
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
+            if torch.cuda.is_available():
+                torch.cuda.set_stream(stream)  # a failed capture leaves its own behind
+            cause: BaseException = error
+            while cause.__context__ is not None:  # the last one only says that there was one before
+                cause = cause.__context__
+            reason = str(cause).splitlines()[0]
             print(f"steps are not captured as a CUDA graph, which is slower: {reason}", flush=True)
 
     def autocast(self) -> torch.autocast:
@@ -159,6 +178,7 @@ class Trainer:
             "generators": {name: generator.get_state() for name, generator in self.generators.items()},
             "steps": self.clock.steps,
             "seconds": self.clock.seconds,
+            "finished": self.clock.done,
             "config": self.architecture,
         }
 
@@ -173,6 +193,7 @@ class Trainer:
         for name, generator in self.generators.items():
             generator.set_state(state["generators"][name].cpu())
         self.clock.steps, self.clock.seconds = state["steps"], state["seconds"]
+        self.clock.finished = state["finished"] and self.clock.budget.steps is None
 
     def save(self, last: bool = False) -> None:
         save_state(self.options.run / self.file, self.state())
@@ -185,16 +206,13 @@ class Trainer:
             self.restore(load_state(checkpoint))
         if self.options.compile and not self.clock.done:
             self.warm_up()
-        train(self.clock, self.step, self.save, losses, self.options.batch)
+        train(self.clock, self.step, self.save, losses, self.examples)
 
     def warm_up(self) -> None:
-        """Compiles by one step without an update. Its time is the budget's, but no part of the schedule."""
+        """Compiles by one step without an update, before the schedule begins."""
         begun = time.monotonic()
         self.schedule()
         self.workers.gradients(self.model, self.parts(), self.loss).item()
         self.model.zero_grad()
         taken = time.monotonic() - begun
-        budget = self.clock.budget
-        if budget.wall:
-            self.clock.budget = replace(budget, minutes=max(budget.minutes - taken / 60, 0.05))
         print(f"compiled in {taken:.0f} s", flush=True)

@@ -21,7 +21,8 @@ from moebius_edge.training.sheets import save_fills
 from moebius_edge.training.trainer import GO_ON, Trainer, TrainingOptions, compile_in_place
 from moebius_edge.training.weights import write_config, write_weights
 
-QUICK = Sampling(steps=10)  # of the sample sheets
+GUIDANCE = 1.0  # default of its bundles: what the examples teach is the conditional branch
+QUICK = Sampling(steps=10, start="masked")  # of the sample sheets
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class UNetTrainer(Trainer):
         folder, model = self.options.run, self.averaged(32 if last else 4)
         write_weights(model, folder / "unet.safetensors")
         write_weights(self.vae, folder / "vae.safetensors")
-        write_config(folder, unet=self.config, vae=self.vae_config)
+        write_config(folder, unet=self.config, vae=self.vae_config, guidance=GUIDANCE)
         if last and self.options.sheet_photos is not None:
             save_fills(model.cpu(), self.vae.cpu(), self.options.sheet_photos, folder / "unet.jpg", QUICK)
 

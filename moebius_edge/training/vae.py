@@ -106,8 +106,8 @@ class VAETrainer(Trainer):
         # The scaling factor is measured at the end: it is no architecture.
         architecture = asdict(replace(config, scaling_factor=1.0))
         generators = {"photos": photos.generator, "noise": self.noise}
+        vae.to(memory_format=torch.channels_last)
         super().__init__(vae, options, architecture, budget, generators)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if options.compile:
             compile_in_place((self.model.encoder, self.model.decoder))
 
@@ -124,10 +124,12 @@ class VAETrainer(Trainer):
     def phase(self) -> tuple[bool, int]:
         return self.sampled, self.size
 
+    def examples(self) -> int:
+        return max(self.options.batch * self.options.crop**2 // self.size**2, 1)
+
     def parts(self) -> list[tuple[Tensor, Tensor]]:
         """Crops and the noise on their latents."""
-        options, size = self.options, self.size
-        count = max(options.batch * options.crop**2 // size**2, 1)
+        options, size, count = self.options, self.size, self.examples()
         target = self.photos.batch(count, Crop(size), self.swap)
         side = size // self.config.downscale
         shape = (count, self.config.latent_channels, side, side)

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.errors import InvalidInput
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.training import nano
 from moebius_edge.training.latents import BankOptions
 from moebius_edge.training.nano import NanoRun, train_nano
+from moebius_edge.training.vae import VAETrainer
 
 VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=2, sample_size=64)
 UNET = MoebiusConfig((32, 32, 32), latent_size=8, embedding_dim=16, cross_attention_dim=8)
@@ -56,6 +58,24 @@ def test_minutes_are_shared_between_the_parts(run: NanoRun, monkeypatch: pytest.
     monkeypatch.setattr(NanoRun, "wall", True)
     train_nano(replace(run, minutes=10.0))
     assert budgets["unet"].wall and 9.3 < budgets["unet"].minutes < 9.8
+
+
+def test_an_interrupt_ends_the_command(run: NanoRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The U-Net must not be trained on half an autoencoder."""
+
+    def interrupt(self: VAETrainer) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VAETrainer, "update", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_nano(run)
+    assert sorted(path.name for path in run.run.iterdir()) == ["config.json", "vae.pt", "vae.safetensors"]
+
+
+def test_minutes_that_loading_takes_are_refused(run: NanoRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NanoRun, "wall", True)
+    with pytest.raises(InvalidInput, match="over before the first step"):
+        train_nano(replace(run, steps=None, minutes=1e-6))
 
 
 @pytest.mark.parametrize("arguments", [["--minutes", "0"], ["--steps", "0"]])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from moebius_edge.training import holes as holes_module
 from moebius_edge.training.holes import AREA, CANVAS, FILLED, Holes, distances
 
 
@@ -51,3 +52,13 @@ def test_outlines_are_most_of_the_shapes(outlines: Path) -> None:
     holes.fields[:4] = -1.0
     filled = holes.batch(300, 64).amax((1, 2, 3)).mean()
     assert 0.55 < filled < 0.8
+
+
+def test_slack_does_not_reach_the_pictures_edges(outlines: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much slack it has, a small shape stays small."""
+    monkeypatch.setattr(holes_module, "AREA", (0.004, 0.006))
+    shapes = Holes(outlines, seed=5, drawn=64)._shape(1000, 64)
+    height = (shapes.amax(3) > 0).sum(2)
+    width = (shapes.amax(2) > 0).sum(2)
+    # The longest outline is ten times as long as it is wide: of 25 pixels, 16 long, and 4 of slack.
+    assert torch.maximum(height, width).max() < 26

@@ -1,3 +1,4 @@
+import math
 import time
 from pathlib import Path
 
@@ -35,12 +36,33 @@ def test_all_time_of_a_lent_machine_is_counted(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_report_is_the_mean_since_the_last_one() -> None:
-    report = Report(examples=4)
+    report = Report()
     for loss in (1.0, 3.0):
-        report.add(torch.tensor(loss))
+        report.add(torch.tensor(loss), 4)
     assert report.line().startswith("loss 2.0000  ")
-    report.add(torch.tensor(5.0))
+    report.add(torch.tensor(5.0), 4)
+    assert not report.due()
     assert report.line().startswith("loss 5.0000  ")
+
+
+def test_a_run_that_diverges_is_not_saved() -> None:
+    saved: list[bool] = []
+    clock = Clock(Budget(steps=3))
+    with pytest.raises(CheckpointError, match="diverged"):
+        train(clock, lambda: torch.tensor(math.nan), saved.append)
+    assert not saved
+
+
+def test_a_lent_machines_schedule_begins_with_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    clock = Clock(Budget(minutes=2.0, wall=True))
+    now[0] += 60.0
+    clock.begin()
+    assert (clock.progress, clock.budget.minutes) == (0.0, pytest.approx(1.0))
+    now[0] += 30.0
+    clock.tick()
+    assert clock.progress == pytest.approx(0.5)
 
 
 def test_a_budget_of_steps_ignores_time() -> None:
@@ -61,7 +83,8 @@ def test_an_interrupt_saves() -> None:
             raise KeyboardInterrupt
         return torch.tensor(1.0)
 
-    train(clock, step, lambda last: saved.append((clock.steps, last)))
+    with pytest.raises(KeyboardInterrupt):
+        train(clock, step, lambda last: saved.append((clock.steps, last)))
     assert saved == [(3, True)]
 
 

