@@ -32,12 +32,6 @@ def draw_mask(
     return best
 
 
-def evaluation_masks(count: int = 25, size: int = 256, seed: int = 2026) -> list[NDArray[np.bool_]]:
-    """The fixed masks of the evaluation: every kind in turn, 5 to 40 % of the area."""
-    rng = np.random.default_rng(seed)
-    return [draw_mask(rng, size, kind=KINDS[index % len(KINDS)]) for index in range(count)]
-
-
 def _canvas(size: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     image = Image.new("L", (size, size), 0)
     return image, ImageDraw.Draw(image)

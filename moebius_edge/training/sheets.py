@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from moebius_edge.masks import evaluation_masks
+from moebius_edge.training.cases import make_cases
 from moebius_edge.training.metrics import evaluation_squares, masks_tensor, reconstruct
 from moebius_edge.training.photos import to_images, to_tensor
 from moebius_edge.training.sampling import Sampling, fill
@@ -32,10 +32,8 @@ def save_fills(
     model: nn.Module, vae: AutoencoderKL, folder: Path, path: Path, sampling: Sampling | None = None
 ) -> None:
     """Columns of masked photos above fills of them, at the default guidance and at 1."""
-    _, squares = evaluation_squares(folder)
-    squares = squares[:8]
-    masks = masks_tensor(evaluation_masks()[: len(squares)])
-    photos = to_tensor(squares)
+    cases = make_cases([folder], count=8)
+    masks, photos = masks_tensor(cases.masks), to_tensor(cases.photos)
     options = sampling or Sampling()
     rows = [photos * (1 - masks)]
     for guidance in (1.0, options.guidance):

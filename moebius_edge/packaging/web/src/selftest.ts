@@ -71,7 +71,8 @@ export function capsuleEdit(manifest: Manifest, capsule: Capsule): Edit {
   const { resolution, latent_size: latentSize } = manifest;
   const photo = rowsOf(capsule.bytesOf("photo"), resolution, resolution, 3);
   // As recorded: the model's own colours, so that its errors show.
-  const options = { ...DEFAULT_OPTIONS, blend: "feather" } as const;
+  // Pinned, as the capsule was recorded: new defaults must not change it.
+  const options = { ...DEFAULT_OPTIONS, margin: 0.25, feather: 8, blend: "feather" } as const;
   return Edit.plan(photo, capsuleMask(resolution, capsule), { resolution, latentSize }, options);
 }
 
