@@ -1,9 +1,10 @@
 """Removals beside a classical fill: `python -m moebius_edge.training.gallery BUNDLE --photos DIR`.
 
 DIR holds photos, NAME.jpg (or PNG, WebP), each with the object to be removed in NAME-mask.png, white. For
-each, OUTPUT/NAME.jpg shows three tiles: the photo with the object outlined, the bundle's edit at its default
-options, and the biharmonic fill of scikit-image. The edit is made at the photo's own size; the biharmonic
-fill, which takes minutes for large holes, at the tile's, where it is looked at.
+each, OUTPUT/NAME.jpg shows four tiles: the photo with the object outlined and the bundle's edit at its
+default options; below them the biharmonic fill of scikit-image and the place of the edit, closer. The edit is
+made at the photo's own size; the biharmonic fill, which takes minutes for large holes, at the tile's, where
+it is looked at.
 """
 
 import argparse
@@ -33,6 +34,8 @@ MASK = "-mask"  # a mask's file is called like its photo's, with this behind
 OUTLINE = (255, 0, 160)  # RGB: rare in photos
 LINE = 2  # pixels
 GAP = 8  # white pixels between tiles
+AROUND = 0.25  # what the closer tile shows on each side of the hole, in units of the hole
+QUALITY = 85  # of the JPEGs
 
 
 @dataclass(frozen=True)
@@ -72,28 +75,47 @@ def outlined(photo: Pixels, mask: Mask) -> Pixels:
     return picture
 
 
-def strip(tiles: list[Pixels]) -> Image.Image:
-    """Tiles of one size beside each other."""
-    gap = np.full((tiles[0].shape[0], GAP, 3), 255, dtype=np.uint8)
-    parts = [part for tile in tiles for part in (tile, gap)][:-1]
-    return Image.fromarray(np.concatenate(parts, axis=1))
+def close_up(picture: Pixels, mask: Mask) -> Pixels:
+    """The hole and a little around it: a window in the shape of the picture, enlarged to its size."""
+    height, width = mask.shape
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    part = min(1.0, (1 + 2 * AROUND) * max(tall / height, wide / width))
+    size = (max(1, round(width * part)), max(1, round(height * part)))
+    left, top = (
+        min(max(0, (places[0] + places[-1] + 1 - length) // 2), whole - length)
+        for places, length, whole in zip((columns, rows), size, (width, height), strict=True)
+    )
+    window = Image.fromarray(picture[top : top + size[1], left : left + size[0]])
+    return np.asarray(window.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def grid(tiles: list[Pixels]) -> Image.Image:
+    """Four tiles of one size, two beside two."""
+    height, width, _ = tiles[0].shape
+    sheet = np.full((2 * height + GAP, 2 * width + GAP, 3), 255, dtype=np.uint8)
+    for number, tile in enumerate(tiles):
+        top, left = number // 2 * (height + GAP), number % 2 * (width + GAP)
+        sheet[top : top + height, left : left + width] = tile
+    return Image.fromarray(sheet)
 
 
 def make_row(inpainter: Inpainter, photo_path: Path, mask_path: Path, tile: int) -> Row:
-    """Photo, edit and biharmonic fill, each at most `tile` pixels long."""
+    """Photo, edit, biharmonic fill and close-up of the edit, each at most `tile` pixels long."""
     photo = read_photo(photo_path)
     mask = read_mask(mask_path, photo.size)
     start = time.perf_counter()
     edit = np.asarray(inpainter(photo_path, mask_path).convert("RGB"))
     seconds = time.perf_counter() - start
     small, hole = shrink(photo.rgb, mask, tile)
-    tiles = [outlined(small, hole), shrink(edit, mask, tile)[0], biharmonic_fill(small, hole)]
-    return Row(photo_path.stem, seconds, strip(tiles))
+    pictures = [shrink(picture, mask, tile)[0] for picture in (edit, close_up(edit, mask))]
+    tiles = [outlined(small, hole), pictures[0], biharmonic_fill(small, hole), pictures[1]]
+    return Row(photo_path.stem, seconds, grid(tiles))
 
 
 def save(row: Row, folder: Path) -> None:
     buffer = io.BytesIO()
-    row.picture.save(buffer, format="JPEG", quality=88)
+    row.picture.save(buffer, format="JPEG", quality=QUALITY, optimize=True)
     write_atomically(folder / f"{row.name}.jpg", buffer.getvalue())
 
 
@@ -115,7 +137,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("bundle", type=Path, help="folder of an exported bundle")
     parser.add_argument("--photos", type=Path, required=True, help="folder of NAME.jpg with NAME-mask.png")
     parser.add_argument("--output", type=Path, default=Path("gallery"), help="folder for the pictures")
-    parser.add_argument("--tile", type=int, default=480, help="longest side of a tile in pixels")
+    parser.add_argument("--tile", type=int, default=640, help="longest side of a tile in pixels")
     given = parser.parse_args(arguments)
     with explained():
         gallery(given)

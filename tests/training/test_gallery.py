@@ -7,10 +7,10 @@ from PIL import Image
 
 from moebius_edge.bundle import Bundle
 from moebius_edge.errors import InvalidInput
-from moebius_edge.training.gallery import GAP, OUTLINE, find_pairs, main, outlined, shrink
+from moebius_edge.training.gallery import GAP, OUTLINE, close_up, find_pairs, main, outlined, shrink
 
 
-def test_every_pair_becomes_a_picture_of_three_tiles(
+def test_every_pair_becomes_a_picture_of_four_tiles(
     photos: Path, tmp_path: Path, make_bundle: Callable[..., Bundle], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in photos.glob("[0-9].png"):
@@ -21,7 +21,7 @@ def test_every_pair_becomes_a_picture_of_three_tiles(
     main([str(make_bundle().folder), "--photos", str(photos), "--output", str(output), "--tile", "48"])
     assert sorted(path.name for path in output.iterdir()) == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
     with Image.open(output / "2.jpg") as picture:
-        assert picture.size == (3 * 48 + 2 * GAP, 40)
+        assert picture.size == (2 * 48 + GAP, 2 * 40 + GAP)
     assert "2.jpg: " in capsys.readouterr().out
 
 
@@ -45,3 +45,21 @@ def test_nothing_of_the_object_is_left_beside_a_smaller_mask() -> None:
     assert small.shape == (30, 20, 3)
     assert np.argwhere(hole).tolist() == [[10, 10]]
     assert shrink(photo, mask, 200)[0].shape == photo.shape
+
+
+def test_the_close_up_is_the_hole_and_a_quarter_of_it_around() -> None:
+    picture, mask = np.zeros((90, 60, 3), dtype=np.uint8), np.zeros((90, 60), dtype=bool)
+    mask[40:52, 20:24] = True
+    picture[38:55, 16:28] = 200
+    near = close_up(picture, mask)
+    assert near.shape == picture.shape
+    assert near[40:50, 25:35].min() == 200
+    assert (near > 100).any(axis=-1).mean() == pytest.approx(17 / 18, abs=0.03)
+
+
+def test_the_close_up_of_a_hole_at_the_corner_stays_inside() -> None:
+    picture, mask = np.zeros((40, 60, 3), dtype=np.uint8), np.zeros((40, 60), dtype=bool)
+    mask[:10, 50:] = True
+    picture[:15, 38:] = 200
+    assert close_up(picture, mask).min() == 200
+    assert (close_up(picture, ~mask) == picture).all()
