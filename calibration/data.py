@@ -167,10 +167,12 @@ def paint(
     seed: int,
     options: CalibrationOptions,
 ) -> NDArray[np.uint8]:
-    """One edit of a whole square as calibration runs it: the finished picture [R,R,3]."""
-    pictures = inpainter.batch(
-        [photo], [mask], steps=options.steps, guidance=options.guidance, seed=seed, margin=0.0
-    )
+    """One edit of a whole square as calibration runs it: the finished picture [R,R,3].
+
+    Colours are not fitted to the photo's, which would hide a precision's shift of them.
+    """
+    chosen = {"steps": options.steps, "guidance": options.guidance, "seed": seed}
+    pictures = inpainter.batch([photo], [mask], **chosen, margin=0.0, blend="feather")
     return np.asarray(pictures[0])
 
 
