@@ -171,8 +171,15 @@ def paint(
 
     Colours are not fitted to the photo's, which would hide a precision's shift of them.
     """
-    chosen = {"steps": options.steps, "guidance": options.guidance, "seed": seed}
-    pictures = inpainter.batch([photo], [mask], **chosen, margin=0.0, blend="feather")
+    pictures = inpainter.batch(
+        [photo],
+        [mask],
+        steps=options.steps,
+        guidance=options.guidance,
+        seed=seed,
+        margin=0.0,
+        blend="feather",
+    )
     return np.asarray(pictures[0])
 
 
