@@ -14,6 +14,11 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
+def _alone() -> None:
+    """One thread inside an operator, for the thread that calls this."""
+    torch.set_num_threads(1)
+
+
 def spread(work: Callable[[Part], Result], parts: Sequence[Part], label: str) -> list[Result]:
     """`work` of every part, in order, by as many threads as there are cores, showing how many are done.
 
@@ -21,7 +26,7 @@ def spread(work: Callable[[Part], Result], parts: Sequence[Part], label: str) ->
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(cpu_count(), initializer=lambda: torch.set_num_threads(1))
+    pool = ThreadPoolExecutor(cpu_count(), initializer=_alone)
     try:
         with progress(label) as tick:
             results = []
@@ -44,8 +49,7 @@ class Workers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        one_each = lambda: torch.set_num_threads(1)  # noqa: E731
-        self.pool = ThreadPoolExecutor(count, initializer=one_each) if count > 1 else None
+        self.pool = ThreadPoolExecutor(count, initializer=_alone) if count > 1 else None
 
     def gradients(
         self,

@@ -1,6 +1,7 @@
 """What the two trainings share: model, optimiser, average, clock, and checkpoints that go on later."""
 
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def compile_in_place(modules: Iterable[nn.Module]) -> None:
         module.compile(dynamic=False)
 
 
-class Trainer:
+class Trainer(ABC):
     """One run. Subclasses give the parts of a step, a part's loss, and what is written."""
 
     file = ""  # name of the checkpoint
@@ -86,20 +87,20 @@ class Trainer:
         """Whether a weight is trained by Muon."""
         return mixes_channels(name, weight)
 
+    @abstractmethod
     def parts(self) -> list[Any]:
         """The examples of one step, in parts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, part: Any) -> Tensor:
         """The mean loss of one part."""
-        raise NotImplementedError
 
-    def beside(self) -> None:
-        """Other work of a step."""
-
+    @abstractmethod
     def write(self, last: bool) -> None:
         """Writes weights and, at the `last` time or when there is time, what there is to look at."""
-        raise NotImplementedError
+
+    def beside(self) -> None:  # noqa: B027 (not every training has any)
+        """Other work of a step."""
 
     def examples(self) -> int:
         """How many examples the next step has."""

@@ -4,9 +4,10 @@ The config.json also has the SHA-256 of each weight file, which loading compares
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL
@@ -20,6 +21,10 @@ from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
 from moebius_edge.pinned import SHA256, check_pinned, sha256_of
 
+Model = TypeVar("Model", bound=nn.Module)
+Config = TypeVar("Config")
+
+PARTS = {"vae": "autoencoder", "unet": "U-Net"}
 NANO = Path(__file__).parent.parent / "assets" / "nano"
 
 
@@ -85,30 +90,30 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 def read_vae(folder: Path) -> tuple[AutoencoderKL, VAEConfig]:
     """A folder's autoencoder, for evaluation, float32, without gradients. Raises `CheckpointError`."""
-    try:
-        settings = json.loads((folder / "config.json").read_text())
-        config = VAEConfig(**settings["vae"])
-        check_pinned(settings, folder / "vae.safetensors")
-        vae = build_vae(config)
-        vae.load_state_dict(load_file(folder / "vae.safetensors"))
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{folder} holds no autoencoder: {error}. Train one with python -m moebius_edge.training.nano"
-        ) from error
-    return vae.float().eval().requires_grad_(False), config
+    return _read(folder, "vae", VAEConfig, build_vae)
 
 
 def read_unet(folder: Path) -> tuple[Moebius, MoebiusConfig]:
-    """A folder's U-Net, for evaluation, float32, without gradients. Raises `CheckpointError`."""
+    """A folder's U-Net, likewise."""
+    return _read(folder, "unet", MoebiusConfig, Moebius)
+
+
+def _read(
+    folder: Path, part: str, options: Callable[..., Config], build: Callable[[Config], Model]
+) -> tuple[Model, Config]:
+    path = folder / f"{part}.safetensors"
     try:
         settings = json.loads((folder / "config.json").read_text())
-        config = MoebiusConfig(**settings["unet"])
-        check_pinned(settings, folder / "unet.safetensors")
-        model = Moebius(config)
-        model.load_state_dict(load_file(folder / "unet.safetensors"))
+        config = options(**settings[part])
+        check_pinned(settings, path)
+        model = build(config)
+        model.load_state_dict(load_file(path))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder} holds no U-Net of this program: {error}") from error
-    return model.float().eval().requires_grad_(False), config
+        raise CheckpointError(
+            f"{folder} holds no {PARTS[part]}: {error}. Train one with python -m moebius_edge.training.nano"
+        ) from error
+    model.float().eval().requires_grad_(False)
+    return model, config
 
 
 def with_scaling(std: float, config: VAEConfig) -> VAEConfig:
