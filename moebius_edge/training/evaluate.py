@@ -159,7 +159,8 @@ def save_sheet(shown: list[tuple[Pixels, Mask, Pixels]], path: Path) -> None:
         part = shown[first : first + SHEET_COLUMNS]
         missing = [blank] * (min(len(shown), SHEET_COLUMNS) - len(part))
         grey = [np.where(mask[..., None], np.uint8(128), photo) for photo, mask, _ in part]
-        rows += [[row[0] for row in part] + missing, grey + missing, [row[2] for row in part] + missing]
+        filled = [np.where(mask[..., None], output, photo) for photo, mask, output in part]
+        rows += [[row[0] for row in part] + missing, grey + missing, filled + missing]
     picture = grid(rows)
     picture.resize((picture.width * 3 // 4, picture.height * 3 // 4)).save(path)
 

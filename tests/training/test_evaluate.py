@@ -17,7 +17,7 @@ from moebius_edge.model.vae import build_vae
 from moebius_edge.options import BLENDS
 from moebius_edge.scheduler import DDIM
 from moebius_edge.training.cases import make_cases
-from moebius_edge.training.evaluate import fill_cases, main
+from moebius_edge.training.evaluate import fill_cases, main, save_sheet
 from moebius_edge.training.sampling import FAST, Sampling, guided_noise
 from moebius_edge.training.weights import write_config, write_weights
 
@@ -84,6 +84,16 @@ def test_the_harmonic_blend_is_the_portable_modes(photos: Path, run: Path) -> No
         whole = picture + correction(photo, picture.astype(float), mask)
         assert np.array_equal(result, np.clip(np.rint(whole), 0, 255))
         assert (result[mask] != picture[mask]).any()
+
+
+def test_a_sheet_shows_the_fill_in_the_hole_and_the_photo_around_it(tmp_path: Path) -> None:
+    photo, output = (np.full((64, 64, 3), level, dtype=np.uint8) for level in (40, 200))
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[:, :32] = True
+    save_sheet([(photo, mask, output)], tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as picture:
+        rows = np.asarray(picture)[24::48, :, 0]  # the middle of each tile, three quarters of its size
+    assert [(int(row[4]), int(row[-5])) for row in rows] == [(40, 40), (128, 40), (200, 40)]
 
 
 @pytest.mark.parametrize(
