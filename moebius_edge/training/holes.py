@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from moebius_edge.masks import draw_mask
-from moebius_edge.training.photos import photo_files
+from moebius_edge.training.cases import read_silhouettes
 
 CANVAS = 128  # pixels: the side at which shapes are kept
 FILLED = 96  # pixels of it that a shape's longer side takes
@@ -41,19 +41,13 @@ def distances(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     return result
 
 
-def _outline(path: Path) -> NDArray[np.bool_]:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("L")) > 127
-
-
 class Holes:
     """Shapes as distance fields on one device, and holes made of them at random sizes, turns and places."""
 
     def __init__(self, outlines: Path | None, seed: int, device: str = "cpu", drawn: int = DRAWN) -> None:
         rng = np.random.default_rng(seed)
         masks = [draw_mask(rng, CANVAS, (0.08, 0.4)) for _ in range(drawn)]
-        found = [_outline(path) for path in photo_files(outlines)] if outlines is not None else []
-        masks += [mask for mask in found if mask.any()]
+        masks += read_silhouettes(outlines) if outlines is not None else []
         self.outlines = len(masks) - drawn
         with ThreadPoolExecutor() as pool:
             fields = np.stack(list(pool.map(distances, masks)))

@@ -80,7 +80,8 @@ class NanoRun:
 def train_nano(run: NanoRun) -> None:
     """Trains the chosen parts; weights, configuration and sheets are in `run.run` afterwards.
 
-    Raises `InvalidInput` for folders without photos, `CheckpointError` for a run of another architecture.
+    Raises `InvalidInput` for folders without photos or outlines, `CheckpointError` for a run of another
+    architecture.
     """
     begun = time.monotonic()
     photos = PhotoCrops(run.photos, run.seed, run.device)
