@@ -6,26 +6,26 @@ from pathlib import Path
 
 import onnx
 
-from moebius_edge import strictjson
-from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.calibration.calibrate import draw_pairs, follow, record
-from moebius_edge.calibration.coverage import coverage
-from moebius_edge.calibration.data import Pair
-from moebius_edge.calibration.macs import count_macs
-from moebius_edge.calibration.onnx_files import save
-from moebius_edge.calibration.recording import Recording
-from moebius_edge.calibration.sensitivity import Ledger
-from moebius_edge.checkpoints import Checkpoint, fingerprint
-from moebius_edge.export import graphs
+from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.manifest import GraphSpec
+from moebius_edge.calibration.activations.calibrate import draw_pairs, follow, record
+from moebius_edge.calibration.activations.data import Pair
+from moebius_edge.calibration.activations.recording import Recording
+from moebius_edge.calibration.int8.coverage import coverage
+from moebius_edge.calibration.int8.sensitivity import Ledger
+from moebius_edge.calibration.precisions import PRECISIONS, Conversion, convert, ledger_of
+from moebius_edge.checkpoints.load import Checkpoint, fingerprint
+from moebius_edge.common import strictjson
+from moebius_edge.common.progress import Stage
+from moebius_edge.common.tensors import write_tensors
 from moebius_edge.export.describe import CAPSULE, describe, graph_specs, record_capsule, resolution_of
-from moebius_edge.export.forms import CPU_INT8
-from moebius_edge.export.graphs import STAGES
+from moebius_edge.export.onnx import graphs
+from moebius_edge.export.onnx.graphs import STAGES
 from moebius_edge.export.options import ExportOptions, check_used
-from moebius_edge.export.precisions import PRECISIONS, Conversion, convert, ledger_of
-from moebius_edge.export.targets import TARGETS, load_function
-from moebius_edge.manifest import GraphSpec
-from moebius_edge.progress import Stage
-from moebius_edge.tensors import write_tensors
+from moebius_edge.export.rewrites.forms import CPU_INT8
+from moebius_edge.export.targets.registry import TARGETS, load_function
+from moebius_edge.onnx_tools.external_data import save
+from moebius_edge.onnx_tools.macs import count_macs
 
 REPORT = "precision.json"  # what the conversion did; not for FP32
 

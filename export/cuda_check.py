@@ -18,24 +18,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from moebius_edge.checkpoints import Checkpoint, load_checkpoint
-from moebius_edge.errors import RuntimeUnavailable
-from moebius_edge.explain import explained
+from moebius_edge.bundle.manifest import GRAPH_NAMES
+from moebius_edge.checking.verify import compare
+from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.common.errors import RuntimeUnavailable
+from moebius_edge.common.explain import explained
+from moebius_edge.common.files import write_atomically
+from moebius_edge.common.machine import machine
+from moebius_edge.common.samples import capsule_photo
+from moebius_edge.common.scripts import script_parser
+from moebius_edge.common.tensors import Array
+from moebius_edge.common.timing import interleave, summary
 from moebius_edge.export.describe import graph_specs, resolution_of
-from moebius_edge.export.forms import CUDA, CUDA_COMPILED, Forms
-from moebius_edge.export.graphs import build_module
-from moebius_edge.files import write_atomically
+from moebius_edge.export.onnx.graphs import build_module
+from moebius_edge.export.rewrites.forms import CUDA, CUDA_COMPILED, Forms
+from moebius_edge.inpaint.loop import Schedule
+from moebius_edge.inpaint.scheduler import DDIM
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.loop import Schedule
-from moebius_edge.machine import machine
-from moebius_edge.manifest import GRAPH_NAMES
-from moebius_edge.parity import compare
 from moebius_edge.runtimes.cuda import CudaOptions, CudaRuntime
-from moebius_edge.samples import capsule_photo
-from moebius_edge.scheduler import DDIM
-from moebius_edge.scripts import script_parser
-from moebius_edge.tensors import Array
-from moebius_edge.timing import interleave, summary
 
 STEPS, STRENGTH, GUIDANCE = 20, 1.0, 2.0
 

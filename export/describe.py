@@ -8,12 +8,8 @@ from importlib import metadata
 import numpy as np
 import torch
 
-from moebius_edge import __version__, capsule
-from moebius_edge.checkpoints import Checkpoint, fingerprint, parameter_count
-from moebius_edge.export.options import ExportOptions
-from moebius_edge.export.precisions import PRECISIONS
-from moebius_edge.export.targets import Target
-from moebius_edge.manifest import (
+from moebius_edge import __version__
+from moebius_edge.bundle.manifest import (
     Defaults,
     GraphSpec,
     Manifest,
@@ -22,10 +18,15 @@ from moebius_edge.manifest import (
     TensorSpec,
     io_shapes,
 )
-from moebius_edge.options import InpaintOptions
+from moebius_edge.calibration.precisions import PRECISIONS
+from moebius_edge.checking import capsule
+from moebius_edge.checkpoints.load import Checkpoint, fingerprint, parameter_count
+from moebius_edge.common.samples import capsule_photo
+from moebius_edge.export.options import ExportOptions
+from moebius_edge.export.targets.registry import Target
+from moebius_edge.inpaint.options import InpaintOptions
+from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
 from moebius_edge.runtimes.torch import TorchRuntime
-from moebius_edge.samples import capsule_photo
-from moebius_edge.scheduler import DDIM, SchedulerConfig
 
 CAPSULE = "capsule.safetensors"
 TOOLS = ("torch", "diffusers", "onnx", "onnxscript", "onnxsim")

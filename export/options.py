@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moebius_edge.calibration.data import CalibrationOptions, photo_files
-from moebius_edge.calibration.mixed import check_target
-from moebius_edge.calibration.observers import OBSERVERS
-from moebius_edge.errors import ExportError
-from moebius_edge.export.precisions import PRECISIONS
-from moebius_edge.export.targets import TARGETS
+from moebius_edge.calibration.activations.data import CalibrationOptions, photo_files
+from moebius_edge.calibration.activations.observers import OBSERVERS
+from moebius_edge.calibration.int8.mixed import check_target
+from moebius_edge.calibration.precisions import PRECISIONS
+from moebius_edge.common.errors import ExportError
+from moebius_edge.export.targets.registry import TARGETS
 
 GRAPH_KINDS = ("deploy", "direct")  # with the exact rewrites; the plain export, for comparison
 

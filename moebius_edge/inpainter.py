@@ -7,18 +7,19 @@ from typing import Any
 
 from PIL import Image
 
-from moebius_edge import loop
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import InvalidInput
-from moebius_edge.imaging import Source, read_mask, read_photo
-from moebius_edge.loop import Control, Draws, OnStep, Progress, Schedule
-from moebius_edge.manifest import Manifest
-from moebius_edge.noise import NoiseSource, PortableNoise, TorchNoise
-from moebius_edge.options import OPTION_NAMES, InpaintOptions
-from moebius_edge.portable import PortableEdit
-from moebius_edge.published import PublishedEdit
-from moebius_edge.runtimes import Runtime, open_runtime
-from moebius_edge.scheduler import DDIM, SchedulerConfig
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import Manifest
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint import loop
+from moebius_edge.inpaint.imaging import Source, read_mask, read_photo
+from moebius_edge.inpaint.loop import Control, Draws, OnStep, Progress, Schedule
+from moebius_edge.inpaint.noise import NoiseSource, PortableNoise, TorchNoise
+from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
+from moebius_edge.inpaint.portable import PortableEdit
+from moebius_edge.inpaint.published import PublishedEdit
+from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
+from moebius_edge.runtimes import open_runtime
 
 __all__ = ["InpaintOptions", "Inpainter"]
 

@@ -1,68 +1,23 @@
 """One module per way to run a bundle's graphs, behind one small protocol. Engines are imported late."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import InvalidInput, RuntimeUnavailable
-from moebius_edge.explain import install
-from moebius_edge.scheduler import StepCoefficients
-from moebius_edge.tensors import Array
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.common.explain import install
+from moebius_edge.inpaint.runtime import Runtime
 
 MAX_THREADS = 1024  # more than any machine this is for has cores; engines start as many as they are told
-
-
-class Runtime(Protocol):
-    """Arrays in, arrays out, by the names of docs/graphs.md."""
-
-    name: str  # "onnxruntime", "torch"
-
-    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Evaluate one graph, loading it at first use. Raises InvalidInput for wrong inputs."""
-        ...
-
-    def release(self, graph: str) -> None:
-        """Free the graph's memory; it loads again when it is run again."""
-        ...
-
-
-@runtime_checkable
-class DeviceLoop(Protocol):
-    """A runtime whose latents stay on its device from the first step of the loop to the last."""
-
-    def denoise(
-        self,
-        start: Array,
-        mask: Array,
-        masked_latents: Array,
-        coefficients: Sequence[StepCoefficients],
-        guidance: float,
-        after_step: Callable[[], None] | None,
-    ) -> Array:
-        """x <- a x + b ε over the steps; shapes as in `moebius_edge.loop.denoise`, which this stands in for.
-
-        `after_step` is called when the device has done a step; with None the device never waits.
-        """
-        ...
-
-
-@runtime_checkable
-class DevicePlan(Protocol):
-    """A runtime that can tell where its engine would run a graph."""
-
-    def devices(self, graph: str) -> dict[str, int]:
-        """Operators by the device that the engine prefers for them; empty where the system does not tell."""
-        ...
 
 
 # Runtime name -> "module:callable(bundle, threads)".
 RUNTIMES: dict[str, str] = {
     "onnxruntime": "moebius_edge.runtimes.onnxruntime:OnnxRuntime",
     "torch": "moebius_edge.runtimes.reference:open_reference",
-    "cuda": "moebius_edge.runtimes.cuda:open_cuda",
-    "cuda-compiled": "moebius_edge.runtimes.cuda:open_compiled",
+    "cuda": "moebius_edge.export.cuda:open_cuda",
+    "cuda-compiled": "moebius_edge.export.cuda:open_compiled",
     "tensorrt": "moebius_edge.runtimes.tensorrt:TensorRTRuntime",
     "coreml": "moebius_edge.runtimes.coreml:CoreMLRuntime",
     "mil": "moebius_edge.runtimes.mil:MilRuntime",

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from moebius_edge.bundle import REPAIR, Bundle
-from moebius_edge.errors import RuntimeUnavailable
-from moebius_edge.memory import trim_memory
-from moebius_edge.quiet import quiet_coremltools
+from moebius_edge.bundle.folder import REPAIR, Bundle
+from moebius_edge.common.errors import RuntimeUnavailable
+from moebius_edge.common.memory import trim_memory
+from moebius_edge.common.silence import quiet_coremltools
+from moebius_edge.common.tensors import Array
 from moebius_edge.runtimes import ELSEWHERE, UNITS, mlpackage
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
-from moebius_edge.tensors import Array
 
 
 class CoreMLRuntime:

@@ -14,13 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import RuntimeUnavailable
-from moebius_edge.manifest import GraphSpec
+from moebius_edge.bundle.manifest import GraphSpec
+from moebius_edge.common.errors import RuntimeUnavailable
+from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.scheduler import StepCoefficients
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
-from moebius_edge.runtimes.reference import load_reference
-from moebius_edge.scheduler import StepCoefficients
-from moebius_edge.tensors import Array
 
 WARM_UP = 3  # runs before capture: cuDNN and cuBLAS choose their kernels and take their memory then
 NOISE_ALONE = {"a": np.zeros(1, np.float32), "b": np.ones(1, np.float32)}
@@ -138,7 +136,7 @@ class CudaRuntime:
         `specs`: their inputs and outputs. Nothing goes to the device before it is run. Raises
         RuntimeUnavailable when torch finds no CUDA device.
         """
-        _check_device(options.device)
+        check_device(options.device)
         self.modules, self.specs, self.options = dict(modules), specs, options
         self._programs: dict[str, Program] = {}
         self._overflowed: set[str] = set()  # graphs whose numbers half precision cannot hold
@@ -166,7 +164,7 @@ class CudaRuntime:
         guidance: float,
         after_step: Callable[[], None] | None = None,
     ) -> Array:
-        """All steps of the loop on the device; see `moebius_edge.loop.denoise`."""
+        """All steps of the loop on the device; see `moebius_edge.inpaint.loop.denoise`."""
         program = self._program("denoiser")
         constant = {"latents": start, "mask": mask, "masked_latents": masked_latents}
         self._write(program, {**constant, "guidance": np.array([guidance], np.float32)})
@@ -231,36 +229,10 @@ def _to_host(value: Tensor) -> Array:
     return value.to("cpu", copy=True).numpy()  # the next run writes over the original
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Raise RuntimeUnavailable when torch finds no such device."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeUnavailable(
             f"torch {torch.__version__} finds no CUDA device; the runtime cuda needs an NVIDIA GPU with its "
             "driver and a torch that was built for CUDA"
         )
-
-
-def open_cuda(bundle: Bundle, threads: int | None = None) -> CudaRuntime:
-    """The model that the bundle was made from, in float16 on the first CUDA device; ready at once.
-
-    Raises RuntimeUnavailable without one, and for weights that are not found (`load_reference`).
-    """
-    return _open(bundle, threads, CudaOptions())
-
-
-def open_compiled(bundle: Bundle, threads: int | None = None) -> CudaRuntime:
-    """As `open_cuda`, compiled: minutes until the first result, then a step takes two thirds of the time."""
-    return _open(bundle, threads, CudaOptions(channels_last=True, compiled=True))
-
-
-def _open(bundle: Bundle, threads: int | None, options: CudaOptions) -> CudaRuntime:
-    # The rewrites of the exporter are what makes it fast; nothing else in runtimes/ needs them.
-    from moebius_edge.export.forms import CUDA, CUDA_COMPILED  # noqa: PLC0415
-    from moebius_edge.export.graphs import build_module  # noqa: PLC0415
-
-    _check_device(options.device)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    checkpoint = load_reference(bundle)
-    forms = CUDA_COMPILED if options.compiled else CUDA
-    modules = {name: build_module(name, checkpoint, forms) for name in bundle.manifest.graphs}
-    return CudaRuntime(modules, bundle.manifest.graphs, options)

@@ -5,8 +5,8 @@ from typing import Any
 
 from cuda.bindings import runtime as cudart
 
-from moebius_edge.errors import RuntimeUnavailable
-from moebius_edge.tensors import Array
+from moebius_edge.common.errors import RuntimeUnavailable
+from moebius_edge.common.tensors import Array
 
 
 class Device:

@@ -8,7 +8,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
 
 MAX_DEPTH = 64  # nested subgraphs
 

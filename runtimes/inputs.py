@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from moebius_edge.errors import InvalidInput
-from moebius_edge.manifest import GraphSpec, TensorSpec
-from moebius_edge.tensors import Array
+from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.tensors import Array
 
 
 def graph_spec(graphs: Mapping[str, GraphSpec], graph: str) -> GraphSpec:

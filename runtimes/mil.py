@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from moebius_edge.bundle import REPAIR, Bundle
-from moebius_edge.errors import BundleError, RuntimeUnavailable
-from moebius_edge.manifest import GraphSpec
-from moebius_edge.memory import trim_memory
-from moebius_edge.quiet import quiet_coremltools
+from moebius_edge.bundle.folder import REPAIR, Bundle
+from moebius_edge.bundle.manifest import GraphSpec
+from moebius_edge.common.errors import BundleError, RuntimeUnavailable
+from moebius_edge.common.memory import trim_memory
+from moebius_edge.common.silence import quiet_coremltools
+from moebius_edge.common.tensors import Array
 from moebius_edge.runtimes import mlpackage
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.runtimes.mil_operators import OPERATORS
-from moebius_edge.tensors import Array
 
 with quiet_coremltools():
     from coremltools.converters.mil.frontend.milproto import load as milproto

@@ -8,8 +8,8 @@ import json
 import uuid
 from pathlib import Path
 
-from moebius_edge.bundle import REPAIR
-from moebius_edge.errors import BundleError
+from moebius_edge.bundle.folder import REPAIR
+from moebius_edge.common.errors import BundleError
 
 PARTS = Path("Data") / "com.apple.CoreML"
 MODEL = PARTS / "model.mlmodel"  # the program, a protobuf

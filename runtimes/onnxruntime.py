@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from moebius_edge.bundle import REPAIR, Bundle
-from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
-from moebius_edge.machine import sums_overflow
-from moebius_edge.manifest import GraphSpec, TensorSpec
-from moebius_edge.memory import trim_memory
+from moebius_edge.bundle.folder import REPAIR, Bundle
+from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
+from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.common.machine import sums_overflow
+from moebius_edge.common.memory import trim_memory
+from moebius_edge.common.tensors import Array
 from moebius_edge.runtimes.external_data import external_locations
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
-from moebius_edge.tensors import Array
 
 # An entry of a session's configuration. x86 without VNNI adds pairs of u8 x s8 products in 16 bits, which
 # overflow: nano's denoiser loses 2.4 dB. With this the engine turns such weights into u8 when it loads a

@@ -2,9 +2,9 @@
 
 import torch
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.checkpoints import MODELS, Checkpoint, fingerprint, load_checkpoint
-from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.checkpoints.load import MODELS, Checkpoint, fingerprint, load_checkpoint
+from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.runtimes.torch import TorchRuntime
 
 

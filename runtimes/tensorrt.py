@@ -13,14 +13,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from moebius_edge.bundle import REPAIR, Bundle
-from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
-from moebius_edge.manifest import GraphSpec, TensorSpec
+from moebius_edge.bundle.folder import REPAIR, Bundle
+from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
+from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.scheduler import StepCoefficients
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
-from moebius_edge.scheduler import StepCoefficients
-from moebius_edge.tensors import Array
 
-# As in export/tensorrt/builder.py, which a build kit takes along: it imports nothing of this package.
+# As in export/targets/tensorrt/builder.py, which a build kit takes along: it imports nothing of this package.
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 UPDATE = "update"
 HOST_CODE = "MOEBIUS_EDGE_HOST_CODE"  # what NVIDIA calls a library in an engine
@@ -157,7 +157,7 @@ class TensorRTRuntime:
         guidance: float,
         after_step: Callable[[], None] | None = None,
     ) -> Array:
-        """All steps of the loop on the device; see `moebius_edge.loop.denoise`."""
+        """All steps of the loop on the device; see `moebius_edge.inpaint.loop.denoise`."""
         denoiser = self._engine("denoiser", graph_spec(self.bundle.manifest.graphs, "denoiser"))
         update = self._engine(UPDATE, update_spec(denoiser.spec))
         if {tensor.dtype for tensor in denoiser.tensors.values()} != {"float32"}:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from moebius_edge.manifest import tensor_names
+from moebius_edge.bundle.manifest import tensor_names
+from moebius_edge.common.tensors import Array
 from moebius_edge.model.graphs import build_graphs
 from moebius_edge.model.unet import Moebius
-from moebius_edge.tensors import Array
 
 
 class TorchRuntime:

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.manifest import (
+from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.manifest import (
     Defaults,
     GraphSpec,
     Manifest,
@@ -22,9 +22,9 @@ from moebius_edge.manifest import (
     TensorSpec,
     io_shapes,
 )
+from moebius_edge.common.tensors import write_tensors
+from moebius_edge.inpaint.scheduler import Start, StepCoefficients
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
-from moebius_edge.scheduler import Start, StepCoefficients
-from moebius_edge.tensors import write_tensors
 
 TINY = MoebiusConfig(
     block_out_channels=(32, 64), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
@@ -127,7 +127,7 @@ def write_checkpoint(folder: Path, unet: MoebiusConfig, vae: VAEConfig) -> Path:
     import torch  # noqa: PLC0415
     from safetensors.torch import save_file  # noqa: PLC0415
 
-    from moebius_edge.fill import fill_by_rule  # noqa: PLC0415
+    from moebius_edge.checkpoints.synthetic import fill_by_rule  # noqa: PLC0415
     from moebius_edge.model.unet import Moebius  # noqa: PLC0415
     from moebius_edge.model.vae import build_vae  # noqa: PLC0415
 

@@ -9,12 +9,12 @@ import onnx
 import pytest
 from filelock import FileLock
 
-from moebius_edge.calibration.data import CalibrationOptions
-from moebius_edge.checkpoints import Checkpoint, fingerprint
-from moebius_edge.export import graphs
-from moebius_edge.export.forms import Forms
-from moebius_edge.manifest import GRAPH_NAMES
-from moebius_edge.progress import Stage
+from moebius_edge.bundle.manifest import GRAPH_NAMES
+from moebius_edge.calibration.activations.data import CalibrationOptions
+from moebius_edge.checkpoints.load import Checkpoint, fingerprint
+from moebius_edge.common.progress import Stage
+from moebius_edge.export.onnx import graphs
+from moebius_edge.export.rewrites.forms import Forms
 
 QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)  # the least that calibration takes
 

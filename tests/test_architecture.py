@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
 
 ROOT = Path(__file__).parents[1]
 TORCH = {"torch", "diffusers"}
@@ -29,15 +29,15 @@ ENGINES_OF = {
     "moebius_edge": set(),
     "moebius_edge/model": TORCH,
     "moebius_edge/training": TORCH,
-    "moebius_edge/assemble.py": TORCH,
-    "moebius_edge/fill.py": TORCH,
-    "moebius_edge/weights.py": TORCH,
+    "moebius_edge/checkpoints/assemble.py": TORCH,
+    "moebius_edge/checkpoints/synthetic.py": TORCH,
+    "moebius_edge/checkpoints/state_dicts.py": TORCH,
     "export": {"onnx", "onnxsim", *TORCH},
     "export/coreml": {"onnx", "coremltools"},
-    "export/coreml/table.py": {"onnx", "onnxruntime"},
+    "export/targets/coreml/table.py": {"onnx", "onnxruntime"},
     "export/tensorrt": {"onnx"},
-    "export/ort_format.py": {"onnx", "onnxruntime"},
-    "export/ort_mobile.py": {"onnxruntime"},
+    "export/targets/ort_mobile/ort_format.py": {"onnx", "onnxruntime"},
+    "export/targets/ort_mobile/target.py": {"onnxruntime"},
     "calibration": {"onnx", "onnxruntime"},
     "runtimes": set(),
     "runtimes/onnxruntime.py": {"onnxruntime"},

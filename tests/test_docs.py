@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from moebius_edge.cli import PANELS
-from moebius_edge.options import InpaintOptions
+from moebius_edge.inpaint.options import InpaintOptions
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("moebius_edge/assets/**/*.md")])

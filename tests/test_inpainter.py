@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import Cancelled, InvalidInput, NotFinite
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import Manifest
+from moebius_edge.common.errors import Cancelled, InvalidInput, NotFinite
+from moebius_edge.inpaint.loop import latent_mask
+from moebius_edge.inpaint.noise import PortableNoise, Stream
+from moebius_edge.inpaint.options import BLENDS, OPTION_NAMES, InpaintOptions
+from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.loop import latent_mask
-from moebius_edge.manifest import Manifest
-from moebius_edge.noise import PortableNoise, Stream
-from moebius_edge.options import BLENDS, OPTION_NAMES, InpaintOptions
-from moebius_edge.scheduler import DDIM, SchedulerConfig
 
 R, LATENT = 64, 8
 Array = NDArray[Any]

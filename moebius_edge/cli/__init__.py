@@ -20,7 +20,7 @@ from moebius_edge.cli import (
     prove,
     show,
 )
-from moebius_edge.explain import explained
+from moebius_edge.common.explain import explained
 
 
 class Commands(TyperGroup):

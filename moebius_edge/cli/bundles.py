@@ -8,11 +8,11 @@ import typer
 from moebius_edge.cli import show
 from moebius_edge.cli.doctor import print_usability
 from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, Revision
-from moebius_edge.cli.worth import print_conversion, print_worth
-from moebius_edge.progress import stages
+from moebius_edge.cli.payoff import print_conversion, print_worth
+from moebius_edge.common.progress import stages
 
 if TYPE_CHECKING:
-    from moebius_edge.bundle import Bundle
+    from moebius_edge.bundle.folder import Bundle
 
 
 def export(  # noqa: PLR0913, PLR0917
@@ -76,19 +76,14 @@ def export(  # noqa: PLR0913, PLR0917
     The bundle is written whole or not at all: an error or Ctrl-C leaves nothing behind, and with
     `--overwrite` the old bundle stays until the new one is complete. Full-size models take minutes.
     """
-    from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
-    from moebius_edge.calibration.sensitivity import Ledger  # noqa: PLC0415
-    from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
-    from moebius_edge.errors import ExportError  # noqa: PLC0415
-    from moebius_edge.export.options import (  # noqa: PLC0415
-        ExportOptions,
-        check_used,
-        default_precision,
-        parse_settings,
-    )
-    from moebius_edge.export.targets import TARGETS, find_doctor  # noqa: PLC0415
-    from moebius_edge.manifest import MANIFEST_NAME  # noqa: PLC0415
-    from moebius_edge.staging import refuse_occupied  # noqa: PLC0415
+    from moebius_edge.bundle.manifest import MANIFEST_NAME  # noqa: PLC0415
+    from moebius_edge.calibration.activations.recording import Recording  # noqa: PLC0415
+    from moebius_edge.calibration.int8.sensitivity import Ledger  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.common.errors import ExportError  # noqa: PLC0415
+    from moebius_edge.common.staging import refuse_occupied  # noqa: PLC0415
+    from moebius_edge.export.options import ExportOptions, check_used, default_precision, parse_settings  # noqa: PLC0415
+    from moebius_edge.export.targets.registry import TARGETS, find_doctor  # noqa: PLC0415
 
     options = ExportOptions(
         target,
@@ -158,10 +153,10 @@ def import_engine(
 
     Engines of other graphs, of another build and damaged ones are refused, and nothing is written.
     """
-    from moebius_edge.bundle import Bundle  # noqa: PLC0415
-    from moebius_edge.export.tensorrt.engines import import_engines  # noqa: PLC0415
-    from moebius_edge.manifest import MANIFEST_NAME  # noqa: PLC0415
-    from moebius_edge.staging import refuse_occupied  # noqa: PLC0415
+    from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
+    from moebius_edge.bundle.manifest import MANIFEST_NAME  # noqa: PLC0415
+    from moebius_edge.common.staging import refuse_occupied  # noqa: PLC0415
+    from moebius_edge.export.targets.tensorrt.engines import import_engines  # noqa: PLC0415
 
     refuse_occupied(output, overwrite, MANIFEST_NAME)
     bundle = import_engines(Bundle.open(kit), engines, output, overwrite=overwrite)

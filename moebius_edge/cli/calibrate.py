@@ -7,7 +7,7 @@ import typer
 
 from moebius_edge.cli import show
 from moebius_edge.cli.options import Checkpoint, Images, Revision, bundle_name, output_file, pinned
-from moebius_edge.progress import stages
+from moebius_edge.common.progress import stages
 
 
 def calibrate(
@@ -30,8 +30,8 @@ def calibrate(
     Holes are drawn into photos and the FP32 loop is followed; histograms of every layer are written, never
     photos. `export --calibration FILE` uses the recording.
     """
-    from moebius_edge.calibration.data import CalibrationOptions  # noqa: PLC0415
-    from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.calibration.activations.data import CalibrationOptions  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
     from moebius_edge.export.options import ExportOptions  # noqa: PLC0415
 
     calibration = CalibrationOptions(edits=edits, steps_per_edit=steps_per_edit, seed=seed)

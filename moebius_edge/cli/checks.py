@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.progress import progress
+from moebius_edge.common.progress import progress
 
 if TYPE_CHECKING:
-    from moebius_edge.bundle import Bundle
-    from moebius_edge.proof import Proof
-    from moebius_edge.report import Report
+    from moebius_edge.bundle.folder import Bundle
+    from moebius_edge.bundle.proofs import Proof
+    from moebius_edge.checking.report import Report
 
 
 KIT = "a build kit: run its build.py on the box, then moebius-edge import-engine"
@@ -38,9 +38,9 @@ def verify(
     whole edit by the bundle alone, and both branches of the guidance. dB are 20 log10(peak / rms error), the
     peak being the range of the reference, 255 for pictures.
     """
-    from moebius_edge.bundle import Bundle  # noqa: PLC0415
-    from moebius_edge.live import find_reference  # noqa: PLC0415
-    from moebius_edge.parity import verify as verify_bundle  # noqa: PLC0415
+    from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
+    from moebius_edge.checking.find_reference import find_reference  # noqa: PLC0415
+    from moebius_edge.checking.verify import verify as verify_bundle  # noqa: PLC0415
     from moebius_edge.runtimes import open_runtime  # noqa: PLC0415
 
     with show.only_json(as_json), progress("verifying") as tick:
@@ -64,7 +64,7 @@ def inspect(
 
     Every file is compared with its SHA-256 before anything is shown; no engine is needed.
     """
-    from moebius_edge.bundle import Bundle  # noqa: PLC0415
+    from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
 
     with show.only_json(as_json):
         opened = Bundle.open(bundle)
@@ -120,7 +120,7 @@ def _proven(proof: "Proof") -> str:
 def _print_bundle(bundle: "Bundle") -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    from moebius_edge.manifest import GRAPH_NAMES  # noqa: PLC0415
+    from moebius_edge.bundle.manifest import GRAPH_NAMES  # noqa: PLC0415
 
     manifest, console = bundle.manifest, show.out()
     model, defaults = manifest.model, manifest.defaults

@@ -10,7 +10,7 @@ from moebius_edge.cli import show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moebius_edge.export.usability import Fall, Usability
+    from moebius_edge.export.doctor.usability import Fall, Usability
 
 REASONS = 3  # of each row of the table; --json has all
 
@@ -29,8 +29,8 @@ def doctor(
     heaviest first. For `coreml`: the same of the Neural Engine, and what is slow there. Read from published
     rules, without a device: upper bounds. Nothing is run.
     """
-    from moebius_edge.bundle import Bundle  # noqa: PLC0415
-    from moebius_edge.export.targets import find_doctor  # noqa: PLC0415
+    from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
+    from moebius_edge.export.targets.registry import find_doctor  # noqa: PLC0415
 
     with show.only_json(as_json):
         opened = Bundle.open(bundle)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.progress import progress, stages
+from moebius_edge.common.progress import progress, stages
 
 # The options of an edit: panel of the help -> name -> type and help. The names are the fields of
 # `InpaintOptions`, which is imported late: it needs numpy, and help should not wait for that.
@@ -110,7 +110,7 @@ def demo(
     ] = Path("moebius-demo"),
 ) -> None:
     """Export the small built-in model, check it, remove birds from two photos: one picture, a minute."""
-    from moebius_edge.demo import run  # noqa: PLC0415
+    from moebius_edge.cli.demo import run  # noqa: PLC0415
 
     with stages("demo") as say:
         done = run(output, progress=say, command=show.called())

@@ -17,10 +17,10 @@ from moebius_edge.cli.options import (
     output_file,
     pinned,
 )
-from moebius_edge.progress import stages
+from moebius_edge.common.progress import stages
 
 if TYPE_CHECKING:
-    from moebius_edge.calibration.sensitivity import Ledger
+    from moebius_edge.calibration.int8.sensitivity import Ledger
 
 
 def ledger(  # noqa: PLR0913, PLR0917
@@ -45,11 +45,11 @@ def ledger(  # noqa: PLR0913, PLR0917
     The dB of a layer are those of the denoiser against FP32 when only this layer is in INT8.
     `export --precision mixed --ledger FILE` keeps the worst layers in floats.
     """
-    from moebius_edge.calibration.recording import Recording  # noqa: PLC0415
-    from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
-    from moebius_edge.errors import CalibrationError  # noqa: PLC0415
+    from moebius_edge.calibration.activations.recording import Recording  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.cli.plotting import check_plot, draw_ledger  # noqa: PLC0415
+    from moebius_edge.common.errors import CalibrationError  # noqa: PLC0415
     from moebius_edge.export.options import ExportOptions  # noqa: PLC0415
-    from moebius_edge.plotting import check_plot, draw_ledger  # noqa: PLC0415
 
     with show.only_json(as_json):
         file = output_file(output, checkpoint, ".ledger.json", overwrite=overwrite)
@@ -85,7 +85,7 @@ def ledger(  # noqa: PLR0913, PLR0917
 def _print_ledger(made: "Ledger", worst: int) -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    from moebius_edge.calibration.sensitivity import decibels  # noqa: PLC0415
+    from moebius_edge.calibration.int8.sensitivity import decibels  # noqa: PLC0415
 
     everything = sum(entry.macs for entry in made.entries)
     table = Table("layer", "operator", "dB, alone", "MACs", box=None, pad_edge=False)

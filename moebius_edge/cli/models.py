@@ -11,7 +11,7 @@ def models() -> None:
     """List the checkpoints that `export` and `pull` know by name."""
     from rich.table import Table  # noqa: PLC0415
 
-    from moebius_edge.checkpoints import MODELS  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import MODELS  # noqa: PLC0415
 
     table = Table("name", "what it is", "download", "licence", box=None, pad_edge=False)
     table.add_column("where", overflow="fold")
@@ -40,7 +40,7 @@ def pull(
     It goes into the hub's cache (HF_HOME); what is there already is not downloaded again, and what was
     interrupted goes on where it stopped. `export` downloads by itself; this is for doing it ahead of time.
     """
-    from moebius_edge.checkpoints import pull as pull_checkpoint  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import pull as pull_checkpoint  # noqa: PLC0415
 
     files = pull_checkpoint(name, revision)
     console = show.out()

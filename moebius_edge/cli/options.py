@@ -36,8 +36,8 @@ def output_file(given: Path | None, checkpoint: str, ending: str, *, overwrite: 
     Raises CalibrationError when it cannot be written, or exists and may not be replaced: the work that it is
     to hold takes minutes.
     """
-    from moebius_edge.bundle import refuse_inside  # noqa: PLC0415
-    from moebius_edge.errors import CalibrationError  # noqa: PLC0415
+    from moebius_edge.bundle.folder import refuse_inside  # noqa: PLC0415
+    from moebius_edge.common.errors import CalibrationError  # noqa: PLC0415
 
     file = given or Path(f"{Path(checkpoint).stem}{ending}")
     refuse_inside(file)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.progress import progress
+from moebius_edge.common.progress import progress
 
 if TYPE_CHECKING:
-    from moebius_edge.bundle import Bundle
+    from moebius_edge.bundle.folder import Bundle
+    from moebius_edge.checking.report import Report
     from moebius_edge.packaging.package import Plan
-    from moebius_edge.report import Report
 
 PORT = 8000
 
@@ -48,8 +48,8 @@ def package(
     refused, and nothing is written. `--dry-run` exits 1 when the platform refuses the bundle's size.
     What to type in the project is printed at the end; `moebius-edge serve` shows a built page for the web.
     """
-    from moebius_edge.bundle import Bundle  # noqa: PLC0415
-    from moebius_edge.errors import InvalidInput  # noqa: PLC0415
+    from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
+    from moebius_edge.common.errors import InvalidInput  # noqa: PLC0415
     from moebius_edge.packaging.package import find_platform, plan, write  # noqa: PLC0415
 
     row = find_platform(platform)
@@ -81,7 +81,7 @@ def package(
 
 
 def _verified(bundle: "Bundle") -> "Report":
-    from moebius_edge.parity import verify  # noqa: PLC0415
+    from moebius_edge.checking.verify import verify  # noqa: PLC0415
     from moebius_edge.runtimes import open_runtime  # noqa: PLC0415
 
     with progress("verifying") as tick:
@@ -90,8 +90,8 @@ def _verified(bundle: "Bundle") -> "Report":
 
 def _memory(bundle: "Bundle") -> float | None:
     """Largest memory of a short edit in a process of its own, in 10^6 bytes; None where no engine tells."""
-    from moebius_edge.fresh import measure_fresh  # noqa: PLC0415
-    from moebius_edge.manifest import GRAPH_NAMES  # noqa: PLC0415
+    from moebius_edge.bundle.manifest import GRAPH_NAMES  # noqa: PLC0415
+    from moebius_edge.checking.first_run import measure_fresh  # noqa: PLC0415
 
     if bundle.manifest.runtime != "onnxruntime":  # what stands in for another engine has other needs
         return None

@@ -6,9 +6,9 @@ from typing import Any
 
 from PIL import Image
 
-from moebius_edge.errors import InvalidInput
-from moebius_edge.files import write_atomically
-from moebius_edge.imaging import Photo, read_photo
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.files import write_atomically
+from moebius_edge.inpaint.imaging import Photo, read_photo
 
 # Suffix -> (Pillow's format, its options). Lossless wherever the format can be.
 FORMATS: dict[str, tuple[str, dict[str, Any]]] = {

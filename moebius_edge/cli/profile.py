@@ -96,9 +96,9 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
     the full-size model: `profile A --against B --graph denoiser --runs 5`. On a phone: install the app of
     `moebius-edge package`, then `profile A --device android --html report.html`.
     """
+    from moebius_edge.bundle.manifest import GRAPH_NAMES  # noqa: PLC0415
+    from moebius_edge.checking.profile import ProfileOptions  # noqa: PLC0415
     from moebius_edge.cli import profile_work as work  # noqa: PLC0415
-    from moebius_edge.manifest import GRAPH_NAMES  # noqa: PLC0415
-    from moebius_edge.profiling import ProfileOptions  # noqa: PLC0415
 
     here = EDITS_HERE if edits is None else edits
     request = work.Request(

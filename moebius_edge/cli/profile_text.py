@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from moebius_edge.cli import show
 
 if TYPE_CHECKING:
-    from moebius_edge.devices.beside import SizeRow
+    from moebius_edge.checking.profile import EditTiming, Profile, Timing
+    from moebius_edge.devices.sizes import SizeRow
     from moebius_edge.devices.summary import DeviceSummary
-    from moebius_edge.profiling import EditTiming, Profile, Timing
 
 
 def print_profile(profile: "Profile") -> None:

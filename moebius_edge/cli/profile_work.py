@@ -5,22 +5,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moebius_edge.bundle import Bundle, refuse_inside
+from moebius_edge.bundle.folder import Bundle, refuse_inside
+from moebius_edge.bundle.manifest import GRAPH_NAMES
+from moebius_edge.checking.profile import Profile, ProfileOptions
+from moebius_edge.checking.profile import profile as measure_here
 from moebius_edge.cli import profile_text
+from moebius_edge.cli.plotting import check_plot, draw
+from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.common.files import write_atomically
+from moebius_edge.common.progress import progress, stages
 from moebius_edge.devices.app import Wish
-from moebius_edge.devices.beside import size_row
 from moebius_edge.devices.findings import Findings
 from moebius_edge.devices.measure import measure, read_all
 from moebius_edge.devices.page import render
+from moebius_edge.devices.sizes import size_row
 from moebius_edge.devices.steps import steps_here
 from moebius_edge.devices.summary import DeviceSummary
-from moebius_edge.errors import InvalidInput, RuntimeUnavailable
-from moebius_edge.files import write_atomically
-from moebius_edge.manifest import GRAPH_NAMES
-from moebius_edge.plotting import check_plot, draw
-from moebius_edge.profiling import Profile, ProfileOptions
-from moebius_edge.profiling import profile as measure_here
-from moebius_edge.progress import progress, stages
 from moebius_edge.runtimes import open_runtime
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.progress import stages
+from moebius_edge.common.progress import stages
 
 if TYPE_CHECKING:
-    from moebius_edge.proof import Proof
+    from moebius_edge.bundle.proofs import Proof
 
 RUNS = 10
 
@@ -37,12 +37,12 @@ def prove(
     replayed and each graph is timed. To bring the proof to another copy of the bundle: `--output proof.json`
     there, `--attach proof.json` here. Exit 1 when no unit passes.
     """
-    from moebius_edge.bundle import Bundle, refuse_inside  # noqa: PLC0415
-    from moebius_edge.errors import InvalidInput  # noqa: PLC0415
-    from moebius_edge.files import write_atomically  # noqa: PLC0415
-    from moebius_edge.proof import read  # noqa: PLC0415
-    from moebius_edge.prove import attach as keep  # noqa: PLC0415
-    from moebius_edge.prove import prove as measure  # noqa: PLC0415
+    from moebius_edge.bundle.folder import Bundle, refuse_inside  # noqa: PLC0415
+    from moebius_edge.bundle.proofs import read  # noqa: PLC0415
+    from moebius_edge.checking.prove import attach as keep  # noqa: PLC0415
+    from moebius_edge.checking.prove import prove as measure  # noqa: PLC0415
+    from moebius_edge.common.errors import InvalidInput  # noqa: PLC0415
+    from moebius_edge.common.files import write_atomically  # noqa: PLC0415
 
     if attach is not None and (unit or runtime or output or runs != RUNS):
         raise InvalidInput("--attach measures nothing: leave --unit, --runs, --runtime and --output away")

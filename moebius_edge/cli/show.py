@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAME = "moebius-edge"
 WIDE = 200  # columns of output that is no terminal
-FAILED = 1  # exit code of a check; those of errors are in moebius_edge/explain.py
+FAILED = 1  # exit code of a check; those of errors are in moebius_edge/common/explain.py
 
 
 def tolerate_any_name() -> None:

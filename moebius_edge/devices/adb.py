@@ -13,15 +13,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import MANIFEST_NAME
+from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.common.explain import printable
+from moebius_edge.common.progress import Stage
 from moebius_edge.devices.app import APP, RESULT, TAG, Watch, Wish
 from moebius_edge.devices.report import MAX_BYTES
 from moebius_edge.devices.tool import PATIENCE, Answer, Tool
-from moebius_edge.errors import InvalidInput, RuntimeUnavailable
-from moebius_edge.explain import printable
-from moebius_edge.manifest import MANIFEST_NAME
 from moebius_edge.packaging.package import app_json, find_platform
-from moebius_edge.progress import Stage
 
 FILES = f"/sdcard/Android/data/{APP}/files"
 MODEL = f"{FILES}/model"

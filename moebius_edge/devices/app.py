@@ -7,9 +7,9 @@ The app logs one line for each thing that it does, under the tag `moebius-profil
 import time
 from dataclasses import dataclass
 
-from moebius_edge.errors import InvalidInput, RuntimeUnavailable
-from moebius_edge.explain import printable
-from moebius_edge.progress import Stage
+from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.common.explain import printable
+from moebius_edge.common.progress import Stage
 
 APP = "io.moebius.edge.example"
 TAG = "moebius-profile"

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from moebius_edge.devices.beside import SizeRow
+from moebius_edge.checking.profile import EditTiming, Profile, Timing
+from moebius_edge.common.timing import Side
+from moebius_edge.devices.sizes import SizeRow
 from moebius_edge.devices.summary import DeviceSummary
-from moebius_edge.profiling import EditTiming, Profile, Timing
-from moebius_edge.timing import Side
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from moebius_edge import strictjson
+from moebius_edge.common import strictjson
+from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.common.explain import printable
+from moebius_edge.common.files import plain_size
+from moebius_edge.common.progress import Stage
 from moebius_edge.devices.app import APP, RESULT, TAG, Watch, Wish
 from moebius_edge.devices.report import MAX_BYTES
 from moebius_edge.devices.tool import Tool
-from moebius_edge.errors import InvalidInput, RuntimeUnavailable
-from moebius_edge.explain import printable
-from moebius_edge.files import plain_size
-from moebius_edge.progress import Stage
 
 SOURCE = f"Documents/{RESULT}"
 MAX_LISTING = 8 << 20  # bytes of devicectl's JSON, which says much about each device

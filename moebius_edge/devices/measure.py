@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.explain import printable
+from moebius_edge.common.progress import Stage
 from moebius_edge.devices import adb, ios
 from moebius_edge.devices.app import APP, Wish
 from moebius_edge.devices.report import parse, read
 from moebius_edge.devices.summary import DeviceSummary, summarize
-from moebius_edge.errors import InvalidInput
-from moebius_edge.explain import printable
 from moebius_edge.packaging.platforms import PLATFORMS, require_target
-from moebius_edge.progress import Stage
 
 KINDS = ("android", "ios")
 

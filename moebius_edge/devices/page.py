@@ -5,12 +5,12 @@ from html import escape
 from importlib import resources
 from statistics import median
 
-from moebius_edge.devices.beside import SizeRow
+from moebius_edge.bundle.manifest import GRAPH_NAMES
+from moebius_edge.checking.efficiency import EfficiencyRow
 from moebius_edge.devices.findings import Findings, Place, Times, places
+from moebius_edge.devices.sizes import SizeRow
 from moebius_edge.devices.summary import ENDS
 from moebius_edge.devices.svg import SERIES, Bar, Chart, Line, bars, lines, number
-from moebius_edge.efficiency import EfficiencyRow
-from moebius_edge.manifest import GRAPH_NAMES
 
 NOTHING = "-"
 STEPS_HEIGHT = 170  # pixels of each place's own chart of its steps

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from moebius_edge import strictjson
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import InvalidInput
-from moebius_edge.files import plain_size
-from moebius_edge.manifest import GRAPH_NAMES
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import GRAPH_NAMES
+from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.common import strictjson
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.files import plain_size
 from moebius_edge.packaging.platforms import BARS, DEVICES
-from moebius_edge.proof import fingerprint
 
 FORMAT = "moebius-edge-device-profile-1"
 MAX_BYTES = 1 << 20
@@ -62,7 +62,7 @@ class Subject:
 
     model: str
     precision: str
-    files_sha256: str  # of `moebius_edge.proof.fingerprint`
+    files_sha256: str  # of `moebius_edge.bundle.proofs.fingerprint`
 
     def __post_init__(self) -> None:
         _names(model=self.model, precision=self.precision)

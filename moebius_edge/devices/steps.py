@@ -1,10 +1,10 @@
 """How long each step of an edit takes here."""
 
-from moebius_edge import capsule
-from moebius_edge.bundle import Bundle
-from moebius_edge.fresh import Stopwatch, graph_inputs
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.checking import capsule
+from moebius_edge.checking.first_run import Stopwatch, graph_inputs
+from moebius_edge.checking.profile import ProfileOptions
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.profiling import ProfileOptions
 from moebius_edge.runtimes import open_runtime
 
 

@@ -5,9 +5,9 @@ from itertools import pairwise
 from statistics import median
 from typing import Any
 
+from moebius_edge.bundle.manifest import GRAPH_NAMES
+from moebius_edge.common.timing import summary
 from moebius_edge.devices.report import DeviceProfile, SelfTest, Temperature
-from moebius_edge.manifest import GRAPH_NAMES
-from moebius_edge.timing import summary
 
 SHORTEST_MS = 1e-3  # the last digit of what is shown; a ratio to less says nothing
 ENDS = 5  # edits at either end of a run, compared to see throttling

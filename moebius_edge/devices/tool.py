@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
 
-from moebius_edge.errors import RuntimeUnavailable
+from moebius_edge.common.errors import RuntimeUnavailable
 
 PATIENCE = 60.0  # seconds that a short command may take
 MAX_OUTPUT = 16 << 20  # bytes that a short command may write

@@ -10,18 +10,18 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
-from moebius_edge import strictjson
-from moebius_edge.bundle import Bundle, refuse_inside
-from moebius_edge.errors import BundleError, ExportError
-from moebius_edge.explain import printable
-from moebius_edge.files import plain_size
-from moebius_edge.manifest import GRAPH_NAMES, MANIFEST_NAME, Manifest
+from moebius_edge.bundle.folder import Bundle, refuse_inside
+from moebius_edge.bundle.manifest import GRAPH_NAMES, MANIFEST_NAME, Manifest
+from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.checking.report import Report
+from moebius_edge.common import strictjson
+from moebius_edge.common.errors import BundleError, ExportError
+from moebius_edge.common.explain import printable
+from moebius_edge.common.files import plain_size
+from moebius_edge.common.staging import refuse_occupied, stage
 from moebius_edge.packaging import sums
 from moebius_edge.packaging.platforms import PLATFORMS, Addition, Limit, Platform, require_target
 from moebius_edge.packaging.vectors import dumps
-from moebius_edge.proof import fingerprint
-from moebius_edge.report import Report
-from moebius_edge.staging import refuse_occupied, stage
 
 APP_FORMAT = "moebius-edge-app-1"
 MODEL_FOLDER = "model"

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from moebius_edge.errors import ExportError
-from moebius_edge.manifest import Manifest
-from moebius_edge.thresholds import thresholds
+from moebius_edge.bundle.manifest import Manifest
+from moebius_edge.checking.thresholds import thresholds
+from moebius_edge.common.errors import ExportError
 
 BARS = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from moebius_edge.errors import InvalidInput
-from moebius_edge.manifest import MANIFEST_NAME
+from moebius_edge.bundle.manifest import MANIFEST_NAME
+from moebius_edge.common.errors import InvalidInput
 
 HOST = "127.0.0.1"
 # What a browser on this machine calls it. A page of another site can have its own name point here and would

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moebius_edge import context, harmonic
-from moebius_edge.imaging import Photo, to_tensor
-from moebius_edge.loop import Draws, latent_mask
-from moebius_edge.noise import PortableNoise, Stream, philox4x32
-from moebius_edge.options import InpaintOptions
-from moebius_edge.portable import PortableEdit
-from moebius_edge.scheduler import DDIM
+from moebius_edge.inpaint import crops, harmonic
+from moebius_edge.inpaint.imaging import Photo, to_tensor
+from moebius_edge.inpaint.loop import Draws, latent_mask
+from moebius_edge.inpaint.noise import PortableNoise, Stream, philox4x32
+from moebius_edge.inpaint.options import InpaintOptions
+from moebius_edge.inpaint.portable import PortableEdit
+from moebius_edge.inpaint.scheduler import DDIM
 
 FORMAT = "moebius-edge-vectors-1"
 Bytes = NDArray[np.uint8]
@@ -28,7 +28,7 @@ SEEDS = (0, 1, 7, 0xFFFFFFFF, 0x0123456789ABCDEF, 2**64 - 1)
 BLOCKS = (0, 1, 1023, 262143)
 SCHEDULES = ((20, 0.99), (20, 1.0), (5, 0.99), (1, 1.0), (7, 0.5), (50, 0.8), (1000, 0.01))
 # Box (left, top, right, bottom), photo (width, height), resolution, margin, feather.
-CROPS: tuple[tuple[context.Box, tuple[int, int], int, float, int], ...] = (
+CROPS: tuple[tuple[crops.Box, tuple[int, int], int, float, int], ...] = (
     ((100, 120, 180, 260), (1024, 768), 512, 0.25, 8),  # the photo's own resolution
     ((0, 0, 10, 10), (4000, 3000), 512, 0.25, 8),  # in a corner
     ((3990, 2990, 4000, 3000), (4000, 3000), 512, 0.25, 8),  # in the opposite one
@@ -53,7 +53,7 @@ SIZES = (  # width and height before and after
     ((20, 20), (32, 32), "box"),
 )
 # Photo (width, height), the hole's box, resolution and size of the latents, options.
-EDITS: tuple[tuple[tuple[int, int], context.Box, dict[str, Any]], ...] = (
+EDITS: tuple[tuple[tuple[int, int], crops.Box, dict[str, Any]], ...] = (
     ((100, 80), (40, 24, 60, 44), {}),
     ((100, 80), (40, 24, 60, 44), {"margin": 0.25}),  # at the photo's own resolution
     ((100, 80), (3, 2, 31, 54), {"feather": 3, "dilate": 2}),
@@ -64,7 +64,7 @@ EDITS: tuple[tuple[tuple[int, int], context.Box, dict[str, Any]], ...] = (
 )
 RESOLUTION, LATENT_SIZE = 64, 8
 # Side of a picture and the boxes of its hole (left, top, right, bottom).
-CORRECTIONS: tuple[tuple[int, tuple[context.Box, ...]], ...] = (
+CORRECTIONS: tuple[tuple[int, tuple[crops.Box, ...]], ...] = (
     (24, ((7, 9, 12, 18),)),
     (40, ((0, 20, 9, 40), (15, 3, 31, 22), (20, 20, 40, 26))),  # at the edges, and not in whole blocks of 16
 )
@@ -160,9 +160,9 @@ def _encode(seed: int) -> dict[str, Any]:
 
 
 def _crop(
-    box: context.Box, size: tuple[int, int], resolution: int, margin: float, feather: int
+    box: crops.Box, size: tuple[int, int], resolution: int, margin: float, feather: int
 ) -> dict[str, Any]:
-    crop = context.choose_crop(box, size, resolution, margin, feather)
+    crop = crops.choose_crop(box, size, resolution, margin, feather)
     return {
         "box": list(box),
         "size": list(size),
@@ -173,7 +173,7 @@ def _crop(
     }
 
 
-def _square(crop: context.Crop) -> dict[str, int]:
+def _square(crop: crops.Crop) -> dict[str, int]:
     return {"left": crop.left, "top": crop.top, "side": crop.side}
 
 
@@ -192,13 +192,13 @@ def _grow(radius: int) -> dict[str, Any]:
         "size": [19, 13],
         "mask": _bytes(mask),
         "radius": radius,
-        "grown": _bytes(context.grow(mask, radius)),
+        "grown": _bytes(crops.grow(mask, radius)),
     }
 
 
 def _feather(feather: int) -> dict[str, Any]:
     mask = _mask((19, 13))
-    opacity = context.feathered(mask, feather)
+    opacity = crops.feathered(mask, feather)
     return {"size": [19, 13], "mask": _bytes(mask), "feather": feather, "opacity": _floats(opacity)}
 
 
@@ -225,7 +225,7 @@ def _resize(size: tuple[int, int], to: tuple[int, int], kind: str) -> dict[str, 
     }
 
 
-def _correction(side: int, boxes: tuple[context.Box, ...]) -> dict[str, Any]:
+def _correction(side: int, boxes: tuple[crops.Box, ...]) -> dict[str, Any]:
     picture, hole = _picture((side, side)), np.zeros((side, side), np.bool_)
     for left, top, right, bottom in boxes:
         hole[top:bottom, left:right] = True
@@ -245,7 +245,7 @@ def model_picture(resolution: int) -> NDArray[np.float32]:
     return flat.reshape(3, resolution, resolution).transpose(1, 2, 0)
 
 
-def _edit(size: tuple[int, int], box: context.Box, options: dict[str, Any]) -> dict[str, Any]:
+def _edit(size: tuple[int, int], box: crops.Box, options: dict[str, Any]) -> dict[str, Any]:
     chosen = InpaintOptions(**options)
     photo = _picture(size)
     mask = np.zeros(photo.shape[:2], np.bool_)

@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.table import Table
 from skimage.metrics import structural_similarity
 
-from moebius_edge.checkpoints import Checkpoint, load_checkpoint
-from moebius_edge.errors import InvalidInput
-from moebius_edge.explain import explained
-from moebius_edge.files import write_atomically
-from moebius_edge.harmonic import correction
-from moebius_edge.options import BLENDS
+from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.explain import explained
+from moebius_edge.common.files import write_atomically
+from moebius_edge.inpaint.harmonic import correction
+from moebius_edge.inpaint.options import BLENDS
 from moebius_edge.training.borders import border_step, step_ratio, typical_step_ratio
 from moebius_edge.training.cases import Cases, make_cases
 from moebius_edge.training.metrics import masks_tensor, psnr, reconstruct, reconstruction_table

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moebius_edge.context import grow
-from moebius_edge.errors import InvalidInput
-from moebius_edge.explain import explained
-from moebius_edge.files import write_atomically
-from moebius_edge.imaging import read_mask, read_photo
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.explain import explained
+from moebius_edge.common.files import write_atomically
+from moebius_edge.common.progress import counted
+from moebius_edge.inpaint.crops import grow
+from moebius_edge.inpaint.imaging import read_mask, read_photo
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.progress import counted
 from moebius_edge.training.photos import photo_files
 from moebius_edge.training.plain import biharmonic_fill
 

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from moebius_edge.masks import draw_mask
+from moebius_edge.inpaint.masks import draw_mask
 from moebius_edge.training.cases import read_silhouettes
 
 CANVAS = 128  # pixels: the side at which shapes are kept

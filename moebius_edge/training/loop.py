@@ -14,7 +14,7 @@ import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from torch import Tensor
 
-from moebius_edge.errors import CheckpointError
+from moebius_edge.common.errors import CheckpointError
 
 LEAST_MINUTES = 0.05  # of a schedule that begins when its time is nearly over
 

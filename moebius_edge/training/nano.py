@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from moebius_edge.errors import InvalidInput
-from moebius_edge.explain import explained
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.explain import explained
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.training.holes import Holes
 from moebius_edge.training.latents import BankOptions, Material

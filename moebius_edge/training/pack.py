@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from moebius_edge.errors import InvalidInput
-from moebius_edge.explain import explained
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.explain import explained
 from moebius_edge.training.photos import CREDITS, SCALES, load_rgb, photo_files, photo_sources
 
 PHOTOS, OUTLINES = "photos", "outlines"  # folders of a pack

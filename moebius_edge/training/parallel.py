@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from moebius_edge.progress import progress
+from moebius_edge.common.progress import progress
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from moebius_edge.errors import InvalidInput
+from moebius_edge.common.errors import InvalidInput
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 CREDITS = "CREDITS.tsv"  # beside the photos, if known: a row per photo with `file` and `source`

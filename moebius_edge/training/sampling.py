@@ -6,10 +6,10 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from moebius_edge.errors import InvalidInput
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.noise import PortableNoise, Stream
+from moebius_edge.inpaint.scheduler import DDIM
 from moebius_edge.model.config import MoebiusConfig
-from moebius_edge.noise import PortableNoise, Stream
-from moebius_edge.scheduler import DDIM
 from moebius_edge.training.latents import latent_mask
 from moebius_edge.training.solvers import FIRST, Step, ddim_table, dpm_table
 

@@ -5,9 +5,10 @@ A step predicts the noise e at its timestep and then does
     x <- a x + b e + c d        x: latents, d: the previous step's estimate of the clean latents, at first 0
     d <- p x + q e              with the x from before the step
 
-DDIM (`moebius_edge.scheduler`) has c = 0. DPM-Solver++(2M) is Lu et al., arXiv 2211.01095, algorithm 2, for a
-model that predicts noise. Legend, paper -> here: α_t -> alpha, σ_t -> sigma, λ_t = log(α_t / σ_t) -> log_snr
-(half the logarithm of the signal-to-noise ratio), h_i -> h, r_i = h_(i-1) / h_i -> 1 / (2 weight).
+DDIM (`moebius_edge.inpaint.scheduler`) has c = 0. DPM-Solver++(2M) is Lu et al., arXiv 2211.01095,
+algorithm 2, for a model that predicts noise. Legend, paper -> here: α_t -> alpha, σ_t -> sigma,
+λ_t = log(α_t / σ_t) -> log_snr (half the logarithm of the signal-to-noise ratio), h_i -> h,
+r_i = h_(i-1) / h_i -> 1 / (2 weight).
 """
 
 import math
@@ -16,8 +17,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from moebius_edge.errors import InvalidInput
-from moebius_edge.scheduler import DDIM
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.scheduler import DDIM
 
 FIRST = 900  # the timestep at which the loop starts: the published loop's, 20 steps at strength 0.99
 

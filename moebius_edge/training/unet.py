@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from moebius_edge.model.blocks import ResidualBlock, TransformerUnit
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
-from moebius_edge.training.calm import start_calm
+from moebius_edge.training.identity_init import start_calm
 from moebius_edge.training.latents import BankOptions, LatentBank, Material
 from moebius_edge.training.loop import Budget
 from moebius_edge.training.noising import Noising, NoisingOptions, Noisy

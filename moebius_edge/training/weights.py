@@ -1,6 +1,7 @@
 """Weights as they are shipped: safetensors in half precision with one config.json for both models.
 
-The config.json also has the SHA-256 of each weight file, which loading compares (`moebius_edge.pinned`).
+The config.json also has the SHA-256 of each weight file, which loading compares
+(`moebius_edge.checkpoints.hashes`).
 """
 
 import json
@@ -14,12 +15,12 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from moebius_edge.errors import CheckpointError
-from moebius_edge.files import write_atomically
+from moebius_edge.checkpoints.hashes import SHA256, check_pinned, sha256_of
+from moebius_edge.common.errors import CheckpointError
+from moebius_edge.common.files import write_atomically
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
-from moebius_edge.pinned import SHA256, check_pinned, sha256_of
 
 Model = TypeVar("Model", bound=nn.Module)
 Config = TypeVar("Config")

@@ -10,9 +10,9 @@ import pytest
 from onnx import TensorProto, helper
 from onnx.external_data_helper import set_external_data
 
-from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.errors import BundleError, RuntimeUnavailable
-from moebius_edge.manifest import Manifest
+from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.manifest import Manifest
+from moebius_edge.common.errors import BundleError, RuntimeUnavailable
 from moebius_edge.runtimes.external_data import external_locations
 from moebius_edge.runtimes.onnxruntime import OnnxRuntime
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from moebius_edge.checkpoints import load_checkpoint
-from moebius_edge.errors import CheckpointError
-from moebius_edge.weights import read_state
+from moebius_edge.checkpoints.load import load_checkpoint
+from moebius_edge.checkpoints.state_dicts import read_state
+from moebius_edge.common.errors import CheckpointError
 
 
 class Touch:

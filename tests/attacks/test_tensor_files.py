@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import BundleError
-from moebius_edge.tensors import TensorFileError, read_header, read_tensors, write_tensors
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.common.errors import BundleError
+from moebius_edge.common.tensors import TensorFileError, read_header, read_tensors, write_tensors
 
 LIMIT = 1 << 20
 

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.export.build import export_bundle
 from tests import exports
+from tests.export.conftest import checkpoint, first, last, model, recording, seen
+
+__all__ = ["checkpoint", "first", "last", "model", "recording", "seen"]
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 
 from moebius_edge import __main__ as entry
-from moebius_edge.bundle import Bundle, seal
-from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.bundle.folder import Bundle, seal
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.export.build import export_bundle
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from tests import exports

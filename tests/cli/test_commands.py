@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from moebius_edge import __version__
-from moebius_edge.calibration.mixed import TARGETS_DB
-from moebius_edge.checkpoints import MODELS
+from moebius_edge.calibration.int8.mixed import TARGETS_DB
+from moebius_edge.calibration.precisions import PRECISIONS
+from moebius_edge.checkpoints.load import MODELS
 from moebius_edge.cli import PANELS, Commands, show
-from moebius_edge.errors import BundleError
-from moebius_edge.explain import INTERRUPTED, TERMINATED, explain, explained
-from moebius_edge.export.precisions import PRECISIONS
-from moebius_edge.export.targets import TARGETS
+from moebius_edge.common.errors import BundleError
+from moebius_edge.common.explain import INTERRUPTED, TERMINATED, explain, explained
+from moebius_edge.export.targets.registry import TARGETS
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -132,7 +132,7 @@ def test_ctrl_c_while_arguments_are_read(moebius: Any, monkeypatch: pytest.Monke
 def test_sigterm_leaves_nothing_behind(tmp_path: Path, signals: int) -> None:
     code = (
         "import os, shutil, signal\nfrom pathlib import Path\n"
-        "from moebius_edge.explain import explained\nfrom moebius_edge.staging import stage\n"
+        "from moebius_edge.common.explain import explained\nfrom moebius_edge.common.staging import stage\n"
         "remove = shutil.rmtree\n"
         "def rmtree(*arguments, **more):\n"
         f"    if {signals} == 2: os.kill(os.getpid(), signal.SIGTERM)\n"
@@ -151,7 +151,7 @@ def test_sigterm_leaves_nothing_behind(tmp_path: Path, signals: int) -> None:
 def test_a_signal_where_python_cannot_raise_is_not_lost(signal: str, code: int) -> None:
     done = run_python(
         "import os, signal, time\n"
-        "from moebius_edge.explain import explained\n"
+        "from moebius_edge.common.explain import explained\n"
         "class Freed:\n"
         "    def __del__(self):\n"
         f"        os.kill(os.getpid(), signal.{signal})\n"

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from moebius_edge import demo
-from moebius_edge.cli import edit
+from moebius_edge.cli import demo, edit
+from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.options import OPTION_NAMES, InpaintOptions
 
 FAST = ("--steps", 2, "--threads", 1)
 

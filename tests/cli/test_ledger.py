@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moebius_edge.calibration.data import CalibrationOptions, packaged_photos
-from moebius_edge.calibration.observers import Histogram
-from moebius_edge.calibration.recording import Recording
-from moebius_edge.calibration.sensitivity import Entry, Ledger
-from moebius_edge.checkpoints import Checkpoint
+from moebius_edge.calibration.activations.data import CalibrationOptions, packaged_photos
+from moebius_edge.calibration.activations.observers import Histogram
+from moebius_edge.calibration.activations.recording import Recording
+from moebius_edge.calibration.int8.sensitivity import Entry, Ledger
+from moebius_edge.checkpoints.load import Checkpoint
 from moebius_edge.cli import bundles, calibrate, ledger
-from moebius_edge.errors import RuntimeUnavailable
-from moebius_edge.export import build, worth
+from moebius_edge.common.errors import RuntimeUnavailable
+from moebius_edge.export import build, payoff
 from moebius_edge.export.options import ExportOptions
 
 MADE = Ledger(
@@ -122,7 +122,7 @@ def test_a_comparison_that_fails_is_a_warning_about_a_bundle_that_is_there(
     def fail(*_: object) -> None:
         raise RuntimeUnavailable("no such engine")
 
-    monkeypatch.setattr(worth, "examine", fail)
+    monkeypatch.setattr(payoff, "examine", fail)
     answer = moebius("export", checkpoint, "--precision", "w8", "--output", tmp_path / "w8.moebius")
     assert answer.code == 0
     assert answer.out.startswith(f"wrote {tmp_path / 'w8.moebius'}")

@@ -16,8 +16,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from moebius_edge.bundle import Bundle, seal
-from moebius_edge.errors import ExportError
+from moebius_edge.bundle.folder import Bundle, seal
+from moebius_edge.common.errors import ExportError
 from moebius_edge.packaging import package
 from moebius_edge.packaging.package import MODEL_FOLDER
 from moebius_edge.packaging.platforms import PLATFORMS, Limit

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from moebius_edge import plotting
-from moebius_edge.bundle import Bundle
-from moebius_edge.cli import profile_work
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.cli import plotting, profile_work
+from moebius_edge.common.machine import peak_mb
 from moebius_edge.devices import adb
-from moebius_edge.machine import peak_mb
 from moebius_edge.packaging.package import app_json, find_platform
 from tests.devices.conversations import SERIAL, StandIn, android, device_profile
 

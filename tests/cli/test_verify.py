@@ -11,10 +11,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from moebius_edge import context, live
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import MoebiusError
-from moebius_edge.manifest import parse
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import parse
+from moebius_edge.checking import find_reference
+from moebius_edge.common.errors import MoebiusError
+from moebius_edge.inpaint import crops
 
 Model = onnx.ModelProto
 
@@ -47,8 +48,8 @@ def test_reference_is_not_downloaded_without_being_asked_for(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = Bundle.open(exported)
-    monkeypatch.setattr(live, "find_spec", lambda name: None)
-    assert live.find_reference(opened, None)[1].startswith("torch is not installed")
+    monkeypatch.setattr(find_reference, "find_spec", lambda name: None)
+    assert find_reference.find_reference(opened, None)[1].startswith("torch is not installed")
     monkeypatch.undo()
     asked: list[str] = []
 
@@ -56,13 +57,13 @@ def test_reference_is_not_downloaded_without_being_asked_for(
         asked.append(bundle.manifest.model.name)
         raise MoebiusError("other weights")
 
-    monkeypatch.setattr(live, "open_runtime", refuse)
+    monkeypatch.setattr(find_reference, "open_runtime", refuse)
     for name, note in {"places2": "--reference does that", "nano": "other weights"}.items():
         renamed = _renamed(opened, name)
-        reference, why = live.find_reference(renamed, None)
+        reference, why = find_reference.find_reference(renamed, None)
         assert reference is None and note in why
         with pytest.raises(MoebiusError, match="other weights"):
-            live.find_reference(renamed, True)
+            find_reference.find_reference(renamed, True)
     assert asked == ["places2", "nano", "nano"]
 
 
@@ -136,8 +137,8 @@ def test_dropped_guidance_is_named(moebius: Any, spoiled: Callable[..., Path]) -
 
 
 def test_shifted_paste_is_named(moebius: Any, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = context.paste
-    monkeypatch.setattr(context, "paste", lambda *arguments: np.roll(sound(*arguments), 1, axis=0))
+    sound = crops.paste
+    monkeypatch.setattr(crops, "paste", lambda *arguments: np.roll(sound(*arguments), 1, axis=0))
     answer = moebius("verify", exported, "--json", "--no-reference")
     assert answer.code == 1
     assert answer.json()["image"]["outside_identical"] is False

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.proof import fingerprint
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.proofs import fingerprint
 
 SERIAL = "R58M12ABCDE"
 FILES = "/sdcard/Android/data/io.moebius.edge.example/files"

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from moebius_edge import strictjson
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.common import strictjson
+from moebius_edge.common.errors import ExportError, InvalidInput, MoebiusError, RuntimeUnavailable
 from moebius_edge.devices import adb
 from moebius_edge.devices.app import Wish
 from moebius_edge.devices.measure import measure
 from moebius_edge.devices.report import parse
 from moebius_edge.devices.tool import Tool
-from moebius_edge.errors import ExportError, InvalidInput, MoebiusError, RuntimeUnavailable
-from moebius_edge.proof import fingerprint
 from tests.devices.conversations import (
     APP,
     FILES,

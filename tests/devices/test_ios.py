@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.common.errors import InvalidInput, MoebiusError, RuntimeUnavailable
 from moebius_edge.devices import ios as ios_device
 from moebius_edge.devices.app import Wish
 from moebius_edge.devices.measure import measure
-from moebius_edge.errors import InvalidInput, MoebiusError, RuntimeUnavailable
 from tests.devices.conversations import (
     PHONE,
     MakeStandIn,

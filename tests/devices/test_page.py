@@ -11,18 +11,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.devices.beside import NOTHING, size_row
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.proofs import GraphProof, Proof, UnitProof, fingerprint
+from moebius_edge.checking.efficiency import PUBLISHED
+from moebius_edge.checking.profile import EditTiming, Profile, Subject, Timing
+from moebius_edge.checking.prove import attach
+from moebius_edge.common.machine import machine
 from moebius_edge.devices.findings import Findings
 from moebius_edge.devices.page import render
 from moebius_edge.devices.report import parse
+from moebius_edge.devices.sizes import NOTHING, size_row
 from moebius_edge.devices.summary import DeviceSummary, summarize, thermal_word
 from moebius_edge.devices.svg import Bar, Chart, Line, bars, lines, number, ticks
-from moebius_edge.efficiency import PUBLISHED
-from moebius_edge.machine import machine
-from moebius_edge.profiling import EditTiming, Profile, Subject, Timing
-from moebius_edge.proof import GraphProof, Proof, UnitProof, fingerprint
-from moebius_edge.prove import attach
 from tests.devices.conversations import device_profile
 
 EVIL = "<script>alert('1')</script> & \"x\""

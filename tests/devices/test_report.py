@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.common.errors import InvalidInput
 from moebius_edge.devices.report import MAX_BYTES, parse, read
 from moebius_edge.devices.summary import StateChange, summarize
-from moebius_edge.errors import InvalidInput
 from tests.devices.conversations import device_profile
 
 

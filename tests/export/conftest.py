@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.calibration.calibrate import draw_pairs, follow, record
-from moebius_edge.calibration.data import Followed
-from moebius_edge.calibration.recording import Recording
-from moebius_edge.checkpoints import Checkpoint, fingerprint, load_checkpoint
-from moebius_edge.export.forms import Forms
-from moebius_edge.fill import fill_by_rule
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.calibration.activations.calibrate import draw_pairs, follow, record
+from moebius_edge.calibration.activations.data import Followed
+from moebius_edge.calibration.activations.recording import Recording
+from moebius_edge.checkpoints.load import Checkpoint, fingerprint, load_checkpoint
+from moebius_edge.checkpoints.synthetic import fill_by_rule
+from moebius_edge.common.tensors import Array
+from moebius_edge.export.rewrites.forms import Forms
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.model.unet import Moebius
-from moebius_edge.tensors import Array
 from tests import exports
 from tests.exports import QUICK, export_once
 

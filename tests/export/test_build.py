@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.checkpoints import Checkpoint
-from moebius_edge.errors import ExportError
-from moebius_edge.export import build, graphs
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.common.errors import ExportError
+from moebius_edge.common.samples import sample
+from moebius_edge.export import build
 from moebius_edge.export.build import export_bundle
+from moebius_edge.export.onnx import graphs
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.inpainter import Inpainter, InpaintOptions
 from moebius_edge.runtimes import open_runtime
-from moebius_edge.samples import sample
 from tests.exports import export_anew
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.export.cuda_check import VARIANTS, main, measure
 from moebius_edge.runtimes.cuda import CudaOptions
 

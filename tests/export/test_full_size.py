@@ -5,16 +5,16 @@ from pathlib import Path
 import onnx
 import pytest
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.calibration.amplitudes import float_tensors
-from moebius_edge.calibration.fp16 import to_fp16
-from moebius_edge.calibration.onnx_files import save
-from moebius_edge.checkpoints import load_checkpoint
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import GRAPH_NAMES
+from moebius_edge.calibration.activations.amplitudes import float_tensors
+from moebius_edge.calibration.fp16.convert import to_fp16
+from moebius_edge.checking.first_run import measure_fresh
+from moebius_edge.checking.verify import verify
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.export.build import export_bundle
-from moebius_edge.export.tensorrt.builder import BuildOptions, build_engine
-from moebius_edge.fresh import measure_fresh
-from moebius_edge.manifest import GRAPH_NAMES
-from moebius_edge.parity import verify
+from moebius_edge.export.targets.tensorrt.builder import BuildOptions, build_engine
+from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.runtimes import open_runtime
 from tests.export.conftest import operators
 

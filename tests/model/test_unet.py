@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from moebius_edge.fill import fill_by_rule
+from moebius_edge.checkpoints.synthetic import fill_by_rule
 from moebius_edge.model.config import CONFIGS, MoebiusConfig
 from moebius_edge.model.unet import Moebius
 

@@ -21,20 +21,21 @@ from numpy.typing import NDArray
 from onnx import helper
 from PIL import Image
 
-from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.capsule import record
+from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.manifest import GRAPH_NAMES, Defaults, GraphSpec, Manifest, TensorSpec, io_shapes
+from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.checking.capsule import record
+from moebius_edge.checking.verify import verify
+from moebius_edge.common.samples import capsule_photo, sample
+from moebius_edge.common.tensors import Array, write_tensors
 from moebius_edge.devices import report
 from moebius_edge.devices.app import APP, RESULT, TAG
+from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpaint.scheduler import DDIM
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.manifest import GRAPH_NAMES, Defaults, GraphSpec, Manifest, TensorSpec, io_shapes
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.packaging.package import app_json, find_platform
-from moebius_edge.parity import verify
-from moebius_edge.proof import fingerprint
-from moebius_edge.runtimes import Runtime, open_runtime
-from moebius_edge.samples import capsule_photo, sample
-from moebius_edge.scheduler import DDIM
-from moebius_edge.tensors import Array, write_tensors
+from moebius_edge.runtimes import open_runtime
 from tests.conftest import save_graph
 
 HERE = Path(__file__).parent

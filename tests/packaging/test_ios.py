@@ -18,15 +18,16 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.common.tensors import Array, write_tensors
 from moebius_edge.devices import report
 from moebius_edge.devices.app import APP, RESULT, TAG
+from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.packaging.package import APP_FORMAT, app_json
 from moebius_edge.packaging.platforms import BARS, PLATFORMS
 from moebius_edge.packaging.vectors import dumps
-from moebius_edge.runtimes import Runtime, open_runtime
-from moebius_edge.tensors import Array, write_tensors
+from moebius_edge.runtimes import open_runtime
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "moebius_edge" / "packaging" / "ios"
@@ -168,7 +169,7 @@ def test_swift_passes_the_vectors_and_its_fault_tests(package: Path) -> None:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small model, 64 x 64 pixels, exported for ONNX Runtime."""
-    from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415  (needs torch, these tests else do not)
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415  (needs torch, these tests else do not)
     from moebius_edge.export.build import export_bundle  # noqa: PLC0415
     from moebius_edge.model.config import MoebiusConfig, VAEConfig  # noqa: PLC0415
     from tests.conftest import write_checkpoint  # noqa: PLC0415

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moebius_edge.errors import InvalidInput
+from moebius_edge.common.errors import InvalidInput
 from moebius_edge.packaging.serve import HEADERS, make_server
 
 

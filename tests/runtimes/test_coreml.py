@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from coremltools.models import compute_plan
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.checkpoints import Checkpoint, load_checkpoint
-from moebius_edge.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.checking.prove import prove
+from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions
-from moebius_edge.prove import prove
-from moebius_edge.runtimes import DevicePlan, open_runtime, units_of
+from moebius_edge.inpaint.runtime import DevicePlan
+from moebius_edge.runtimes import open_runtime, units_of
 from moebius_edge.runtimes.mil import Program
 from tests import exports
 

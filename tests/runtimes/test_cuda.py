@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from moebius_edge import loop
-from moebius_edge.bundle import Bundle
-from moebius_edge.checkpoints import Checkpoint, load_checkpoint
-from moebius_edge.errors import Cancelled, InvalidInput, NotFinite, RuntimeUnavailable
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.common.errors import Cancelled, InvalidInput, NotFinite, RuntimeUnavailable
+from moebius_edge.common.tensors import Array
 from moebius_edge.export.describe import graph_specs
-from moebius_edge.export.forms import Forms
-from moebius_edge.export.graphs import build_module
+from moebius_edge.export.onnx.graphs import build_module
+from moebius_edge.export.rewrites.forms import Forms
+from moebius_edge.inpaint import loop
+from moebius_edge.inpaint.scheduler import StepCoefficients
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.cuda import CudaOptions, CudaRuntime
 from moebius_edge.runtimes.torch import TorchRuntime
-from moebius_edge.scheduler import StepCoefficients
-from moebius_edge.tensors import Array
 
 HERE = CudaOptions("float32", capture=False, device="cpu")
 COEFFICIENTS = (StepCoefficients(900, 1.01, -0.2), StepCoefficients(450, 1.02, -0.3))

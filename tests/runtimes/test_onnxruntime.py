@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 import pytest
 
-from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
-from moebius_edge.machine import sums_overflow
-from moebius_edge.manifest import Manifest
+from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.manifest import Manifest
+from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.common.machine import sums_overflow
+from moebius_edge.common.tensors import Array
 from moebius_edge.runtimes import RUNTIMES, open_runtime
 from moebius_edge.runtimes.onnxruntime import NO_OVERFLOW, OnnxRuntime, OrtOptions, session_options
-from moebius_edge.tensors import Array
 
 MakeBundle = Callable[..., Bundle]
 
@@ -116,7 +116,7 @@ def test_which_cpus_overflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_sums_are_made_exact_only_where_they_overflow(
     overflow: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What it does is in tests/calibration/test_qdq.py. With VNNI it would double the time of INT8.
+    # What it does is in tests/calibration/int8/test_qdq.py. With VNNI it would double the time of INT8.
     monkeypatch.setattr("moebius_edge.runtimes.onnxruntime.sums_overflow", lambda: overflow)
     options, (key, value) = session_options(OrtOptions(), None), NO_OVERFLOW
     if overflow:

@@ -7,11 +7,11 @@ import numpy as np
 import onnx
 import pytest
 
-from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.errors import BundleError, RuntimeUnavailable
+from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.manifest import Manifest
+from moebius_edge.common.errors import BundleError, RuntimeUnavailable
 from moebius_edge.export.options import ExportOptions
-from moebius_edge.export.ort_mobile import ship
-from moebius_edge.manifest import Manifest
+from moebius_edge.export.targets.ort_mobile.target import ship
 from moebius_edge.runtimes.onnxruntime import OnnxRuntime
 from tests.conftest import write_tiny_graphs
 

@@ -16,15 +16,16 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from moebius_edge.bundle import Bundle, seal, staging
-from moebius_edge.errors import BundleError, InvalidInput, RuntimeUnavailable
-from moebius_edge.export.tensorrt.target import write_update
-from moebius_edge.loop import denoise
-from moebius_edge.manifest import GRAPH_NAMES, Manifest
-from moebius_edge.runtimes import DeviceLoop, open_runtime
+from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.manifest import GRAPH_NAMES, Manifest
+from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
+from moebius_edge.common.tensors import Array, write_tensors
+from moebius_edge.export.targets.tensorrt.target import write_update
+from moebius_edge.inpaint.loop import denoise
+from moebius_edge.inpaint.runtime import DeviceLoop
+from moebius_edge.inpaint.scheduler import StepCoefficients
+from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.tensorrt import TensorRTRuntime
-from moebius_edge.scheduler import StepCoefficients
-from moebius_edge.tensors import Array, write_tensors
 from tests.conftest import write_tiny_graphs
 
 VERSION = "1.7"

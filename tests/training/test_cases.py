@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moebius_edge.errors import InvalidInput
+from moebius_edge.common.errors import InvalidInput
 from moebius_edge.training.cases import AREA, Mask, draw_object, make_cases, read_silhouettes
 
 # Pixels in the holes, of 65,536, and the first digits of the objects' SHA-256.

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from moebius_edge.checkpoints import load_checkpoint
-from moebius_edge.errors import InvalidInput
+from moebius_edge.checkpoints.load import load_checkpoint
+from moebius_edge.common.errors import InvalidInput
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.training import nano
 from moebius_edge.training.latents import BankOptions

@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from moebius_edge.checkpoints import load_checkpoint
-from moebius_edge.errors import InvalidInput
-from moebius_edge.harmonic import correction
+from moebius_edge.checkpoints.load import load_checkpoint
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.harmonic import correction
+from moebius_edge.inpaint.options import BLENDS
+from moebius_edge.inpaint.scheduler import DDIM
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
-from moebius_edge.options import BLENDS
-from moebius_edge.scheduler import DDIM
 from moebius_edge.training.cases import make_cases
 from moebius_edge.training.evaluate import fill_cases, main, save_sheet
 from moebius_edge.training.sampling import FAST, Sampling, guided_noise

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moebius_edge.bundle import Bundle
-from moebius_edge.errors import InvalidInput
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.common.errors import InvalidInput
 from moebius_edge.training.gallery import GAP, OUTLINE, close_up, find_pairs, main, outlined, shrink
 
 

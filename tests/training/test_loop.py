@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from moebius_edge.errors import CheckpointError
+from moebius_edge.common.errors import CheckpointError
 from moebius_edge.training.loop import Budget, Clock, Report, load_state, save_state, train
 
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from moebius_edge.checkpoints import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.hashes import sha256_of
+from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
-from moebius_edge.pinned import sha256_of
 from moebius_edge.training.cases import Cases, make_cases
 from moebius_edge.training.evaluate import fill_cases, mean_picture, score
 from moebius_edge.training.metrics import masks_tensor, vae_table

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from moebius_edge.errors import InvalidInput
+from moebius_edge.common.errors import InvalidInput
 from moebius_edge.training import pack
 from moebius_edge.training.pack import Packing
 from moebius_edge.training.photos import PhotoCrops, photo_files

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from moebius_edge.errors import InvalidInput
+from moebius_edge.common.errors import InvalidInput
 from moebius_edge.training.photos import Crop, PhotoCrops, centre_square, load_rgb, to_images, to_tensor
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from moebius_edge.checkpoints import load_checkpoint
-from moebius_edge.errors import CheckpointError
+from moebius_edge.checkpoints.load import load_checkpoint
+from moebius_edge.common.errors import CheckpointError
+from moebius_edge.inpaint.scheduler import DDIM
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.vae import build_vae
-from moebius_edge.scheduler import DDIM
 from moebius_edge.training.holes import Holes
 from moebius_edge.training.latents import BankOptions, Examples, Material
 from moebius_edge.training.loop import Budget

@@ -2,8 +2,8 @@
 
 import pytest
 
-from moebius_edge.errors import InvalidInput
-from moebius_edge.scheduler import DDIM
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.scheduler import DDIM
 from moebius_edge.training.solvers import Step, ddim_table, dpm_table, log_snr_grid
 
 S = 0.7

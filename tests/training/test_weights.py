@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from moebius_edge.errors import CheckpointError
+from moebius_edge.common.errors import CheckpointError
 from moebius_edge.model.config import VAEConfig
 from moebius_edge.model.vae import build_vae
 from moebius_edge.training.weights import (

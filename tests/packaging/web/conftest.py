@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.checking.verify import verify
 from moebius_edge.packaging import package
-from moebius_edge.parity import verify
 from moebius_edge.runtimes import open_runtime
 from tests.packaging.web.project import Host, chromium, hosted, node_modules, run
 
@@ -19,7 +19,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     if given := os.environ.get("MOEBIUS_EDGE_NANO"):
         return Bundle.open(given)
     # Here, because they need torch, and a test that is skipped does not.
-    from moebius_edge.checkpoints import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
     from moebius_edge.export.build import export_bundle  # noqa: PLC0415
 
     return export_bundle(load_checkpoint("nano"), tmp_path_factory.mktemp("bundle") / "nano.moebius")

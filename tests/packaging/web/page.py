@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moebius_edge import context
+from moebius_edge.inpaint import crops
 
 PATIENCE = 180_000  # milliseconds: machines are shared
 SEED, STEPS = 3, 4
@@ -81,5 +81,5 @@ def differences(
     """Largest difference in grey levels: within `feather` pixels of the mask, and beyond."""
     assert (found.mode, found.size) == (expected.mode, expected.size)
     error = np.abs(np.asarray(found).astype(np.int16) - np.asarray(expected).astype(np.int16))
-    near = context.grow(mask, feather)
+    near = crops.grow(mask, feather)
     return int(error[near].max()), int(error[~near].max())

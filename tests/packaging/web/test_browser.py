@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from moebius_edge import Inpainter
-from moebius_edge.bundle import Bundle
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.common.samples import sample
 from moebius_edge.devices.report import parse
-from moebius_edge.samples import sample
 from tests.packaging.web.page import SEED, STEPS, Page, differences
 from tests.packaging.web.project import Host
 

@@ -24,7 +24,7 @@ export class SelfTestFailed extends Error {
   override name = "SelfTestFailed";
 }
 
-// The recorded edit: `edit_options` of moebius_edge/capsule.py.
+// The recorded edit: `edit_options` of moebius_edge/checking/capsule.py.
 const STEPS = 5;
 const STRENGTH = 0.99;
 const SEED = 0n;

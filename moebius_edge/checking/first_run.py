@@ -1,0 +1,114 @@
+"""Peak memory and first runs of a bundle, measured in a process of its own so that nothing else is counted.
+
+The peak of a process never falls again; two bundles measured in one process would share the larger one.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import GRAPH_NAMES
+from moebius_edge.checking import capsule
+from moebius_edge.common.errors import MoebiusError, RuntimeUnavailable
+from moebius_edge.common.machine import peak_mb
+from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.runtimes import open_runtime
+
+EDIT_STEPS = 3  # of the measured edit: 2 are run; the peak does not depend on their number
+
+
+@dataclass(frozen=True)
+class FreshRun:
+    """What a fresh process saw."""
+
+    peak_mb: float | None  # largest resident memory in 10^6 bytes; None where the system does not tell
+    first_run_ms: dict[str, float]  # per graph, loading included
+
+
+def measure_fresh(
+    bundle: Bundle, graphs: Sequence[str], runtime: str | None = None, threads: int | None = None
+) -> FreshRun:
+    """Run these graphs once each, or a whole short edit if they are all three, in a new Python process.
+
+    Raises RuntimeUnavailable when that process fails or is killed.
+    """
+    request = {
+        "bundle": str(bundle.folder.resolve()),
+        "graphs": list(graphs),
+        "runtime": runtime,
+        "threads": threads,
+    }
+    # -P: modules come from where this one came from, never from the current folder.
+    command = [sys.executable, "-P", "-m", "moebius_edge.checking.first_run", json.dumps(request)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode != 0:
+        words = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+        killed = " (it was killed: not enough memory?)" if done.returncode < 0 else ""
+        raise RuntimeUnavailable(f"running {bundle.folder.name} in a fresh process failed{killed}: {words}")
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return FreshRun(answer["peak_mb"], answer["first_run_ms"])
+
+
+def graph_inputs(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Real inputs for each graph, from a capsule."""
+    return {
+        "encoder": {"image": tensors["encoder.image"]},
+        "denoiser": capsule.step_inputs(tensors, 0),
+        "decoder": {"latents": tensors["decoder.latents"]},
+    }
+
+
+class Stopwatch:
+    """A runtime that notes how long each run of another one took, in milliseconds."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self.name = runtime, runtime.name
+        self.times: dict[str, list[float]] = {}
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run and note the time."""
+        start = time.perf_counter()
+        outputs = self.runtime.run(graph, inputs)
+        self.times.setdefault(graph, []).append(1000 * (time.perf_counter() - start))
+        return outputs
+
+    def release(self, graph: str) -> None:
+        """Passed on."""
+        self.runtime.release(graph)
+
+
+def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads: int | None) -> FreshRun:
+    bundle = Bundle.open(folder)
+    watch = Stopwatch(open_runtime(bundle, name, threads))
+    manifest = bundle.manifest
+    tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
+    if set(graphs) == set(GRAPH_NAMES):
+        Inpainter.of(manifest, watch)(tensors["photo"], tensors["mask"], steps=EDIT_STEPS)
+    else:
+        inputs = graph_inputs(tensors)
+        for graph in graphs:
+            watch.run(graph, inputs[graph])
+            watch.release(graph)
+    return FreshRun(peak_mb(), {graph: times[0] for graph, times in watch.times.items()})
+
+
+def main() -> int:
+    """The fresh process: one JSON request as argument, one JSON answer on stdout."""
+    request = json.loads(sys.argv[1])
+    try:
+        run = _measure_here(request["bundle"], request["graphs"], request["runtime"], request["threads"])
+    except (MoebiusError, MemoryError) as error:
+        print(str(error) or "not enough memory", file=sys.stderr)
+        return 2
+    print(json.dumps({"peak_mb": run.peak_mb, "first_run_ms": run.first_run_ms}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""What each part of the composition is worth: `python -m moebius_edge.checking.removal BUNDLE --photos DIR`.
+
+Photos with holes whose truth is known, and the two samples of the package, whose object is to go. One sample
+per hole, seed 0. The rows go from the loop as it was to the loop as it is, one change after another; with
+`--vary guidance 1 1.5 2` they are the loop as it is with these values of an option.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from moebius_edge.checking.verify import region_db
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.explain import explained
+from moebius_edge.common.samples import SAMPLES, sample
+from moebius_edge.inpaint import loop
+from moebius_edge.inpaint.crops import bounding_box, grow
+from moebius_edge.inpaint.imaging import Bools, Bytes, Photo, read_mask, read_photo
+from moebius_edge.inpaint.loop import Draws, Schedule
+from moebius_edge.inpaint.masks import draw_mask
+from moebius_edge.inpaint.noise import PortableNoise
+from moebius_edge.inpaint.options import InpaintOptions
+from moebius_edge.inpaint.portable import PortableEdit
+from moebius_edge.inpainter import Inpainter
+
+SIZES = (0.15, 0.35)  # of a hole's longer side, in units of the photo's short side
+REACH = 8  # pixels between the two of a pair across the border: the default feather
+BEFORE: dict[str, Any] = {"margin": 0.25, "guidance": 2.0, "blend": "feather"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row: options of the edit, and whether the loop starts from the whole photo's latents."""
+
+    name: str
+    options: dict[str, Any]
+    whole_start: bool = False
+
+
+SETTINGS = (
+    Setting("before: margin 0.25, guidance 2, start from the photo, feather", BEFORE, True),
+    Setting("start from the masked picture", BEFORE),
+    Setting("margin 1", BEFORE | {"margin": 1.0}),
+    Setting("the bundle's guidance", {"margin": 1.0, "blend": "feather"}),
+    Setting("harmonic blend: as it is", {}),
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    photo: Photo
+    mask: Bools  # [H,W]
+    truth: bool  # whether what is under the mask is what should come
+
+
+def cases(photos: Path, masks: Path | None, count: int, seed: int = 0) -> Iterator[Case]:
+    """The samples, then `count` photos of a folder, by name, with one hole of each of `SIZES` somewhere.
+
+    `masks`: a folder of silhouettes (white on black) to take at random; None draws blobs.
+    """
+    for name in SAMPLES:
+        photo_path, mask_path = sample(name)
+        photo = read_photo(photo_path)
+        yield Case(name, photo, read_mask(mask_path, photo.size, "white"), False)
+    rng = np.random.default_rng(seed)
+    shapes = sorted(masks.glob("*.png")) if masks else None
+    files = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".png", ".webp"))
+    if not files or (masks and not shapes):
+        raise InvalidInput(f"{photos if not files else masks} holds no pictures; expected JPEG, PNG or WebP")
+    for path in files[:count]:
+        photo = read_photo(path)
+        for part in SIZES:
+            shape = _drawn(rng, shapes) if shapes else draw_mask(rng, 256, kind="blob")
+            yield Case(f"{path.stem} {part:g}", photo, _placed(rng, shape, photo.size, part), True)
+
+
+def _drawn(rng: np.random.Generator, shapes: list[Path]) -> Bools:
+    with Image.open(shapes[int(rng.integers(len(shapes)))]) as image:
+        return np.asarray(image.convert("L")) > 127
+
+
+def _placed(rng: np.random.Generator, shape: Bools, size: tuple[int, int], part: float) -> Bools:
+    """A shape with its longer side `part` of the short side of a photo of `size`, somewhere inside it."""
+    left, top, right, bottom = bounding_box(shape)
+    scale = part * min(size) / max(right - left, bottom - top)
+    small = Image.fromarray(shape).crop((left, top, right, bottom))
+    small = small.resize((max(round(scale * small.width), 1), max(round(scale * small.height), 1)))
+    mask = Image.new("1", size)
+    place = [int(rng.integers(0, long - short + 1)) for long, short in zip(size, small.size, strict=True)]
+    mask.paste(small, (place[0], place[1]))
+    return np.asarray(mask)
+
+
+def edit(inpainter: Inpainter, case: Case, setting: Setting) -> Bytes:
+    """One edit, [H,W,3]: what `Inpainter` does, but for the start."""
+    options = inpainter.options(**setting.options)
+    planned = PortableEdit.plan(case.photo, case.mask, (inpainter.resolution, inpainter.latent_size), options)
+    pictures = loop.run(
+        inpainter.runtime,
+        [replace(planned.job(), whole_start=setting.whole_start)],
+        Draws.take(PortableNoise(options.seed), 1, inpainter.latent_size, options.noise_offset),
+        Schedule.make(inpainter.scheduler, options.steps, options.strength),
+        options.guidance,
+    )
+    return np.asarray(planned.finish(pictures[0]).convert("RGB"))
+
+
+def rim_contrast(result: Bytes, mask: Bools, truth: Bytes | None) -> float:
+    """How much neighbours differ across the mask's border: 1 is as much as in a photo without one.
+
+    The mean over pairs `REACH` rows or columns apart, one in the mask and one outside, divided by that of the
+    same pairs in `truth`, or, where it is not known, by that of pairs which both lie just outside the mask.
+    """
+    beside = grow(mask, 3 * REACH) & ~mask
+    across, usual = [], []
+    for axis in (0, 1):
+        one, other = _pairs(mask, axis)
+        step = _differences(result, axis)
+        across.append(step[one != other])
+        if truth is None:
+            usual.append(step[np.logical_and(*_pairs(beside, axis))])
+        else:
+            usual.append(_differences(truth, axis)[one != other])
+    return float(np.concatenate(across).mean() / max(np.concatenate(usual).mean(), 1e-6))
+
+
+def _pairs(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    along = np.moveaxis(values, axis, 0)
+    return along[:-REACH], along[REACH:]
+
+
+def _differences(picture: Bytes, axis: int) -> NDArray[np.float64]:
+    """Mean absolute difference of the channels of each pair."""
+    one, other = _pairs(picture.astype(np.float64), axis)
+    difference: NDArray[np.float64] = np.abs(one - other).mean(axis=-1)
+    return difference
+
+
+def varied(name: str, *values: str) -> tuple[Setting, ...]:
+    """The loop as it is with each value of one numeric option. Raises InvalidInput for another option."""
+    kind = type(getattr(InpaintOptions(), name, None))
+    if kind not in (int, float) or not values:
+        raise InvalidInput(f"--vary {name}: expected the name of a numeric option and its values")
+    try:
+        return tuple(Setting(f"{name} {value}", {name: kind(value)}) for value in values)
+    except ValueError as error:
+        raise InvalidInput(f"--vary {name}: {error}") from error
+
+
+def measure(inpainter: Inpainter, found: list[Case], settings: Sequence[Setting] = SETTINGS) -> Table:
+    """One row per setting: means over the photos with a known truth, and the border of each sample."""
+    known = [case for case in found if case.truth]
+    samples = [case for case in found if not case.truth]
+    heads = ("PSNR in the hole, dB", "rim contrast", *(f"rim contrast, {case.name}" for case in samples))
+    table = Table("setting", *heads)
+    for setting in settings:
+        scores, ratios = [], []
+        for case in known:
+            result, truth = edit(inpainter, case, setting), case.photo.rgb
+            scores.append(region_db(result, truth, case.mask))
+            ratios.append(rim_contrast(result, case.mask, truth))
+        alone = [rim_contrast(edit(inpainter, case, setting), case.mask, None) for case in samples]
+        numbers = (float(np.mean(scores)), float(np.mean(ratios)), *alone)
+        table.add_row(setting.name, *(f"{number:.2f}" for number in numbers))
+    return table
+
+
+def sheet(inpainter: Inpainter, found: list[Case], side: int = 300) -> Image.Image:
+    """Each case in a row: the surroundings of the hole in the photo, and what each setting makes of them."""
+    rows = []
+    for case in found:
+        left, top, right, bottom = bounding_box(case.mask)
+        reach = max(right - left, bottom - top)
+        box = ((left + right) // 2 - reach, (top + bottom) // 2 - reach, (left + right) // 2 + reach,
+               (top + bottom) // 2 + reach)  # fmt: skip
+        pictures = [case.photo.rgb, *(edit(inpainter, case, setting) for setting in SETTINGS)]
+        rows.append([Image.fromarray(each).crop(box).resize((side, side)) for each in pictures])
+    result = Image.new("RGB", (side * len(rows[0]), side * len(rows)))
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            result.paste(picture, (x * side, y * side))
+    return result
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument(
+        "--photos", type=Path, required=True, help="folder of photos that nothing was trained on"
+    )
+    parser.add_argument("--masks", type=Path, help="folder of silhouettes, white on black; default: blobs")
+    parser.add_argument("--count", type=int, default=12, help="how many photos, each with two holes")
+    parser.add_argument("--vary", nargs="+", metavar=("OPTION", "VALUE"), help="an option and its values")
+    parser.add_argument("--sheet", type=Path, help="picture to write: the samples and four photos")
+    given = parser.parse_args(arguments)
+    with explained():
+        settings = varied(*given.vary) if given.vary else SETTINGS
+        inpainter = Inpainter.load(given.bundle, low_memory=False)
+        found = list(cases(given.photos, given.masks, given.count))
+        Console(width=140).print(measure(inpainter, found, settings))
+        if given.sheet is not None:
+            sheet(inpainter, found[: len(SAMPLES) + 4]).save(given.sheet)
+
+
+if __name__ == "__main__":
+    main()

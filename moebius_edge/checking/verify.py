@@ -1,0 +1,274 @@
+"""`verify`: replay a bundle's self-test capsule through a runtime and compare with the FP32 reference.
+
+Three kinds of numbers, because each hides what another shows:
+
+- *teacher-forced*: every graph gets the reference's inputs, so that an error is the graph's own;
+- *free-running*: the bundle does the whole edit alone, so that errors add up as they do for a user;
+- *guidance*: the two branches one by one, because a model whose guidance collapsed still paints.
+
+dB are 20 log10(peak / root of the mean squared error). The peak is the range (largest minus smallest value)
+of the reference tensor, 255 for finished pictures.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, astuple, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import Manifest, tensor_names
+from moebius_edge.checking import capsule
+from moebius_edge.checking.report import (
+    DB_CAP,
+    RING_PIXELS,
+    Difference,
+    GuidanceReport,
+    ImageReport,
+    ReferenceReport,
+    Report,
+    StepReport,
+    below,
+)
+from moebius_edge.checking.thresholds import thresholds
+from moebius_edge.common.errors import MoebiusError, NotFinite
+from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
+from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpainter import Inpainter
+
+COEFFICIENT_TOLERANCE = 1e-6  # relative; they are computed in float64 and stored as float32 in the capsule
+
+Progress = Callable[[int, int], None]
+Tensors = Mapping[str, Array]
+
+
+def compare(found: Array, reference: Array, peak: float | None = None) -> Difference:
+    """Largest error and dB of an array against the reference's of the same shape.
+
+    `peak` None: the range of `reference`, or 1 where it is constant. Raises MoebiusError for another shape.
+    """
+    if found.shape != reference.shape:
+        raise MoebiusError(f"got an array {list(found.shape)}; the reference's is {list(reference.shape)}")
+    if not np.isfinite(found).all():
+        return Difference(None, -DB_CAP)
+    if not reference.size:
+        return Difference(0.0, DB_CAP)
+    truth = reference.astype(np.float64)
+    error = found.astype(np.float64) - truth
+    root = float(np.sqrt(np.mean(error**2)))
+    if peak is None:
+        peak = float(np.ptp(truth)) or 1.0
+    ratio = peak / root if root else np.inf
+    return Difference(float(np.abs(error).max()), float(np.clip(20 * np.log10(ratio), -DB_CAP, DB_CAP)))
+
+
+def region_db(found: Array, reference: Array, region: NDArray[np.bool_]) -> float:
+    """PSNR of a picture [H,W,3] inside `region` [H,W], peak 255."""
+    return compare(found[region], reference[region], peak=255).db
+
+
+def verify(
+    bundle: Bundle,
+    runtime: Runtime,
+    reference: Runtime | None = None,
+    *,
+    reference_note: str = "not asked for",
+    progress: Progress | None = None,
+) -> Report:
+    """Replay the capsule of `bundle` through `runtime`; with `reference`, check the capsule itself as well.
+
+    `reference_note` says why there is no reference. `progress(done, total)` counts graph runs. Raises
+    BundleError for a capsule or precision that this version does not know and RuntimeUnavailable when the
+    engine cannot run; wrong numbers are no exception but a `Report` with failures.
+    """
+    manifest = bundle.manifest
+    bars = thresholds(manifest.precision, manifest.settings)
+    tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
+    steps = len(tensors["loop.timesteps"])
+    # Every step twice; 2 other runs in the edit, 2 replays, 2 branches of 2 steps. Reference: 2 and 2.
+    ticking = Ticking(runtime, progress, 2 * steps + 8 + (4 if reference else 0))
+
+    encoder = _replay(ticking, "encoder", tensors)
+    latents, picture, broken = _free_run(manifest, ticking, tensors)
+    if isinstance(runtime, DeviceLoop) and not broken:  # steps are seen on the host; users get this one
+        _, picture, broken = _free_run(manifest, runtime, tensors, steps=False)
+    noise = [_step(ticking, tensors, index) for index in range(steps)]
+    guidance = _guidance(ticking, tensors)
+    runtime.release("denoiser")
+    decoder = _replay(ticking, "decoder", tensors)
+    live = ReferenceReport(False, reference_note)
+    if reference is not None:
+        live = _live_reference(ticking.over(reference), tensors)
+    report = Report(
+        bundle=bundle.folder.resolve().name,
+        runtime=runtime.name,
+        precision=manifest.precision,
+        thresholds=bars,
+        graphs={"encoder": encoder, "denoiser": _worst(noise), "decoder": decoder},
+        steps=_steps(tensors, noise, latents),
+        guidance=guidance,
+        image=image_report(picture, tensors) if picture is not None else ImageReport(),
+        reference=live,
+        failures=(),
+    )
+    failures = [
+        *_wrong_schedule(manifest, Inpainter.of(manifest, runtime).scheduler, tensors),
+        *below(report, broken),
+    ]
+    return replace(report, failures=tuple(failures))
+
+
+def image_report(picture: NDArray[np.uint8], tensors: Tensors) -> ImageReport:
+    """The finished picture [R,R,3] against the reference's in the hole and in the ring, and against the photo
+    outside. Distances are Chebyshev's: the mask grown by a square."""
+    mask = tensors["mask"] > 127
+    ring = _grown(mask, RING_PIXELS) & ~mask
+    outside = ~_grown(mask, capsule.FEATHER_PIXELS)
+    changed = int((picture[outside] != tensors["photo"][outside]).any(axis=-1).sum())
+    truth = tensors["result"]
+    return ImageReport(
+        hole_db=region_db(picture, truth, mask),
+        ring_db=region_db(picture, truth, ring),
+        outside_identical=changed == 0,
+        outside_changed=changed,
+    )
+
+
+def _replay(runtime: "Ticking", graph: str, tensors: Tensors) -> Difference:
+    """One of the two outer graphs on the reference's inputs; the worst of its outputs."""
+    inputs, outputs = tensor_names(graph)
+    found = runtime.run(graph, {name: tensors[f"{graph}.{name}"] for name in inputs})
+    runtime.release(graph)
+    return _worst([compare(found[name], tensors[f"{graph}.{name}"]) for name in outputs])
+
+
+def _step(runtime: Runtime, tensors: Tensors, index: int) -> Difference:
+    """The guided noise of one step from the reference's latents."""
+    found = runtime.run("denoiser", capsule.step_inputs(tensors, index))["noise"][0]
+    return compare(found, tensors["loop.noise"][index])
+
+
+def _free_run(
+    manifest: Manifest, runtime: Runtime, tensors: Tensors, *, steps: bool = True
+) -> tuple[list[Array], NDArray[np.uint8] | None, str]:
+    """The capsule's edit by the bundle alone: latents after each step, the picture, and what broke it off.
+
+    `steps`: False leaves the loop to a runtime that has one of its own, and gives no latents.
+    """
+    inpainter = Inpainter.of(manifest, runtime)
+    options = capsule.edit_options(float(tensors["loop.guidance"][0]))
+    latents: list[Array] = []
+    try:
+        picture = inpainter.batch(
+            [tensors["photo"]],
+            [tensors["mask"]],
+            on_step=(lambda _, after: latents.append(after[0].copy())) if steps else None,
+            **asdict(options),
+        )[0]
+    except NotFinite as error:
+        return latents, None, str(error)
+    return latents, np.asarray(picture), ""
+
+
+def _guidance(runtime: Runtime, tensors: Tensors) -> dict[str, GuidanceReport]:
+    result = {}
+    for row, (name, index) in enumerate(zip(("first", "last"), capsule.CHECKED_STEPS, strict=True)):
+        inputs = capsule.step_inputs(tensors, index)
+        found = {
+            branch: capsule.branch_noise(runtime, inputs, scale)[0]
+            for branch, scale in capsule.BRANCHES.items()
+        }
+        change = found["conditional"].astype(np.float64) - found["unconditional"]
+        truth = tensors["loop.conditional"][row].astype(np.float64) - tensors["loop.unconditional"][row]
+        timestep = int(tensors["loop.timesteps"][index])
+        result[name] = guidance_report(timestep, change, truth)
+    return result
+
+
+def guidance_report(timestep: int, found: Array, truth: Array) -> GuidanceReport:
+    """Compare cond - uncond of a runtime with the reference's."""
+    if not np.isfinite(found).all():
+        return GuidanceReport(timestep, None, None, finite=False)
+    spread, expected = float(np.std(found)), float(np.std(truth))
+    ratio = spread / expected if expected else None
+    if not spread or not expected:
+        return GuidanceReport(timestep, ratio, None)
+    both = float(np.mean((found - found.mean()) * (truth - truth.mean())))
+    return GuidanceReport(timestep, ratio, both / (spread * expected))
+
+
+def _live_reference(runtime: "Ticking", tensors: Tensors) -> ReferenceReport:
+    """The reference again on its own recorded inputs: the capsule is stale, or edited, if this differs."""
+    noise = [_step(runtime, tensors, index) for index in capsule.CHECKED_STEPS]
+    graphs = {
+        "encoder": _replay(runtime, "encoder", tensors),
+        "denoiser": _worst(noise),
+        "decoder": _replay(runtime, "decoder", tensors),
+    }
+    return ReferenceReport(True, "the FP32 reference was run again on the capsule's inputs", graphs)
+
+
+def _steps(tensors: Tensors, noise: list[Difference], latents: list[Array]) -> tuple[StepReport, ...]:
+    free = [compare(found, tensors["loop.latents"][i]).db for i, found in enumerate(latents)]
+    return tuple(
+        StepReport(int(timestep), noise[i].db, free[i] if i < len(free) else None)
+        for i, timestep in enumerate(tensors["loop.timesteps"])
+    )
+
+
+def _worst(differences: list[Difference]) -> Difference:
+    """The lowest dB and the largest error; None, for NaN and Inf, is the largest."""
+    errors = [difference.max_abs for difference in differences]
+    known = [error for error in errors if error is not None]
+    return Difference(
+        max(known) if len(known) == len(errors) else None, min(difference.db for difference in differences)
+    )
+
+
+def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
+    # By Pillow, not by the paste's own code, which is what is checked here.
+    image = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    grown: NDArray[np.bool_] = np.asarray(image.filter(ImageFilter.MaxFilter(2 * pixels + 1))) > 127
+    return grown
+
+
+def _wrong_schedule(manifest: Manifest, ddim: DDIM, tensors: Tensors) -> Iterator[str]:
+    """Coefficients that are not those of the noise schedule: a host would run another loop."""
+    defaults = manifest.defaults
+    for name, expected in capsule.schedule_tensors(ddim).items():
+        if not np.allclose(tensors[name], expected, rtol=COEFFICIENT_TOLERANCE, atol=0):
+            yield f"{name} of the capsule is {tensors[name].tolist()}; DDIM gives {expected.tolist()}"
+    length = defaults.steps, defaults.strength
+    for name, stated, computed in (
+        ("coefficients", manifest.scheduler.coefficients, ddim.coefficients(*length)),
+        ("start", (manifest.scheduler.start,), (ddim.start(*length),)),
+    ):
+        rows = [*map(astuple, stated)], [*map(astuple, computed)]
+        if len(stated) != len(computed) or not np.allclose(*rows, rtol=COEFFICIENT_TOLERANCE, atol=0):
+            yield f"scheduler.{name} of the manifest: not what DDIM gives for its own steps and strength"
+
+
+class Ticking:
+    """A runtime that counts its runs for a progress bar."""
+
+    def __init__(self, runtime: Runtime, progress: Progress | None, total: int, done: int = 0) -> None:
+        self.runtime, self.name = runtime, runtime.name
+        self.progress, self.total, self.done = progress, total, done
+
+    def over(self, runtime: Runtime) -> "Ticking":
+        """The same count over another runtime."""
+        return Ticking(runtime, self.progress, self.total, self.done)
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run and count."""
+        outputs = self.runtime.run(graph, inputs)
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+        return outputs
+
+    def release(self, graph: str) -> None:
+        """Passed on."""
+        self.runtime.release(graph)

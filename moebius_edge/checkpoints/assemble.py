@@ -1,0 +1,69 @@
+"""Models from checkpoint files, or from the filling rule. Needs torch."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from moebius_edge.checkpoints.hashes import check_pinned
+from moebius_edge.checkpoints.load import Checkpoint, CheckpointFiles
+from moebius_edge.checkpoints.state_dicts import infer_config, load_into, read_state
+from moebius_edge.checkpoints.synthetic import fill_by_rule
+from moebius_edge.checkpoints.vae_files import modern_names, read_vae_config
+from moebius_edge.common import strictjson
+from moebius_edge.common.errors import CheckpointError
+from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
+from moebius_edge.model.unet import Moebius
+from moebius_edge.model.vae import build_vae
+
+MAX_CONFIG_BYTES = 1 << 16
+
+
+def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Checkpoint:
+    """Read, check and load the parts; `license_` "" takes what config.json says. Raises CheckpointError."""
+    settings = _read_config(files.config)
+    vae_config = read_vae_config(settings.get("vae", settings), files.config.name)
+    for path in (files.unet, files.vae):
+        check_pinned(settings, path)
+    state = read_state(files.unet)
+    config = infer_config(state)
+    # Built on the meta device, so that a file with hostile shapes is refused before memory is allocated.
+    with torch.device("meta"):
+        model, vae = Moebius(config), build_vae(vae_config)
+    load_into(model, state, files.unet.name)
+    del state
+    load_into(vae, modern_names(read_state(files.vae)), f"the VAE {files.vae.name}")
+    license_ = license_ or str(settings.get("license", "unknown"))
+    guidance = _guidance(settings, files.config.name)
+    return Checkpoint(name, model, vae, config, vae_config, license_, source, guidance)
+
+
+def _guidance(settings: dict[str, Any], name: str) -> float:
+    """The default scale that the weights were trained for, if config.json says it."""
+    value = settings.get("guidance", Checkpoint.guidance)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
+        raise CheckpointError(f"{name}: guidance is {value!r}; expected a number from 0 to 100")
+    return float(value)
+
+
+def synthetic(name: str, source: str, license_: str) -> Checkpoint:
+    """The published architecture filled by the rule of `moebius_edge.checkpoints.synthetic`."""
+    config, vae_config = CONFIGS["moebius"], VAE_CONFIGS["moebius"]
+    with torch.device("meta"):
+        model, vae = Moebius(config), build_vae(vae_config)
+    for part in (model, vae):
+        part.to_empty(device="cpu")
+        fill_by_rule(part)
+        part.eval().requires_grad_(False)
+    return Checkpoint(name, model, vae, config, vae_config, license_, source)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:  # one byte over the limit tells as much as all of a huge file
+            value = strictjson.loads(file.read(MAX_CONFIG_BYTES + 1), MAX_CONFIG_BYTES)
+    except (OSError, strictjson.JSONError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}; get the checkpoint again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} is not a table of settings; get the checkpoint again")
+    return value

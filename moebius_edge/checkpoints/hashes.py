@@ -1,0 +1,43 @@
+"""Weight files whose SHA-256 stands in the config.json beside them: loading finds a flipped bit.
+
+safetensors has no checksum of its own, and a weight with a wrong bit is as a rule still a finite number.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from moebius_edge.common.errors import CheckpointError
+
+SHA256 = "sha256"  # the entry of config.json: {file name: 64 hexadecimal digits}
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256, 64 lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_pinned(settings: Mapping[str, Any], path: Path) -> None:
+    """Raise CheckpointError when `settings`, a config.json, has a SHA-256 for the file and it is another one.
+
+    Files without an entry are not checked: configs of diffusers have none.
+    """
+    hashes = settings.get(SHA256, {})
+    if isinstance(hashes, dict) and path.name not in hashes:
+        return
+    expected = hashes[path.name] if isinstance(hashes, dict) else None
+    if not isinstance(expected, str):
+        raise CheckpointError(
+            f'"{SHA256}" of the config.json beside {path.name} is unusable; get the checkpoint again'
+        )
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if found != expected:
+        raise CheckpointError(
+            f"{path.name} is damaged or was replaced: its SHA-256 is {found[:16]}..., config.json beside it "
+            f"says {expected[:16]}...; get both again, or take the entry out if you changed the file"
+        )

@@ -1,0 +1,201 @@
+"""Checkpoints by name or path: embedded nano, the published ones from the hub, local files, a synthetic one.
+
+The table `MODELS` can be read without torch; loading needs the extra `export`.
+"""
+
+import difflib
+import hashlib
+from dataclasses import dataclass, replace
+from importlib import import_module, resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moebius_edge.checkpoints.hub import INSTALL, fetch
+from moebius_edge.common.errors import CheckpointError
+from moebius_edge.model.config import MoebiusConfig, VAEConfig
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from torch import nn
+
+    from moebius_edge.model.unet import Moebius
+
+UNET_REPO, VAE_REPO = "hustvl/Moebius", "hustvl/PixelHacker"
+BIN, SAFETENSORS = "diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors"
+UNET_FILES = ("unet.safetensors", SAFETENSORS, BIN)  # in a local folder, first found
+LAYOUT = (
+    f"expected FOLDER/{{{' or '.join(UNET_FILES)}}} with FOLDER/vae/{{config.json, {SAFETENSORS} or {BIN}}}, "
+    'or with FOLDER/vae.safetensors and a FOLDER/config.json that has "vae"'
+)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One row of `moebius-edge models`."""
+
+    name: str
+    where: str  # "in the package", "generated", or the hub's repository
+    folder: str  # in the hub's repository; empty elsewhere
+    megabytes: int  # to download; 0: nothing
+    license: str
+    purpose: str
+    guidance: float = 2.0  # what its bundles default to; the authors' for theirs
+
+
+_HUB_MEGABYTES = 904 + 335  # U-Net and VAE, float32
+
+MODELS: dict[str, ModelEntry] = {
+    entry.name: entry
+    for entry in (
+        ModelEntry(
+            "nano",
+            "in the package",
+            "",
+            0,
+            "Apache-2.0",
+            "small demonstration and test model, 256 px",
+            guidance=1.0,  # more costs PSNR and tints the fill: docs/photos.md, "Measured"
+        ),
+        ModelEntry(
+            "pretrained", UNET_REPO, "pretrained", _HUB_MEGABYTES, "Apache-2.0", "general pictures, 512 px"
+        ),
+        ModelEntry("places2", UNET_REPO, "ft_places2", _HUB_MEGABYTES, "Apache-2.0", "scenes, 512 px"),
+        ModelEntry("celebahq", UNET_REPO, "ft_celebahq", _HUB_MEGABYTES, "Apache-2.0", "portraits, 512 px"),
+        ModelEntry("ffhq", UNET_REPO, "ft_ffhq", _HUB_MEGABYTES, "Apache-2.0", "faces, 512 px"),
+        ModelEntry(
+            "synthetic", "generated", "", 0, "Apache-2.0", "full size, meaningless weights: for benchmarks"
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The reference model and its autoencoder, in evaluation mode, float32, on the CPU."""
+
+    name: str
+    model: "Moebius"
+    vae: "AutoencoderKL"
+    config: MoebiusConfig
+    vae_config: VAEConfig
+    license: str  # SPDX identifier, or "unknown"
+    source: str  # where the weights came from; no path of this machine
+    guidance: float = ModelEntry.guidance  # default scale of its bundles
+
+
+@dataclass(frozen=True)
+class CheckpointFiles:
+    """Where the parts of a checkpoint are on this machine."""
+
+    unet: Path
+    vae: Path
+    config: Path  # diffusers' config.json of the VAE, or ours with "unet" and "vae"
+
+
+def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoint:
+    """Load `nano`, `pretrained`, `places2`, `celebahq`, `ffhq`, `synthetic`, or a local file or folder.
+
+    `revision` is a branch, tag or commit of the hub's repository of the U-Net. A local `.bin` or
+    `.safetensors` is the U-Net: its configuration is read off the shapes, its VAE is looked for beside it.
+    Raises CheckpointError: unknown name, download not possible, not this model, damaged, NaN or Inf.
+    """
+    entry, path = MODELS.get(name_or_path), Path(name_or_path)
+    if entry is None and not path.exists():
+        raise CheckpointError(_unknown(name_or_path))  # before torch, whose import takes seconds
+    _require_torch()
+    from moebius_edge.checkpoints import assemble  # noqa: PLC0415 (MODELS needs no torch)
+
+    if entry is None:
+        files = _find(path)
+        return assemble.load(path.stem or "local", files, f"local file {files.unet.name}", "")
+    if entry.name == "synthetic":
+        return assemble.synthetic(entry.name, entry.where, entry.license)
+    files = _embedded() if entry.name == "nano" else _download(entry, revision)
+    source = f"{entry.where}/{entry.folder}@{revision or 'main'}" if entry.folder else entry.where
+    return replace(assemble.load(entry.name, files, source, entry.license), guidance=entry.guidance)
+
+
+def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:
+    """Download a published checkpoint into the hub's cache and check all of it; returns its files.
+
+    Raises CheckpointError like `load_checkpoint`.
+    """
+    entry = MODELS.get(name)
+    if entry is None:
+        known = [entry.name for entry in MODELS.values() if entry.folder]
+        raise CheckpointError(f"{name!r} is nothing to download; {_closest(name)}Known: {', '.join(known)}")
+    if not entry.folder:
+        raise CheckpointError(f"{name} is {entry.where}: there is nothing to download")
+    _require_torch()
+    files = _download(entry, revision)
+    from moebius_edge.checkpoints import assemble  # noqa: PLC0415
+
+    assemble.load(name, files, entry.where, entry.license)
+    return (files.unet, files.vae, files.config)
+
+
+def parameter_count(model: "nn.Module") -> int:
+    """Number of parameters, statistics of norms not counted: 226,041,531 for the published model."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """SHA-256 over the name, shape and float32 bytes of every tensor of the model, then of the VAE."""
+    digest = hashlib.sha256()
+    for part in (checkpoint.model, checkpoint.vae):
+        for name, tensor in sorted(part.state_dict().items()):
+            digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}\n".encode())
+            digest.update(memoryview(tensor.contiguous().numpy()).cast("B"))
+    return digest.hexdigest()
+
+
+def _require_torch() -> None:
+    try:
+        import_module("torch")
+        import_module("diffusers")
+    except ImportError as error:
+        what = f"loading a checkpoint needs {error.name}, which is not installed"
+        raise CheckpointError(f"{what}; {INSTALL}") from error
+
+
+def _unknown(name: str) -> str:
+    known = ", ".join(MODELS)
+    return f"{name!r} is no checkpoint; {_closest(name)}Known: {known}, or the path of a file or folder"
+
+
+def _closest(name: str) -> str:
+    close = difflib.get_close_matches(name, MODELS, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def _embedded() -> CheckpointFiles:
+    folder = Path(str(resources.files("moebius_edge") / "assets" / "nano"))
+    return CheckpointFiles(folder / "unet.safetensors", folder / "vae.safetensors", folder / "config.json")
+
+
+def _download(entry: ModelEntry, revision: str | None) -> CheckpointFiles:
+    config = fetch(VAE_REPO, ("vae/config.json",))
+    vae = fetch(VAE_REPO, (f"vae/{SAFETENSORS}", f"vae/{BIN}"))
+    unet = fetch(entry.where, (f"{entry.folder}/{BIN}",), revision or "main")
+    return CheckpointFiles(unet, vae, config)
+
+
+def _find(path: Path) -> CheckpointFiles:
+    """The parts of a local checkpoint; `path` is its folder or its U-Net."""
+    folder = path if path.is_dir() else path.parent
+    unets = [folder / name for name in UNET_FILES] if path.is_dir() else [path]
+    unet = _first(unets, f"{path} has no U-Net")
+    if (folder / "vae.safetensors").is_file():
+        vae, config = folder / "vae.safetensors", folder / "config.json"
+    else:
+        missing = f"there is no VAE beside {unet.name} (the published one is the folder vae of {VAE_REPO})"
+        vae = _first([folder / "vae" / SAFETENSORS, folder / "vae" / BIN], missing)
+        config = folder / "vae" / "config.json"
+    return CheckpointFiles(unet, vae, _first([config], f"{folder} has no {config.relative_to(folder)}"))
+
+
+def _first(candidates: list[Path], missing: str) -> Path:
+    for path in candidates:
+        if path.is_file():
+            return path
+    raise CheckpointError(f"{missing}; {LAYOUT}")

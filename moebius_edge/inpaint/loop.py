@@ -1,0 +1,227 @@
+"""The loop around the three graphs: encode, denoise, decode. Both modes run exactly this.
+
+Graphs have batch 1 (docs/graphs.md), so the pictures of a batch run one after another; their random draws are
+made over the whole batch, as published.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from moebius_edge.common.errors import Cancelled, NotFinite
+from moebius_edge.inpaint.noise import NoiseSource, Stream
+from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
+from moebius_edge.inpaint.scheduler import DDIM, Start, StepCoefficients
+
+Floats = NDArray[np.float32]
+Progress = Callable[[int, int], bool | None]  # (graph runs done, graph runs in all); False stops
+OnStep = Callable[[int, Floats], None]  # (index of the step, latents after it)
+
+LATENT_CHANNELS = 4
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The numbers of one loop; a manifest stores those of the default steps and strength."""
+
+    start: Start
+    steps: tuple[StepCoefficients, ...]
+
+    @classmethod
+    def make(cls, scheduler: DDIM, steps: int, strength: float) -> "Schedule":
+        """Raises InvalidInput when `steps` or `strength` is out of range."""
+        return cls(scheduler.start(steps, strength), scheduler.coefficients(steps, strength))
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture at model resolution."""
+
+    image: Floats  # [1,3,H,W] in [-1,1]
+    mask: Floats  # [1,1,H,W], 1 = hole, 0 elsewhere
+    # Published: start from the whole picture, what is in the hole included. Else from the masked picture, so
+    # that nothing of what is removed can come back; that also saves an encode.
+    whole_start: bool = False
+
+    def encodes(self, schedule: Schedule) -> int:
+        """How many pictures are encoded: at strength 1 the loop starts from noise alone."""
+        return 2 if self.whole_start and not _pure_noise(schedule) else 1
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of a batch, each [B,4,h,w]."""
+
+    image: Floats  # sample of the image's posterior
+    masked_image: Floats  # sample of the masked image's
+    latents: Floats  # starting noise, offset included
+
+    @classmethod
+    def take(cls, source: NoiseSource, batch: int, latent_size: int, noise_offset: float) -> "Draws":
+        """Draw in the published order: image, masked image, noise, and the offset [B,4,1,1] if wanted."""
+        shape = (batch, LATENT_CHANNELS, latent_size, latent_size)
+        image, masked = source.normal(Stream.IMAGE, shape), source.normal(Stream.MASKED_IMAGE, shape)
+        latents = source.normal(Stream.LATENTS, shape)
+        if noise_offset:
+            offset = source.normal(Stream.OFFSET, (batch, LATENT_CHANNELS, 1, 1))
+            latents = latents + np.float32(noise_offset) * offset
+        return cls(image, masked, latents.astype(np.float32))
+
+    def item(self, index: int) -> "Draws":
+        """The draws of one picture of the batch, each [1,4,h,w]."""
+        one = slice(index, index + 1)
+        return Draws(self.image[one], self.masked_image[one], self.latents[one])
+
+    def repeated(self, batch: int) -> "Draws":
+        """The draws of the first picture, for each of `batch` pictures."""
+        return Draws(
+            *(np.repeat(draw[:1], batch, axis=0) for draw in (self.image, self.masked_image, self.latents))
+        )
+
+
+class Counter:
+    """Counts graph runs and tells the caller; raises Cancelled when the callback returns False."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.total, self.done = progress, total, 0
+
+    def tick(self) -> None:
+        self.done += 1
+        if self.progress is not None and self.progress(self.done, self.total) is False:
+            raise Cancelled(f"stopped by the progress callback after {self.done} of {self.total} graph runs")
+
+
+def encode(runtime: Runtime, image: Floats, noise: Floats) -> Floats:
+    """A sample of the latent posterior: mean + std * noise. `image` [1,3,H,W] in [-1,1] -> [1,4,h,w]."""
+    posterior = runtime.run("encoder", {"image": image})
+    return _finite(posterior["mean"] + posterior["std"] * noise, "the encoder's latents")
+
+
+def decode(runtime: Runtime, latents: Floats) -> Floats:
+    """Latents [1,4,h,w] -> picture [H,W,3] in [0,1]."""
+    image = runtime.run("decoder", {"latents": latents})["image"]
+    return _finite(image[0].transpose(1, 2, 0), "the decoder's picture")
+
+
+def denoise(
+    runtime: Runtime,
+    start: Floats,
+    mask: Floats,
+    masked_latents: Floats,
+    coefficients: Sequence[StepCoefficients],
+    guidance: float,
+    *,
+    progress: Callable[[], None] | None = None,
+    on_step: OnStep | None = None,
+) -> Floats:
+    """x <- a x + b ε over the steps: the DDIM update with the guided noise ε.
+
+    `start`, `masked_latents` [1,4,h,w], `mask` [1,1,h,w] (1 = hole) -> latents [1,4,h,w]. `progress` is
+    called after each step, `on_step` with its index and the latents after it. Raises NotFinite when the
+    latents are no longer finite.
+    """
+    if on_step is None and isinstance(runtime, DeviceLoop):
+        latents = runtime.denoise(start, mask, masked_latents, coefficients, guidance, progress)
+        return _finite(latents, f"the latents after {len(coefficients)} steps")
+    latents = start
+    scale = np.array([guidance], np.float32)
+    for index, step in enumerate(coefficients):
+        inputs = {
+            "latents": latents,
+            "mask": mask,
+            "masked_latents": masked_latents,
+            "timestep": np.array([step.timestep], np.float32),
+            "guidance": scale,
+        }
+        noise: Floats = runtime.run("denoiser", inputs)["noise"]
+        with np.errstate(over="ignore", invalid="ignore"):  # the next line says so in a sentence
+            latents = np.float32(step.a) * latents + np.float32(step.b) * noise
+        _finite(latents, f"the latents after step {index + 1} of {len(coefficients)}")
+        if on_step is not None:
+            on_step(index, latents)
+        if progress is not None:
+            progress()
+    return latents
+
+
+@dataclass(frozen=True)
+class Control:
+    """How a run is watched and how much memory it may take; nothing in here changes the result."""
+
+    low_memory: bool = False  # release each graph when it has done its work: no two are loaded at once
+    progress: Progress | None = None  # called after each graph run with (done, total); False stops
+    on_step: OnStep | None = None  # sees the latents after each step, one job after another
+
+
+def run(
+    runtime: Runtime,
+    jobs: Sequence[Job],
+    draws: Draws,
+    schedule: Schedule,
+    guidance: float,
+    control: Control = Control(),
+) -> list[Floats]:
+    """Inpaint every job with its part of `draws`; returns the model's pictures, [H,W,3] in [0,1].
+
+    Raises Cancelled when the progress callback says so, and NotFinite when numbers stop being finite.
+    """
+    runs = sum(job.encodes(schedule) + len(schedule.steps) + 1 for job in jobs)
+    counter = Counter(control.progress, runs)
+
+    def finish(graph: str) -> None:
+        if control.low_memory:
+            runtime.release(graph)
+
+    encoded = [_start(runtime, job, draws.item(i), schedule, counter) for i, job in enumerate(jobs)]
+    finish("encoder")
+    latents = []
+    for job, (start, masked) in zip(jobs, encoded, strict=True):
+        mask = latent_mask(job.mask, start.shape[-1])
+        settings = (schedule.steps, guidance)
+        latents.append(
+            denoise(runtime, start, mask, masked, *settings, progress=counter.tick, on_step=control.on_step)
+        )
+    finish("denoiser")
+    pictures = []
+    for final in latents:
+        pictures.append(decode(runtime, final))
+        counter.tick()
+    finish("decoder")
+    return pictures
+
+
+def _pure_noise(schedule: Schedule) -> bool:
+    return schedule.start.sqrt_alpha_bar == 0
+
+
+def _start(
+    runtime: Runtime, job: Job, draws: Draws, schedule: Schedule, counter: Counter
+) -> tuple[Floats, Floats]:
+    """The latents that the loop starts from, and those of the masked picture."""
+    whole = None
+    if job.encodes(schedule) == 2:
+        whole = encode(runtime, job.image, draws.image)
+        counter.tick()
+    masked = encode(runtime, job.image * (np.float32(1) - job.mask), draws.masked_image)
+    counter.tick()
+    start = np.float32(schedule.start.sqrt_one_minus_alpha_bar) * draws.latents
+    if not _pure_noise(schedule):
+        start = start + np.float32(schedule.start.sqrt_alpha_bar) * (masked if whole is None else whole)
+    return start, masked
+
+
+def latent_mask(mask: Floats, latent_size: int) -> Floats:
+    """The mask [1,1,H,W] at latent size by nearest, i.e. the top left pixel of each latent's square."""
+    stride = mask.shape[-1] // latent_size
+    return np.ascontiguousarray(mask[:, :, ::stride, ::stride])
+
+
+def _finite(values: Floats, what: str) -> Floats:
+    if not np.isfinite(values).all():
+        raise NotFinite(
+            f"{what} contain NaN or Inf; use a moderate guidance, and check the bundle with "
+            "`moebius-edge verify`"
+        )
+    return np.ascontiguousarray(values, dtype=np.float32)

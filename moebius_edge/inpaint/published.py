@@ -1,0 +1,102 @@
+"""The authors' preparation and paste as released: their resizing, mask thresholds and blending.
+
+The numbers in here (thresholds, filters, truncation instead of rounding) are theirs and pinned by the golden
+cases of tests/golden/pipeline; for photos of any shape use the portable mode.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.crops import colour_offset
+from moebius_edge.inpaint.imaging import Bools, Bytes, Photo, to_tensor
+from moebius_edge.inpaint.loop import Job
+from moebius_edge.inpaint.options import InpaintOptions
+
+BLUR_RADIUS = 3  # Gaussian of the paste, pixels
+SIDE_MULTIPLE = 64  # pixels
+
+
+@dataclass(frozen=True)
+class PublishedEdit:
+    """One photo resized to the model's resolution R, worked on and returned at that size."""
+
+    image: Image.Image  # RGB, R x R
+    soft: Image.Image  # L, R x R: the mask with the soft edges that resizing gave it
+    options: InpaintOptions
+
+    @classmethod
+    def plan(
+        cls, photo: Photo, mask: Bools, size: tuple[int, int], options: InpaintOptions
+    ) -> "PublishedEdit":
+        """`size`: R and the latent size. Raises InvalidInput when the photo, resized to R on its short side,
+        is not R x R."""
+        image, soft = resized(photo.rgb, mask, size[0], options.dilate)
+        edit = cls(image, soft, options)
+        hole = edit._hole()
+        if not hole.any() or hole.all():
+            what = "covers everything" if hole.any() else "is too thin to be left"
+            raise InvalidInput(
+                f"at the model's resolution the mask {what}; change `dilate`, or use the portable mode"
+            )
+        return edit
+
+    def job(self) -> Job:
+        """The tensors: the picture in [-1,1], the mask binary above one half."""
+        mask = self._hole().astype(np.float32)[None, None]
+        return Job(to_tensor(np.asarray(self.image)), mask, whole_start=True)
+
+    def finish(self, picture: NDArray[np.float32]) -> Image.Image:
+        """The model's picture [R,R,3] in [0,1], blended over the resized photo unless `paste` is off."""
+        if not self.options.paste:
+            return Image.fromarray(_bytes(picture))
+        return Image.fromarray(blend(self.image, self.soft, picture, self.options.compensate))
+
+    def _hole(self) -> Bools:
+        return np.asarray(self.soft) > 127.5
+
+
+def resized(photo: Bytes, mask: Bools, resolution: int, dilate: int = 0) -> tuple[Image.Image, Image.Image]:
+    """Photo [H,W,3] and mask [H,W] -> RGB and soft L pictures whose short side is `resolution`, by Lanczos.
+
+    The sides are rounded down to multiples of 64 and the picture is resized to just that, a little out of
+    proportion: the released code does so, and cuts nothing off. `dilate` grows the mask by a square, after
+    resizing. Raises InvalidInput when the result is not the model's square.
+    """
+    height, width = photo.shape[:2]
+    scale = resolution / min(width, height)
+    sides = [int(round(side * scale, 6)) // SIDE_MULTIPLE * SIDE_MULTIPLE for side in (width, height)]
+    if sides != [resolution, resolution]:
+        raise InvalidInput(
+            f"published mode would work at {sides[0]}x{sides[1]}; the model only takes "
+            f"{resolution}x{resolution}: crop the photo to a square, or use the portable mode"
+        )
+    if 2 * dilate >= resolution:
+        raise InvalidInput(f"dilate is {dilate}; in published mode expected less than {resolution // 2}")
+    image = Image.fromarray(photo).resize((sides[0], sides[1]), Image.Resampling.LANCZOS)
+    soft = Image.fromarray(mask.astype(np.uint8) * np.uint8(255))
+    soft = soft.resize((sides[0], sides[1]), Image.Resampling.LANCZOS)
+    if dilate:
+        soft = soft.filter(ImageFilter.MaxFilter(2 * dilate + 1))
+    return image, soft
+
+
+def blend(image: Image.Image, soft: Image.Image, picture: NDArray[np.float32], compensate: bool) -> Bytes:
+    """The model's picture [R,R,3] in [0,1] over the resized photo, through the blurred mask, truncated."""
+    before = np.asarray(image)
+    fill = _bytes(picture).astype(np.float64)
+    if compensate:  # only then is the mask made hard again, at a threshold that excludes 128
+        hole = np.asarray(soft) > 128
+        soft = Image.fromarray(hole.astype(np.uint8) * np.uint8(255))
+        fill = fill + colour_offset(before, fill, hole)
+    opacity = (
+        np.asarray(soft.filter(ImageFilter.GaussianBlur(BLUR_RADIUS)), dtype=np.float64)[..., None] / 255
+    )
+    return np.clip(fill * opacity + before * (1 - opacity), 0, 255).astype(np.uint8)
+
+
+def _bytes(picture: NDArray[np.float32]) -> Bytes:
+    return (picture * np.float32(255)).astype(np.uint8)  # truncated, as published

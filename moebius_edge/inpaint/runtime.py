@@ -1,0 +1,51 @@
+"""What the loop asks of an engine: the protocols that every runtime of `moebius_edge.runtimes` follows."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.scheduler import StepCoefficients
+
+
+class Runtime(Protocol):
+    """Arrays in, arrays out, by the names of docs/graphs.md."""
+
+    name: str  # "onnxruntime", "torch"
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Evaluate one graph, loading it at first use. Raises InvalidInput for wrong inputs."""
+        ...
+
+    def release(self, graph: str) -> None:
+        """Free the graph's memory; it loads again when it is run again."""
+        ...
+
+
+@runtime_checkable
+class DeviceLoop(Protocol):
+    """A runtime whose latents stay on its device from the first step of the loop to the last."""
+
+    def denoise(
+        self,
+        start: Array,
+        mask: Array,
+        masked_latents: Array,
+        coefficients: Sequence[StepCoefficients],
+        guidance: float,
+        after_step: Callable[[], None] | None,
+    ) -> Array:
+        """x <- a x + b ε over the steps; shapes as in `moebius_edge.inpaint.loop.denoise`, which this
+        stands in for.
+
+        `after_step` is called when the device has done a step; with None the device never waits.
+        """
+        ...
+
+
+@runtime_checkable
+class DevicePlan(Protocol):
+    """A runtime that can tell where its engine would run a graph."""
+
+    def devices(self, graph: str) -> dict[str, int]:
+        """Operators by the device that the engine prefers for them; empty where the system does not tell."""
+        ...

@@ -1,0 +1,210 @@
+"""The context crop: geometry, growing, feathering, pasting."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.crops import (
+    MAX_SIDE,
+    Crop,
+    bounding_box,
+    choose_crop,
+    colour_offset,
+    feathered,
+    grow,
+    model_hole,
+    paste,
+    touched,
+    work_picture,
+)
+from moebius_edge.inpaint.imaging import Bools
+from moebius_edge.inpaint.options import InpaintOptions
+
+SIDES = st.integers(8, 300)
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    width, height = draw(SIDES), draw(SIDES)
+    left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    right, bottom = draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height))
+    return (left, top, right, bottom), (width, height)
+
+
+def test_a_square_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="spans 25,000 pixels"):
+        choose_crop((0, 1, 25_000, 3), (30_000, 8), 512, 0.25, 8)
+    assert choose_crop((100, 1, 120, 3), (10_000_000, 8), 512, 0.25, 8).side <= MAX_SIDE
+    # 108 megapixels, one hole over nearly all of it
+    assert choose_crop((0, 0, 11_900, 8_900), (12_000, 9_000), 512, 0.25, 8).side == 12_000
+
+
+def within(mask: Bools, radius: int) -> Bools:
+    """Pixels at most `radius` rows and columns from the mask, slowly."""
+    result = np.zeros_like(mask)
+    for y, x in np.argwhere(mask):
+        result[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1] = True
+    return result
+
+
+@given(boxes(), st.sampled_from([32, 64, 128]), st.integers(0, 40))
+def test_the_crop_contains_the_hole(
+    case: tuple[tuple[int, int, int, int], tuple[int, int]], resolution: int, feather: int
+) -> None:
+    (left, top, right, bottom), (width, height) = case
+    crop = choose_crop((left, top, right, bottom), (width, height), resolution, 0.25, feather)
+    inside = crop.inside(width, height)
+    assert inside[0] <= left and inside[1] <= top and inside[2] >= right and inside[3] >= bottom
+    assert crop.side >= min(resolution, width, height)
+    # The feather is cut off by the photo's edge only.
+    assert inside[0] in (0, min(inside[0], left - feather)) and inside[1] in (
+        0,
+        min(inside[1], top - feather),
+    )
+    assert inside[2] in (width, max(inside[2], right + feather))
+    assert inside[3] in (height, max(inside[3], bottom + feather))
+    # It leaves the photo only where the photo is too short for it.
+    if crop.side <= width:
+        assert inside[2] - inside[0] == crop.side
+    if crop.side <= height:
+        assert inside[3] - inside[1] == crop.side
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "expected"),
+    [
+        ((500, 400, 550, 480), (2000, 1000), Crop(397, 312, 256)),  # small: the photo's own pixels
+        ((500, 400, 700, 600), (2000, 1000), Crop(436, 336, 328)),  # 200 + 2 x 64
+        ((500, 100, 1300, 900), (4000, 3000), Crop(300, 0, 1200)),  # large: 800 + 2 x 200
+        ((0, 0, 20, 20), (2000, 1000), Crop(0, 0, 256)),  # in a corner
+        ((50, 50, 90, 90), (200, 150), Crop(0, 0, 150)),  # a small photo: scaled up
+        ((400, 50, 700, 350), (1000, 400), Crop(325, -25, 450)),  # mirrored above and below
+        ((100, 10, 900, 20), (1000, 100), Crop(0, -450, 1000)),  # two far holes of a panorama
+    ],
+)
+def test_crops_of_a_256_pixel_model(
+    box: tuple[int, int, int, int], size: tuple[int, int], expected: Crop
+) -> None:
+    assert choose_crop(box, size, 256, 0.25, 8) == expected
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "expected"),
+    [
+        ((500, 400, 550, 480), (2000, 1000), Crop(229, 144, 592)),  # 80 + 2 x 256
+        ((500, 400, 900, 600), (4000, 3000), Crop(100, 0, 1200)),  # 400 + 2 x 400: a third is hole
+        ((500, 400, 550, 480), (2000, 500), Crop(275, 0, 500)),  # no more than the photo has
+        ((100, 10, 200, 310), (1000, 600), Crop(0, 0, 600)),  # half of the hole on each side: still real
+        ((100, 10, 200, 310), (1000, 590), Crop(0, -5, 600)),  # less than that: mirrored
+    ],
+)
+def test_the_default_margin_gives_as_much_as_the_hole_or_the_model(
+    box: tuple[int, int, int, int], size: tuple[int, int], expected: Crop
+) -> None:
+    assert choose_crop(box, size, 256, InpaintOptions().margin, 8) == expected
+
+
+def test_far_apart_holes_share_one_crop() -> None:
+    mask = np.zeros((100, 300), bool)
+    mask[10, 20] = mask[90, 280] = True
+    assert bounding_box(mask) == (20, 10, 281, 91)
+
+
+def test_what_is_beyond_the_photo_is_mirrored_with_its_mask() -> None:
+    column = np.arange(6, dtype=np.uint8)[:, None].repeat(10, 1)
+    cut = Crop(0, -2, 10).cut(column)
+    assert cut[:, 0].tolist() == [1, 0, 0, 1, 2, 3, 4, 5, 5, 4]
+    assert Crop(0, -2, 10).cut(column == 5)[:, 0].tolist() == [0] * 7 + [1, 1, 0]
+
+
+@given(
+    st.integers(1, 24), st.integers(1, 24), st.integers(0, 9), st.integers(0, 9), st.integers(0, 2**32 - 1)
+)
+def test_growing_and_feathering(height: int, width: int, radius: int, feather: int, seed: int) -> None:
+    mask = np.random.default_rng(seed).random((height, width)) < 0.03
+    mask[seed % height, seed % width] = True
+    grown = grow(mask, radius)
+    assert np.array_equal(grown, within(mask, radius))
+    opacity = feathered(mask, feather)
+    assert opacity.min() >= 0 and opacity.max() <= 1
+    assert (opacity[mask] == 1).all(), "the fill is not opaque in the mask"
+    assert (opacity[~within(mask, feather)] == 0).all(), "the fill reaches beyond the feather"
+    assert (opacity[within(mask, feather - feather // 2 * 2)] > 0).all(), "the feather is too narrow"
+
+
+def test_the_feather_falls_steadily() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[10:20, :] = True
+    profile = feathered(mask, 8)[20:30, 20]
+    assert (np.diff(profile[:8]) < 0).all() and profile[7] > 0 and profile[8] == 0
+
+
+def test_no_part_of_a_mask_is_lost_at_latent_size() -> None:
+    for y, x in ((0, 0), (3, 5), (60, 7), (255, 255), (130, 131)):
+        mask = np.zeros((256, 256), bool)
+        mask[y, x] = True
+        hole = model_hole(touched(Crop(0, 0, 256), mask, 64), 8)
+        assert hole[::8, ::8].any(), (y, x)
+
+
+def test_a_hole_without_context_is_refused() -> None:
+    mask = np.ones((64, 64), bool)
+    mask[30, 30] = False
+    with pytest.raises(InvalidInput, match="leaves nothing around it"):
+        model_hole(touched(Crop(0, 0, 64), mask, 64), 8)
+
+
+@given(boxes(), st.integers(0, 12), st.integers(0, 2**32 - 1))
+def test_pasting_changes_no_pixel_beyond_the_feather(
+    case: tuple[tuple[int, int, int, int], tuple[int, int]], feather: int, seed: int
+) -> None:
+    (left, top, right, bottom), (width, height) = case
+    assume((right - left) * (bottom - top) < 4000)
+    rng = np.random.default_rng(seed)
+    photo = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), bool)
+    mask[top:bottom, left:right] = True
+    crop = choose_crop((left, top, right, bottom), (width, height), 64, 0.25, feather)
+    fill = np.full((64, 64, 3), 77, np.uint8)
+    result = paste(crop, photo, mask, fill, feather)
+    near = np.zeros_like(mask)
+    near[max(top - feather, 0) : bottom + feather, max(left - feather, 0) : right + feather] = True
+    assert np.array_equal(result[~near], photo[~near]), "a pixel beyond the feather changed"
+    assert (result[mask] == 77).all(), "a pixel of the mask is not the fill's"
+
+
+def test_the_models_own_picture_comes_back_in_place() -> None:
+    """At the photo's own resolution a perfect model changes nothing; a shift by one pixel would."""
+    photo = np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    mask = np.zeros((200, 300), bool)
+    mask[80:100, 250:270] = True
+    crop = choose_crop(bounding_box(mask), (300, 200), 64, 0.25, 4)
+    picture = work_picture(crop, photo, 64)
+    assert crop.side == 64
+    assert np.array_equal(paste(crop, photo, mask, picture, 4), photo)
+
+
+def test_a_larger_crop_comes_back_in_place() -> None:
+    """A smooth photo through a crop of another size: off by a little rounding, not by a shift."""
+    rows, columns = np.mgrid[0:300, 0:400]
+    photo = np.stack([rows * 0.6, columns * 0.5, 120 + 50 * np.sin(rows / 40)], -1).astype(np.uint8)
+    mask = np.zeros((300, 400), bool)
+    mask[100:200, 150:260] = True
+    crop = choose_crop(bounding_box(mask), (400, 300), 64, 0.25, 8)
+    assert crop.side > 2 * 64
+    result = paste(crop, photo, mask, work_picture(crop, photo, 64), 8)
+    assert np.abs(result.astype(int) - photo).max() <= 2
+
+
+def test_the_colour_offset_is_the_mean_error_beside_the_hole() -> None:
+    hole = np.zeros((40, 40), bool)
+    hole[15:25, 15:25] = True
+    before = np.full((40, 40, 3), 100, np.uint8)
+    after = np.full((40, 40, 3), 90, np.uint8)
+    after[hole] = 0  # what is in the hole does not count
+    after[:9] = after[:, :9] = after[30:] = after[:, 30:] = 250  # nor what is far away
+    assert colour_offset(before, after, hole) == pytest.approx(11.0)
+    assert (colour_offset(before, after, np.ones((40, 40), bool)) == 0).all()
+    assert (colour_offset(before, after, np.zeros((40, 40), bool)) == 0).all()
