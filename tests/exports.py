@@ -11,7 +11,7 @@ from filelock import FileLock
 
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.calibration.activations.data import CalibrationOptions
-from moebius_edge.checkpoints.load import Checkpoint, fingerprint
+from moebius_edge.checkpoints.load import Checkpoint, weights_sha256
 from moebius_edge.common.progress import Stage
 from moebius_edge.export.onnx import graphs
 from moebius_edge.export.rewrites.forms import Forms
@@ -30,7 +30,7 @@ def export_once(
     names: Sequence[str] = GRAPH_NAMES,
 ) -> dict[str, onnx.ModelProto]:
     """`fp32_graphs`, from a file where these weights were exported in these forms before."""
-    weights, models = fingerprint(checkpoint), {}
+    weights, models = weights_sha256(checkpoint), {}
     for done, name in enumerate(names):
         if progress is not None:
             progress(f"exporting the {name}", done, graphs.STAGES)

@@ -13,9 +13,10 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.checking import capsule
 from moebius_edge.checking.efficiency import NOTE, PUBLISHED, EfficiencyRow, row
-from moebius_edge.checking.first_run import FreshRun, graph_inputs, measure_fresh
+from moebius_edge.checking.first_run import FirstRun, graph_inputs, measure_first_run
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.machine import cores, machine
+from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
 from moebius_edge.common.timing import Side, interleave, median_ratio, summary
 from moebius_edge.inpaint.runtime import Runtime
@@ -23,8 +24,6 @@ from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
 
 MAX_RUNS = 10_000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -121,14 +120,14 @@ class _Contestant:
     bundle: Bundle
     runtime: Runtime
     tensors: dict[str, Array]
-    fresh: FreshRun
+    first_run: FirstRun
 
 
 def profile(
     bundle: Bundle,
     against: Bundle | None = None,
     options: ProfileOptions = ProfileOptions(),
-    progress: Progress | None = None,
+    progress: Tick | None = None,
 ) -> Profile:
     """Measure `bundle`, and `against` beside it. `progress(done, total)` counts runs.
 
@@ -163,9 +162,9 @@ def profile(
 def _prepare(bundle: Bundle, options: ProfileOptions, tick: Callable[[], None]) -> _Contestant:
     manifest = bundle.manifest
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
-    fresh = measure_fresh(bundle, options.graphs, options.runtime, options.threads)
+    first = measure_first_run(bundle, options.graphs, options.runtime, options.threads)
     tick()
-    return _Contestant(bundle, open_runtime(bundle, options.runtime, options.threads), tensors, fresh)
+    return _Contestant(bundle, open_runtime(bundle, options.runtime, options.threads), tensors, first)
 
 
 def _time_graph(
@@ -179,7 +178,7 @@ def _time_graph(
     sides = []
     for contestant, series in zip(contestants, times, strict=True):
         contestant.runtime.release(graph)
-        sides.append(summary(series, contestant.fresh.first_run_ms[graph]))
+        sides.append(summary(series, contestant.first_run.first_run_ms[graph]))
     first = sides[0]
     macs = contestants[0].bundle.manifest.graphs[graph].macs
     return Timing(
@@ -229,7 +228,7 @@ def _subject(contestant: _Contestant) -> Subject:
         runtime=contestant.runtime.name,
         resolution=manifest.resolution,
         megabytes=round(manifest.total_bytes / 1e6, 1),
-        peak_mb=contestant.fresh.peak_mb,
+        peak_mb=contestant.first_run.peak_mb,
     )
 
 
@@ -255,7 +254,7 @@ def _efficiency(
     return (*rows, *PUBLISHED)
 
 
-def _counter(progress: Progress | None, total: int) -> Callable[[], None]:
+def _counter(progress: Tick | None, total: int) -> Callable[[], None]:
     done = 0
 
     def tick() -> None:

@@ -13,7 +13,7 @@ from moebius_edge.common.files import sha256_of
 SHA256 = "sha256"  # the entry of config.json: {file name: 64 hexadecimal digits}
 
 
-def check_pinned(settings: Mapping[str, Any], path: Path) -> None:
+def check_sha256(settings: Mapping[str, Any], path: Path) -> None:
     """Raise CheckpointError when `settings`, a config.json, has a SHA-256 for the file and it is another one.
 
     Files without an entry are not checked: configs of diffusers have none.

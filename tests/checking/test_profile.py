@@ -87,11 +87,11 @@ def test_failures_of_the_fresh_process_are_told(
 ) -> None:
     bundle = make_bundle()
     with pytest.raises(RuntimeUnavailable, match="the capsule has no tensor 'photo'"):
-        first_run.measure_fresh(bundle, ("decoder",))
+        first_run.measure_first_run(bundle, ("decoder",))
     killed = subprocess.CompletedProcess([], -9, stdout="", stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
     with pytest.raises(RuntimeUnavailable, match="not enough memory"):
-        first_run.measure_fresh(bundle, ("decoder",))
+        first_run.measure_first_run(bundle, ("decoder",))
 
 
 def test_row_of_the_efficiency_table() -> None:

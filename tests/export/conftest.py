@@ -13,7 +13,7 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.calibration.activations.calibrate import draw_pairs, follow, record
 from moebius_edge.calibration.activations.data import Followed
 from moebius_edge.calibration.activations.recording import Recording
-from moebius_edge.checkpoints.load import Checkpoint, fingerprint, load_checkpoint
+from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint, weights_sha256
 from moebius_edge.checkpoints.synthetic import fill_by_rule
 from moebius_edge.common.tensors import Array
 from moebius_edge.export.rewrites.forms import Forms
@@ -68,7 +68,7 @@ def seen(last: Models) -> Followed:
 
 @pytest.fixture(scope="session")
 def recording(checkpoint: Checkpoint, last: Models, seen: Followed) -> Recording:
-    return record(last["denoiser"], seen.samples["denoiser"], fingerprint(checkpoint), QUICK)
+    return record(last["denoiser"], seen.samples["denoiser"], weights_sha256(checkpoint), QUICK)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
