@@ -12,13 +12,13 @@ from typing import Any
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.checking import capsule
-from moebius_edge.checking.efficiency import NOTE, PUBLISHED, EfficiencyRow, row
+from moebius_edge.checking.efficiency import PUBLISHED, EfficiencyRow, note, row
 from moebius_edge.checking.first_run import FirstRun, graph_inputs, measure_first_run
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.machine import cores, machine
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
-from moebius_edge.common.timing import Side, interleave, median_ratio, summary
+from moebius_edge.common.timing import BUSY, Side, interleave, median_ratio, spread, summary
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
@@ -108,7 +108,8 @@ class Profile:
     threads: int
     machine: dict[str, str]
     efficiency: tuple[EfficiencyRow, ...]
-    efficiency_note: str = NOTE
+    efficiency_note: str
+    busy: tuple[str, ...]  # graphs, and "edit", whose repetitions differ so much that something else ran
 
     def to_json(self) -> dict[str, Any]:
         """The profile as plain values for `json.dumps`; no NaN, no infinity."""
@@ -146,6 +147,7 @@ def profile(
     }
     edit = _time_edit(contestants, options, tick) if whole else None
     subjects = [_subject(contestant) for contestant in contestants]
+    rows = _efficiency(contestants, graphs)
     return Profile(
         bundle=subjects[0],
         against=subjects[1] if against is not None else None,
@@ -155,7 +157,9 @@ def profile(
         runs=options.runs,
         threads=options.threads or cores(),
         machine=machine(),
-        efficiency=_efficiency(contestants, graphs),
+        efficiency=(*rows, *PUBLISHED),
+        efficiency_note=note(rows),
+        busy=busy_names(graphs, edit),
     )
 
 
@@ -251,7 +255,19 @@ def _efficiency(
                 len(manifest.scheduler.coefficients),
             )
         )
-    return (*rows, *PUBLISHED)
+    return tuple(rows)
+
+
+def busy_names(graphs: Mapping[str, Timing], edit: EditTiming | None) -> tuple[str, ...]:
+    """Return the names of the timings whose slowest repetitions took more than BUSY times the median."""
+    timings = {**graphs, **({"edit": edit} if edit is not None else {})}
+    return tuple(
+        name
+        for name, timing in timings.items()
+        if any(
+            spread(side) > BUSY for side in (Side(timing.p50_ms, timing.p95_ms, ()), timing.against) if side
+        )
+    )
 
 
 def _counter(progress: Tick | None, total: int) -> Callable[[], None]:

@@ -13,7 +13,7 @@ import pytest
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.proofs import GraphProof, Proof, UnitProof, files_sha256
-from moebius_edge.checking.efficiency import PUBLISHED
+from moebius_edge.checking.efficiency import NOTE, PUBLISHED
 from moebius_edge.checking.profile import EditTiming, Profile, Subject, Timing
 from moebius_edge.checking.prove import attach
 from moebius_edge.common.machine import machine
@@ -49,6 +49,8 @@ def local(name: str = "tiny.moebius") -> Profile:
         threads=1,
         machine=machine(),
         efficiency=PUBLISHED,
+        efficiency_note=NOTE,
+        busy=("edit",),
     )
 
 
