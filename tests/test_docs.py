@@ -83,7 +83,7 @@ def paragraphs(text: str) -> Iterator[str]:
 def passages(text: str) -> Iterator[str]:
     """The paragraphs and, so that a part of one is found in another, their sentences."""
     for paragraph in paragraphs(text):
-        sentences = re.split(r"(?<=[.:;!?]) (?=[A-Z`*\[])", paragraph)
+        sentences = re.split(r"(?<=[.!?]) (?=[A-Z`*\[])", paragraph)
         for passage in [paragraph, *sentences] if len(sentences) > 1 else sentences:
             if len(passage) >= LONG:
                 yield passage
