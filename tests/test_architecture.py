@@ -1,6 +1,7 @@
 """The layout of the design: which room may import which, which engines, and how long modules are."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -75,6 +76,14 @@ def test_rooms_are_few_and_each_has_its_row() -> None:
     rooms = {room(name) for name in SOURCES} - set(FRONT)
     assert rooms == set(ARROWS)
     assert len(rooms) <= MAX_ROOMS
+
+
+def test_contributors_are_told_what_each_room_answers_in_the_order_of_the_arrows() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(ARROWS)
+    assert not [
+        (here, there) for here in rows for there in ARROWS[here] if rows.index(there) > rows.index(here)
+    ]
 
 
 def test_every_arrow_between_rooms_is_in_the_table_and_every_row_is_needed() -> None:
