@@ -1,4 +1,4 @@
-"""safetensors files that nobody vouches for: the header is checked to the byte before any data is read.
+"""Read untrusted safetensors files, their header checked to the byte before any data, and write such files.
 
 Format: 8 bytes little-endian header length, that many bytes of JSON {name: {dtype, shape, data_offsets}},
 then the data, which the tensors must tile without gaps or overlaps (github.com/huggingface/safetensors).
