@@ -70,12 +70,12 @@ def export_bundle(
     >>> from pathlib import Path
     >>> from moebius_edge import export_bundle, load_checkpoint
     >>> checkpoint = load_checkpoint("small")  # a folder, or a name: "nano"
-    >>> bundle = export_bundle(checkpoint, Path("new.moebius"), ExportOptions(precision="fp16"))
+    >>> bundle = export_bundle(checkpoint, Path("new.moebius"))  # ExportOptions(): fp32, for ONNX Runtime
     >>> bundle.manifest.precision, sorted(bundle.manifest.graphs), bundle.manifest.resolution
-    ('fp16', ['decoder', 'denoiser', 'encoder'], 64)
+    ('fp32', ['decoder', 'denoiser', 'encoder'], 64)
     >>> export_bundle(checkpoint, Path("new.moebius"))
     Traceback (most recent call last):
-    moebius_edge.common.errors.ExportError: new.moebius already exists; ...
+    moebius_edge.common.errors.ExportError: ...new.moebius already exists; ...
     """
     say = progress or (lambda what, done, total: None)
     target = TARGETS[options.target]
