@@ -33,10 +33,13 @@ class Inpainter:
     >>> from moebius_edge import Inpainter
     >>> inpainter = Inpainter.load("small.moebius")
     >>> picture = inpainter("photo.jpg", "mask.png", steps=4, seed=1)
-    >>> picture.size, picture.mode
-    ((1, 1), 'RGB')
-    >>> inpainter.options(guidance=1.0).guidance  # all defaults: inpainter.options()
-    1.0
+    >>> picture.size, picture.mode  # as the photo
+    ((1252, 704), 'RGB')
+    >>> from PIL import Image
+    >>> picture.getpixel((0, 0)) == Image.open("photo.jpg").getpixel((0, 0))  # outside the mask
+    True
+    >>> inpainter.defaults.steps, inpainter.defaults.guidance
+    (20, 2.0)
     """
 
     def __init__(

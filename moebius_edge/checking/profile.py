@@ -135,7 +135,8 @@ def profile(
     a capsule that cannot be used.
 
     >>> from moebius_edge import Bundle, profile
-    >>> options = ProfileOptions(graphs=("encoder", "decoder"), runs=3)  # in moebius_edge.checking.profile
+    >>> from moebius_edge.checking.profile import ProfileOptions
+    >>> options = ProfileOptions(graphs=("encoder", "decoder"), runs=3)
     >>> measured = profile(Bundle.open("small.moebius"), options=options)
     >>> measured.graphs["encoder"].p50_ms > 0, len(measured.graphs["decoder"].times_ms)
     (True, 3)

@@ -103,8 +103,9 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
     >>> checkpoint = load_checkpoint("nano")  # in the package: nothing is downloaded
     >>> checkpoint.config.block_out_channels, checkpoint.guidance, checkpoint.license
     ((64, 96, 128), 1.0, 'Apache-2.0')
+    >>> from moebius_edge.checkpoints.load import parameter_count
     >>> parameter_count(checkpoint.model)
-    1
+    3987811
     """
     entry, path = MODELS.get(name_or_path), Path(name_or_path)
     if entry is None and not path.exists():

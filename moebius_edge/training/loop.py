@@ -1,4 +1,4 @@
-"""Run what a training is besides its model: how far it has come, when it saves, how it goes on later."""
+"""Run a training, whatever its model: follow its progress, save checkpoints, go on from them later."""
 
 import math
 import os

@@ -109,7 +109,7 @@ class PhotoTexture:
     def floor(self, photos: Sequence[NDArray[np.uint8]]) -> list[float]:
         """Return the distance of the photos to themselves, the holes turned by 180 degrees, per level.
 
-        So far apart are patches of photos of the same things; below it no fill need be.
+        Patches of photos of the same things are so far apart; no fill need be closer than that.
         """
         levels = zip(
             hole_patches(photos, [mask[::-1, ::-1] for mask in self.masks]), self.patches, strict=True

@@ -1,4 +1,4 @@
-"""Share between the two trainings: model, optimiser, average, clock, and checkpoints that go on later."""
+"""Hold what the two trainings share: model, optimiser, average, clock, and checkpoints to go on from."""
 
 import time
 from abc import ABC, abstractmethod
@@ -97,7 +97,11 @@ class Trainer(ABC):
 
     @abstractmethod
     def write(self, last: bool) -> None:
-        """Write weights and, at the `last` time or when there is time, what there is to look at."""
+        """Write the weights.
+
+        `last`: also what takes longer, such as pictures to look at. True at the end of a run and, where time
+        is not lent, whenever a checkpoint is saved.
+        """
 
     def alongside(self) -> None:  # noqa: B027 (not every training has any)
         """Do other work of a step; by default there is none."""
