@@ -61,10 +61,21 @@ def export_bundle(
 
     `recording`: of `record_ranges`; `ledger`: of `measure_ledger`; None: made now where the precision needs
     one. `artifacts`: False leaves the target's ONNX graphs as they are and the bundle to ONNX Runtime: to
-    compare with, and where the target knows a kit, to make the artifacts elsewhere. Raises ExportError when
-    `output` exists (and not `overwrite`) or cannot be written, or something is given that the precision does
-    not use, and CalibrationError for a recording or ledger of other weights, photos that cannot be used, and
-    a target that is out of reach; then nothing is left.
+    compare with, and where the target knows a kit, to make the artifacts elsewhere. `progress(what, done,
+    total)` is told of each stage. Raises ExportError when `output` exists (and not `overwrite`) or cannot be
+    written, or something is given that the precision does not use, and CalibrationError for a recording or
+    ledger of other weights, photos that cannot be used, and a target that is out of reach; then nothing is
+    left.
+
+    >>> from pathlib import Path
+    >>> from moebius_edge import export_bundle, load_checkpoint
+    >>> checkpoint = load_checkpoint("small")  # a folder, or a name: "nano"
+    >>> bundle = export_bundle(checkpoint, Path("new.moebius"))  # ExportOptions(): fp32, for ONNX Runtime
+    >>> bundle.manifest.precision, sorted(bundle.manifest.graphs), bundle.manifest.resolution
+    ('fp32', ['decoder', 'denoiser', 'encoder'], 64)
+    >>> export_bundle(checkpoint, Path("new.moebius"))
+    Traceback (most recent call last):
+    moebius_edge.common.errors.ExportError: ...new.moebius already exists; ...
     """
     say = progress or (lambda what, done, total: None)
     target = TARGETS[options.target]
