@@ -1,9 +1,12 @@
-"""Exact forms of "nearest x2, then a 3x3 convolution" with fewer multiplications.
+"""Compute "nearest x2, then a 3x3 convolution" exactly, in forms with fewer multiplications.
 
 In one dimension the even and odd outputs are e = w0 x[-1] + (w1 + w2) x[0] and o = (w0 + w1) x[0] + w2 x[1].
+
 *Phase*: as written, 2 taps each: 16 in two dimensions instead of 36.
-*Difference*: with s = w0 + w1 + w2 and d = x[1] - x[0], e = s x[0] - w0 d[-1] and o = s x[0] + w2 d[0]:
-three products instead of four, so 9 in two dimensions, and as many weights as the 3x3 kernel itself.
+
+*Difference*: with s = w0 + w1 + w2 and d = x[1] - x[0], e = s x[0] - w0 d[-1] and o = s x[0] + w2 d[0]: three
+products instead of four, so 9 in two dimensions, and as many weights as the 3x3 kernel itself.
+
 *Transposed*: the phases as one transposed convolution with a 4x4 kernel: nothing is interleaved.
 """
 
@@ -20,7 +23,7 @@ SAME, BEFORE, AFTER = (1.0, 1.0, 1.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
 
 def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
-    """Two tensors [.., n, ..] -> one [.., 2n, ..], even first along `dim`."""
+    """Interleave two tensors [.., n, ..] along `dim` to one [.., 2n, ..], even first."""
     shape = list(even.shape)
     inner = shape[dim + 1 :]
     # Four dimensions are enough, and more is more than some engines take.
@@ -44,7 +47,7 @@ class PhaseUpsample(nn.Module):
         self.register_buffer("bias", conv.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C',2h,2w]."""
+        """Map [B,C,h,w] to [B,C',2h,2w]."""
         rows = []
         for y in range(2):
             # Even outputs look one pixel back, odd ones one pixel ahead.
@@ -72,7 +75,7 @@ class DifferenceUpsample(nn.Module):
         self.register_buffer("bias", conv.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C',2h,2w]."""
+        """Map [B,C,h,w] to [B,C',2h,2w]."""
         # Differences over the zero-padded picture: index 0 is d[-1], so n + 1 of them along a side.
         padded = F.pad(x, (1, 1, 1, 1))
         along_y = padded[:, :, 1:] - padded[:, :, :-1]
@@ -110,7 +113,7 @@ class TransposedUpsample(nn.Module):
         self.register_buffer("bias", conv.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C',2h,2w]."""
+        """Map [B,C,h,w] to [B,C',2h,2w]."""
         return F.conv_transpose2d(x, self.weight, self.bias, stride=2, padding=1)
 
 
@@ -122,7 +125,7 @@ class NearestUpsample(nn.Module):
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C',2h,2w]."""
+        """Map [B,C,h,w] to [B,C',2h,2w]."""
         y: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return y
 
@@ -136,5 +139,5 @@ UPSAMPLERS: dict[UpsampleForm, type[nn.Module]] = {
 
 
 def deploy_upsample(conv: nn.Conv2d, form: UpsampleForm) -> nn.Module:
-    """Nearest x2 followed by the 3x3 convolution `conv`, in the given form."""
+    """Build nearest x2 followed by the 3x3 convolution `conv`, in the given form."""
     return UPSAMPLERS[form](conv)
