@@ -1,4 +1,4 @@
-"""The FP32 PyTorch reference as a runtime: what every other runtime is compared with."""
+"""Run the FP32 PyTorch reference as a runtime: every other runtime is compared with it."""
 
 from collections.abc import Mapping
 
@@ -30,4 +30,4 @@ class TorchRuntime:
         return {name: out.numpy() for name, out in zip(tensor_names(graph)[1], outputs, strict=True)}
 
     def release(self, graph: str) -> None:
-        """Does nothing: the modules belong to the caller."""
+        """Do nothing: the modules belong to the caller."""
