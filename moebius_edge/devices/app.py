@@ -48,7 +48,9 @@ class Watch:
         self.deadline = time.monotonic() + 60 * wish.minutes
 
     def done(self, line: str) -> bool:
-        """Return whether this line is the last one; raise RuntimeUnavailable with the sentence of `failed`.
+        """Return whether this line is the last one.
+
+        Raises RuntimeUnavailable for a line that begins with `failed:`, with its sentence.
         """
         line = printable(line.strip())
         if line.startswith(_FAILED):
