@@ -17,7 +17,7 @@ from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
 
 class CoreMLRuntime:
-    """Runs a bundle's ML programs where Core ML is available."""
+    """A runtime for a bundle's ML programs, where Core ML is available."""
 
     name = "coreml"
 
@@ -71,7 +71,7 @@ class CoreMLRuntime:
         return dict(Counter(name.removeprefix("ML").removesuffix("ComputeDevice") for name in names))
 
     def release(self, graph: str) -> None:
-        """Free the graph's model."""
+        """Free the graph's model. Raises InvalidInput for a graph that the bundle does not have."""
         graph_spec(self.bundle.manifest.graphs, graph)
         if self._models.pop(graph, None) is not None:
             trim_memory()

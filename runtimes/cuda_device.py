@@ -28,7 +28,7 @@ class Device:
         return int(_checked(cudart.cudaMalloc(size)))
 
     def free(self, address: int) -> None:
-        """Give memory back."""
+        """Give the memory at an address back."""
         _checked(cudart.cudaFree(address))
 
     def upload(self, address: int, values: Array) -> None:

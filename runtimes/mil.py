@@ -140,7 +140,7 @@ def _type(var: Any) -> torch.dtype:
 
 
 class MilRuntime:
-    """Runs a bundle's ML programs on the CPU with the interpreter; slow."""
+    """A runtime for a bundle's ML programs on the CPU, by the interpreter; slow."""
 
     name = "mil"
 
@@ -171,7 +171,7 @@ class MilRuntime:
         return outputs
 
     def release(self, graph: str) -> None:
-        """Free the graph's program."""
+        """Free the graph's program. Raises InvalidInput for a graph that the bundle does not have."""
         graph_spec(self.bundle.manifest.graphs, graph)
         if self._programs.pop(graph, None) is not None:
             trim_memory()

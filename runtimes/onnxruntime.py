@@ -63,7 +63,7 @@ OPTIMIZATION = {
 
 
 class OnnxRuntime:
-    """Runs a bundle's ONNX graphs. Sessions may be shared by threads; loading is serialised."""
+    """A runtime for a bundle's ONNX graphs; sessions may be shared by threads, and loading is serialised."""
 
     name = "onnxruntime"
 

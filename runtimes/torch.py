@@ -13,7 +13,7 @@ from moebius_edge.model.unet import Moebius
 
 
 class TorchRuntime:
-    """Runs the reference graphs on the CPU in FP32. The weights stay with the caller; nothing to release."""
+    """A runtime for the reference graphs on the CPU in FP32; the weights stay with the caller."""
 
     name = "torch"
 

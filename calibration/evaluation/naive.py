@@ -76,10 +76,10 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
 
 
 def separate_weights(model: onnx.ModelProto) -> None:
-    """Give each node weights of its own.
+    """Give each node weights of its own, by copying those that several nodes read.
 
     The engine's tool copies a bias that several nodes read by appending a number to its name, and "val_26"
-    with a 6 is the name of an activation; on x86 without VNNI the engine cannot load a quantized weight that
+    with a 6 is the name of an activation. On x86 without VNNI the engine cannot load a quantized weight that
     several nodes read.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -80,7 +80,7 @@ def to_fp16(
 
 
 class _Writer:
-    """Writes the nodes of the new graph in order, with casts and weights where they are first needed."""
+    """A writer of the new graph's nodes, in order; casts and weights come where they are first needed."""
 
     def __init__(self, model: onnx.ModelProto, planner: Planner, plan: Plan) -> None:
         self.model, self.planner, self.plan = model, planner, plan

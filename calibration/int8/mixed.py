@@ -42,7 +42,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Mix:
-    """What the search chose."""
+    """What the search chose: the layers in floats, and how close the edits are with them."""
 
     target_db: float
     score: Score  # on the edits of the calibration

@@ -86,7 +86,7 @@ def quantize_weight(weight: Floats, axis: int, half: bool = False) -> tuple[NDAr
 
 
 class QDQWriter:
-    """Rewrites one graph in place; every tensor is rounded once, however many nodes read it."""
+    """A writer that changes one graph in place; every tensor is rounded once, however many nodes read it."""
 
     def __init__(self, graph: Graph, ranges: Mapping[str, Range], style: QDQStyle) -> None:
         """Prepare to rewrite `graph`; `ranges` are by tensor name."""

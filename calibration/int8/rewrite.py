@@ -66,7 +66,7 @@ def replace_nodes(
 
 
 def replace_input(node: onnx.NodeProto, old: str, new: str) -> None:
-    """Let a node read `new` where it read `old`."""
+    """Let a node read `new` in every place where it read `old`."""
     for place, name in enumerate(node.input):
         if name == old:
             node.input[place] = new

@@ -73,7 +73,7 @@ class Ledger:
 
     @property
     def possible(self) -> bool:
-        """Whether a measurement can give these numbers."""
+        """Whether a measurement can give these numbers: none negative, every layer once, samples seen."""
         least = min((min(entry.noise, entry.macs) for entry in self.entries), default=-1)
         different = len({entry.layer for entry in self.entries}) == len(self.entries)
         return least >= 0 and different and self.samples > 0 and self.together >= 0
@@ -153,7 +153,9 @@ def _outputs(session: Any, samples: Sequence[Sample]) -> list[Array]:
 
 
 def _noise(found: Sequence[Array], exact: Sequence[Array], what: str) -> float:
-    """Return the mean noise of `found`. NaN or Inf raises CalibrationError, in which `what` names the layer.
+    """Return the mean noise of `found` against `exact`.
+
+    Raises CalibrationError for NaN or Inf; `what` names the quantized layer in its message.
     """
     with np.errstate(all="ignore"):  # what is not finite is reported below
         errors = [

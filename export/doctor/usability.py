@@ -61,7 +61,7 @@ class ProviderUse:
 
 @dataclass(frozen=True)
 class Usability:
-    """The answer of `moebius-edge doctor` for this target."""
+    """The answer of `moebius-edge doctor` for a bundle's target."""
 
     bundle: str
     precision: str

@@ -60,7 +60,7 @@ def to_onnx(spec: ComponentSpec, *, simplify: bool = True) -> onnx.ModelProto:
 
 
 def strip(model: onnx.ModelProto) -> None:
-    """Remove what describes the machine and the code of the export rather than the function."""
+    """Remove everything that describes the export's machine and code and not the function."""
     model.ir_version = min(model.ir_version, IR_VERSION)
     model.producer_name, model.producer_version, model.doc_string = "moebius-edge", "", ""
     del model.metadata_props[:]

@@ -56,9 +56,9 @@ class DeployDecoder(nn.Module):
 
 
 class _ShortcutFirst(nn.Module):
-    """diffusers' `ResnetBlock2D` with a shortcut, which is computed first and as a matrix product.
+    """diffusers' `ResnetBlock2D` with a shortcut, computed first and as a matrix product.
 
-    What the block reads, 268 MB at 512 x 512, can then be freed before the block needs most. As a 1x1
+    The block's input, 268 MB at 512 x 512, can then be freed before the block needs most memory. As a 1x1
     convolution the shortcut would come last: ONNX Runtime adds the other path inside of it.
     """
 

@@ -30,7 +30,7 @@ class PictureSeparableConv(nn.Module):
 
 
 class PictureResidualBlock(nn.Module):
-    """A residual block with folded convolutions; the time term has batch 1."""
+    """A residual block on pictures with folded convolutions; the time term has batch 1."""
 
     def __init__(self, source: ResidualBlock, size: int) -> None:
         super().__init__()

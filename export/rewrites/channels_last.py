@@ -33,7 +33,10 @@ class Linear(nn.Module):
 
 
 class SpatialConv(nn.Module):
-    """A convolution with a larger kernel on tokens; engines move the transposes or have none."""
+    """A convolution with a larger kernel on tokens.
+
+    It transposes to pictures and back; engines move these transposes elsewhere, or need none.
+    """
 
     def __init__(self, conv: nn.Conv2d, size: int, *, relu: bool = False) -> None:
         """Take the weights of `conv` for pictures of `size` x `size`.

@@ -13,7 +13,7 @@ from moebius_edge.model.lambdas import InteractiveLambda
 
 
 class DeployInteractiveLambda(nn.Module):
-    """Y of Interactive-λ on token-major tensors, for the two guidance branches at once."""
+    """The output Y of Interactive-λ on token-major tensors, for the two guidance branches at once."""
 
     def __init__(self, source: InteractiveLambda, context: Tensor, scale: Tensor, shift: Tensor) -> None:
         """Compute the constants of both branches.

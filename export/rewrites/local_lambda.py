@@ -23,7 +23,7 @@ from moebius_edge.model.lambdas import LocalLambda
 
 
 class DeployLocalLambda(nn.Module, ABC):
-    """Y of Local-λ for normalised tokens; subclasses supply the position part."""
+    """The output Y of Local-λ for normalised tokens; subclasses supply the position part."""
 
     def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor) -> None:
         """Fold the norms of `source` into its projections.
@@ -61,7 +61,7 @@ class DeployLocalLambda(nn.Module, ABC):
 
 
 class ConvolutionLocalLambda(DeployLocalLambda):
-    """Position lambdas by a 2-D convolution with the value planes folded into the batch."""
+    """Local-λ with position lambdas by a 2-D convolution, the value planes folded into the batch."""
 
     def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor) -> None:
         super().__init__(source, size, scale, shift)
@@ -79,7 +79,11 @@ class ConvolutionLocalLambda(DeployLocalLambda):
 
 
 class WindowLocalLambda(DeployLocalLambda):
-    """Relative scores over windows of key rows and columns; no convolution and no index per pair."""
+    """Local-λ with relative scores over windows of key rows and columns.
+
+    It has no convolution and no index per pair. Raises ValueError when the tile does not divide the latent
+    side.
+    """
 
     def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor, tile: int) -> None:
         super().__init__(source, size, scale, shift)

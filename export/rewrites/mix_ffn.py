@@ -10,7 +10,7 @@ from moebius_edge.model.blocks import MixFFN
 class DeployMixFFN(nn.Module):
     """Mix-FFN with each half of its hidden layer as a chain of its own, so that nothing is split.
 
-    The unit's output projection follows without anything in between, so it is multiplied into the last one.
+    The unit's output projection follows directly, so it is multiplied into the last convolution.
     """
 
     def __init__(self, source: MixFFN, scale: Tensor, shift: Tensor, project: nn.Conv2d) -> None:

@@ -33,7 +33,7 @@ def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
 
 
 class PhaseUpsample(nn.Module):
-    """Four 2x2 convolutions on the small grid, interleaved."""
+    """Nearest x2 and the 3x3 convolution as four 2x2 convolutions on the small grid, interleaved."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -60,7 +60,10 @@ class PhaseUpsample(nn.Module):
 
 
 class DifferenceUpsample(nn.Module):
-    """Nine 1x1 products of the picture and its first differences, added up and interleaved."""
+    """Nearest x2 and the 3x3 convolution as nine 1x1 products, added up and interleaved.
+
+    The products are of the picture and its first differences.
+    """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -101,7 +104,10 @@ class DifferenceUpsample(nn.Module):
 
 
 class TransposedUpsample(nn.Module):
-    """One transposed convolution: 16 taps per input pixel, as many weights as the phases."""
+    """Nearest x2 and the 3x3 convolution as one transposed convolution.
+
+    It has 16 taps per input pixel and as many weights as the phases.
+    """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -118,7 +124,10 @@ class TransposedUpsample(nn.Module):
 
 
 class NearestUpsample(nn.Module):
-    """The operation as the reference has it: fewest weights where the engine has a fast 3x3."""
+    """Nearest x2 and the 3x3 convolution as the reference has them.
+
+    It has the fewest weights, and suits engines with a fast 3x3 convolution.
+    """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()

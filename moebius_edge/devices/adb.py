@@ -99,8 +99,8 @@ class Phone:
     def measure(self, bundle: Bundle, wish: Wish, say: Stage) -> bytes:
         """Copy what is missing, let the app measure, and return its JSON, unchecked.
 
-        Raises RuntimeUnavailable when the device or the app cannot, ExportError for a bundle of another
-        platform. Whatever happens, the app is stopped and no half-copied file stays.
+        Raises RuntimeUnavailable when the device or the app cannot measure, ExportError for a bundle of
+        another platform. On an error the app is stopped; a half-copied file never stays.
         """
         app = app_json(bundle, find_platform("android"))
         say("looking at the device", 0, 3)

@@ -96,7 +96,7 @@ class IPhone:
     def measure(self, wish: Wish, say: Stage) -> bytes:
         """Let the app measure the bundle that it was packaged with, and return its JSON, unchecked.
 
-        Raises RuntimeUnavailable when the device or the app cannot. The app ends with its console.
+        Raises RuntimeUnavailable when the device or the app cannot measure. The app ends with its console.
         """
         say("looking at the device", 0, 3)
         before, watch = self._fetch(), Watch(wish, say)

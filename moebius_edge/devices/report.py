@@ -71,7 +71,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class LoadTimes:
-    """Opening one graph and its first run, less a usual run."""
+    """The time to open one graph and run it once, minus the time of a usual run."""
 
     cold: float  # ms, the first time in this installation
     warm: float  # ms, again later in the same process

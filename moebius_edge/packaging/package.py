@@ -65,12 +65,12 @@ class Plan:
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """Why it cannot be packaged."""
+        """Sentences that say why the bundle cannot be packaged."""
         return tuple(each.sentence() for each in self.exceeded if each.limit.refuses)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to think of before it is hosted or uploaded."""
+        """Sentences about limits to think of before the package is hosted or uploaded."""
         return tuple(each.sentence() for each in self.exceeded if not each.limit.refuses)
 
     def to_json(self) -> dict[str, Any]:

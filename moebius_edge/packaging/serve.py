@@ -28,7 +28,7 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "applicat
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Answers GET and HEAD for plain files below the folder.
+    """The answers to GET and HEAD of plain files below the folder.
 
     It lists no folders and follows no link that leads out.
     """

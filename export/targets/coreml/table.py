@@ -61,7 +61,10 @@ EDITING = "editing the photos"
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest difference of a package from ONNX Runtime on the same graph, relative to the largest value."""
+    """The largest difference of a package from ONNX Runtime on the same graph.
+
+    It is relative to the largest value.
+    """
 
     engine: float
     exact_norms: float  # with the graph's normalizations in float64

@@ -27,7 +27,8 @@ def make_deterministic(path: Path) -> None:
 
     The engine writes one part in the order of a hash table that is seeded anew in every process: which type
     each kernel is bound by (`KernelTypeStrResolver`, a few kilobytes at the head). It is built again in the
-    order of its names; the model itself, all that follows, is kept to the byte. May go when the engine sorts.
+    order of its names; the model itself, all that follows, is kept to the byte. This function may go when the
+    engine sorts.
     """
     data = path.read_bytes()
     session = _session(data, path)

@@ -78,7 +78,7 @@ def ready(settings: Mapping[str, str], kit: bool) -> None:
 
 
 def kit(folder: Path, graphs: dict[str, GraphSpec]) -> None:
-    """Add to a folder with .onnx files what a box needs to build engines of them."""
+    """Add to a folder with .onnx files what another machine needs to build engines of them."""
     write_update(folder, graphs["denoiser"])
     (folder / KIT).write_text(inspect.getsource(builder))
 
