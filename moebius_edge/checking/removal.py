@@ -154,7 +154,7 @@ def _differences(picture: Bytes, axis: int) -> NDArray[np.float64]:
 
 
 def varied(name: str, *values: str) -> tuple[Setting, ...]:
-    """Return the loop as it is with each value of one numeric option.
+    """Return a row for each value of one numeric option: the loop as it is, with that value.
 
     Raises InvalidInput for another option.
     """
@@ -170,7 +170,7 @@ def varied(name: str, *values: str) -> tuple[Setting, ...]:
 def compare_settings(
     inpainter: Inpainter, found: list[Case], settings: Sequence[Setting] = SETTINGS
 ) -> Table:
-    """Make one row per setting: means over the photos with a known truth, and the border of each sample."""
+    """Return a table, a row per setting: means over photos with a known truth, and each sample's border."""
     known = [case for case in found if case.truth]
     samples = [case for case in found if not case.truth]
     heads = ("PSNR in the hole, dB", "rim contrast", *(f"rim contrast, {case.name}" for case in samples))

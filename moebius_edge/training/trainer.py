@@ -206,7 +206,7 @@ class Trainer(ABC):
         self.clock.finished = state["finished"] and self.clock.budget.steps is None
 
     def save(self, last: bool = False) -> None:
-        """Write the checkpoint; also the weights, at the `last` time or where time is not lent."""
+        """Write the checkpoint and the weights. `last`: at the end of the run."""
         save_state(self.options.run / self.file, self.state())
         self.write(last or not self.clock.budget.wall)
 

@@ -124,7 +124,7 @@ class UNetTrainer(Trainer):
         return model.eval()
 
     def write(self, last: bool) -> None:
-        """Write the averaged weights, the autoencoder, their config.json and, last, a sheet of fills."""
+        """Write the averaged weights, the autoencoder, their config.json and, with `last`, a sheet."""
         folder, model = self.options.run, self.averaged(32 if last else 4)
         write_weights(model, folder / "unet.safetensors")
         write_weights(self.vae, folder / "vae.safetensors")

@@ -181,7 +181,7 @@ class VAETrainer(Trainer):
         return std, float(torch.cat([posterior.std for posterior in posteriors]).mean()) / std
 
     def write(self, last: bool) -> None:
-        """Write the averaged weights, their config.json with the scaling factor and, last, a sheet."""
+        """Write the averaged weights, their config.json with the scaling factor; with `last`, a sheet."""
         folder, vae = self.options.run, self.averaged()
         std, posterior = self.measure(vae)
         write_weights(vae, folder / "vae.safetensors")
