@@ -24,10 +24,9 @@ def doctor(
 ) -> None:
     """Show how much of a bundle a target's accelerators can take, and what falls off.
 
-    For `ort-mobile`: per execution provider (XNNPACK, CoreML, QNN) and graph the number of pieces, the share
-    of nodes and of multiply-accumulates (MACs) that it takes, and the operators that are left to the CPU,
-    heaviest first. For `coreml`: the same of the Neural Engine, and what is slow there. Read from published
-    rules, without a device: upper bounds. Nothing is run.
+    Per accelerator and graph: the number of pieces, the share of nodes and of multiply-accumulates (MACs)
+    that it takes, and the operators that are left to the CPU, heaviest first. These are looked at:
+    {doctors}. Read from published rules, without a device: upper bounds. Nothing is run.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.export.targets.registry import find_doctor  # noqa: PLC0415

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.checking.thresholds import thresholds
 from moebius_edge.common.errors import ExportError
+
+if TYPE_CHECKING:  # help lists the platforms, and does not wait for numpy
+    from moebius_edge.bundle.manifest import Manifest
 
 BARS = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
 
@@ -36,7 +38,6 @@ class Platform:
     """One row of the table of platforms."""
 
     name: str  # as typed, and the folder of the template
-    targets: tuple[str, ...]  # bundles of these export targets run there
     devices: tuple[str, ...]  # what its apps call the system in a device profile
     app: str  # where app.json lies in the project; the bundle is the folder `model` beside it
     vectors: str  # where the tests of the project look for the vectors
@@ -47,7 +48,7 @@ class Platform:
     # What the engine's own rounding allows: no bar of app.json is above these.
     most_db: Mapping[str, float] = field(default_factory=dict)
 
-    def bars(self, manifest: Manifest) -> dict[str, float]:
+    def bars(self, manifest: "Manifest") -> dict[str, float]:
         """What the self-test of a bundle must reach there: dB by the names of BARS."""
         row = thresholds(manifest.precision, manifest.settings)
         return {name: min(getattr(row, name), self.most_db.get(name, math.inf)) for name in BARS}
@@ -81,7 +82,6 @@ PLATFORMS: dict[str, Platform] = {
     for platform in (
         Platform(
             "web",
-            ("ort", "ort-mobile"),
             ("web",),
             app="public/app.json",
             vectors="tests/vectors.json",
@@ -94,7 +94,6 @@ PLATFORMS: dict[str, Platform] = {
         ),
         Platform(
             "ios",
-            ("coreml",),
             ("ios", "macos"),
             app="Sources/MoebiusInpaint/Resources/app.json",
             vectors="Tests/MoebiusCoreTests/Resources/vectors.json",
@@ -104,7 +103,6 @@ PLATFORMS: dict[str, Platform] = {
         ),
         Platform(
             "android",
-            ("ort-mobile", "ort"),
             ("android",),
             app="example/src/main/assets/app.json",
             vectors="moebius/src/test/resources/vectors.json",
@@ -119,13 +117,22 @@ PLATFORMS: dict[str, Platform] = {
 }
 
 
-def require_target(manifest: Manifest, platform: Platform) -> None:
+def targets_of(platform: Platform) -> list[str]:
+    """Find the targets whose bundles run on a platform, those that suit it best first."""
+    from moebius_edge.export.targets.registry import targets  # noqa: PLC0415 (an app needs no exporter)
+
+    fitting = [target for target in targets().values() if platform.name in target.platforms]
+    return [target.name for target in sorted(fitting, key=lambda row: row.platforms.index(platform.name))]
+
+
+def require_target(manifest: "Manifest", platform: Platform) -> None:
     """Raise ExportError for a bundle that does not run on the platform."""
-    if manifest.target not in platform.targets:
+    fitting = targets_of(platform)
+    if manifest.target not in fitting:
         raise ExportError(
             f"this is a bundle of the target {manifest.target}; for {platform.name} export with --target "
-            f"{' or --target '.join(platform.targets)}: moebius-edge export {manifest.model.name} --target "
-            f"{platform.targets[0]} --output NEW"
+            f"{' or --target '.join(fitting)}: moebius-edge export {manifest.model.name} --target "
+            f"{fitting[0]} --output NEW"
         )
 
 
