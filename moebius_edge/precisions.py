@@ -1,6 +1,6 @@
 """The precisions as data: what each is, what makes it, and how close to the FP32 reference it must be.
 
-Imports nothing, so that `verify` has the bars where neither onnx nor torch is installed.
+Imports no engine: `verify` has the thresholds where neither onnx nor torch is installed.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ Need = Literal["float16", "int8", "int8 weights", "int4 weights", "tables"]
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Bars in dB (`moebius_edge.checking.verify` says of what); a bundle that is below one of them fails."""
+    """In dB (`moebius_edge.checking.verify` says of what); a bundle that is below one of them fails."""
 
     encoder_db: float  # mean and std, reference inputs
     denoiser_db: float  # guided noise of every step, reference inputs
@@ -24,7 +24,7 @@ class Thresholds:
     correlation: float  # least correlation of the runtime's cond - uncond with the reference's
 
     def graph_db(self, graph: str) -> float:
-        """The bar of one of the three graphs."""
+        """The threshold of one of the three graphs."""
         return {"encoder": self.encoder_db, "denoiser": self.denoiser_db, "decoder": self.decoder_db}[graph]
 
 
@@ -33,9 +33,10 @@ class Precision:
     """One row of the table of precisions."""
 
     name: str  # as typed: `--precision int8`
-    help: str  # what is changed
-    pays: str  # where it pays, for docs/quantization.md
-    bars: Thresholds
+    help: str  # what it is, for the README
+    changed: str  # what is changed, for docs/quantization.md
+    pays: str  # where it pays
+    thresholds: Thresholds
     # What makes the graphs of FP32 ones, "module:function(models, conversion)"; None: only a target makes it
     # (`Target.made_of`).
     convert: str | None = None
@@ -128,14 +129,16 @@ PRECISIONS: dict[str, Precision] = {
     for row in (
         Precision(
             "fp32",
-            "nothing: the truth that the others are compared with",
-            "everywhere",
+            "floats of 32 bits (*FP32*)",
+            "nothing",
+            "the precision to compare with",
             FP32,
             f"{CONVERSIONS}:keep",
         ),
         Precision(
             "fp16",
-            "weights and activations of all three graphs in float16",
+            "floats of 16 bits (*FP16*)",
+            "all three graphs compute in float16",
             "GPUs, phones",
             FP16,
             f"{CONVERSIONS}:to_half",
@@ -144,8 +147,9 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "int8",
-            "the denoiser's layers read and multiply 8-bit integers",
-            "CPUs with VNNI or dot products",
+            "the denoiser computes in 8-bit integers (*INT8*)",
+            "the denoiser computes in 8-bit integers",
+            "CPUs with VNNI or dot-product instructions",
             INT8,
             f"{CONVERSIONS}:to_int8",
             frozenset({"int8"}),
@@ -153,8 +157,9 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "mixed",
+            "as `int8`, but the layers (operations with weights) that lose most stay floats",
             "as `int8`, but the layers that cost most stay floats",
-            "where INT8 is not close enough",
+            "the same, where INT8 is not close enough",
             # Closer than INT8; the target that it was searched for is an average over many edits.
             replace(INT8, hole_db=36.0, ring_db=36.0),
             f"{CONVERSIONS}:to_mixed",
@@ -165,7 +170,8 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "w8",
-            "large weights as 8-bit integers with a scale per channel",
+            "weights are stored in 8 bits and become floats to compute: a smaller download",
+            "large weights are stored in 8 bits",
             "download size",
             W8,
             f"{CONVERSIONS}:to_8_bit_weights",
@@ -173,7 +179,8 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "w4",
-            "large weights as 4-bit integers with a scale per 32 weights",
+            "the same in 4 bits",
+            "large weights are stored in 4 bits",
             "download size",
             W4,
             f"{CONVERSIONS}:to_4_bit_weights",
@@ -181,21 +188,24 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "p8",
-            "large weights as indices into a table of 256 values",
+            "weights are stored as indices into tables of 256 values (Core ML)",
+            "large weights are indices into 256 values",
             "download size",
             W8,  # as good as 8-bit integers
             needs=frozenset({"tables"}),
         ),
         Precision(
             "p6",
-            "large weights as indices into a table of 64 values",
+            "the same with tables of 64 values",
+            "large weights are indices into 64 values",
             "download size",
             P6,
             needs=frozenset({"tables"}),
         ),
         Precision(
             "p4",
-            "large weights as indices into a table of 16 values",
+            "the same with tables of 16 values",
+            "large weights are indices into 16 values",
             "download size",
             W4,  # for size, too
             needs=frozenset({"tables"}),

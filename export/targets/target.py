@@ -17,8 +17,8 @@ class Target:
 
     name: str  # as typed: `--target ort`
     runtime: str  # the runtime that opens the bundle: a name of `moebius_edge.runtimes.runtimes()`
-    runs_on: str  # for people, after "bundles for"
-    state: str  # what is proven of it, for the README
+    runs_on: str  # on what, and by which engine
+    state: str  # what works today, for the README: sentences, with a link to its page
     order: int = 100  # its place in help and tables; those of one order by name
     # Precisions: the default, and what the engine takes besides floats in 32 bits.
     default: str = "fp32"

@@ -38,6 +38,9 @@ class Platform:
     """One row of the table of platforms."""
 
     name: str  # as typed, and the folder of the template
+    language: str  # of its loop
+    engine: str  # what runs the graphs
+    page: str  # of docs/
     devices: tuple[str, ...]  # what its apps call the system in a device profile
     app: str  # where app.json lies in the project; the bundle is the folder `model` beside it
     vectors: str  # where the tests of the project look for the vectors
@@ -82,6 +85,9 @@ PLATFORMS: dict[str, Platform] = {
     for platform in (
         Platform(
             "web",
+            "TypeScript",
+            "onnxruntime-web: WebGPU or threaded WASM",
+            "web.md",
             ("web",),
             app="public/app.json",
             vectors="tests/vectors.json",
@@ -94,6 +100,9 @@ PLATFORMS: dict[str, Platform] = {
         ),
         Platform(
             "ios",
+            "Swift",
+            "Core ML",
+            "ios.md",
             ("ios", "macos"),
             app="Sources/MoebiusInpaint/Resources/app.json",
             vectors="Tests/MoebiusCoreTests/Resources/vectors.json",
@@ -103,6 +112,9 @@ PLATFORMS: dict[str, Platform] = {
         ),
         Platform(
             "android",
+            "Java 11, Kotlin",
+            "onnxruntime-android",
+            "android.md",
             ("android",),
             app="example/src/main/assets/app.json",
             vectors="moebius/src/test/resources/vectors.json",

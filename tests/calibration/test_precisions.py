@@ -118,7 +118,7 @@ def test_the_autoencoder_beside_int8_may_be_fp16(
         assert kinds == {TensorProto.FLOAT16} if graph != "denoiser" else TensorProto.INT8 in kinds
         found = runtime.run(graph, inputs)
         if graph != "denoiser":
-            bar = PRECISIONS["fp16"].bars.graph_db(graph)
+            bar = PRECISIONS["fp16"].thresholds.graph_db(graph)
             assert min(compare(found[name], expected[f"{graph}.{name}"]).db for name in found) > bar
     assert set(json.loads(bundle.file("precision.json").read_text())["graphs"]) == {"encoder", "decoder"}
 
@@ -150,15 +150,15 @@ def test_the_autoencoder_beside_int8_may_have_small_weights(last: Models, record
 
 
 def test_thresholds_follow_the_autoencoder() -> None:
-    row = PRECISIONS["int8"].bars
+    row = PRECISIONS["int8"].thresholds
     assert thresholds("int8") == thresholds("int8", {"autoencoder": "fp32"}) == row
     for name in ("fp16", "w8"):
-        coder = PRECISIONS[name].bars
+        coder = PRECISIONS[name].thresholds
         expected = replace(row, encoder_db=coder.encoder_db, decoder_db=coder.decoder_db)
         assert thresholds("int8", {"autoencoder": name}) == expected
-    half = PRECISIONS["fp16"].bars
+    half = PRECISIONS["fp16"].thresholds
     assert thresholds("int8", {"floats": "float16"}).encoder_db == half.encoder_db < row.encoder_db
-    assert thresholds("w4", {"floats": "float16"}).decoder_db == PRECISIONS["w4"].bars.decoder_db
+    assert thresholds("w4", {"floats": "float16"}).decoder_db == PRECISIONS["w4"].thresholds.decoder_db
 
 
 @pytest.fixture(scope="module")

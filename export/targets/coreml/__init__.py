@@ -6,8 +6,10 @@ from moebius_edge.export.targets.target import Target
 TARGET = Target(
     "coreml",
     runtime="coreml",
-    runs_on="iOS 16, macOS 13",
-    state="proven on Linux, not run on a Mac yet",
+    runs_on="iOS 16, macOS 13 and newer, by Core ML",
+    state="its files (`.mlpackage`) are made on Linux, and checked there by a program that computes what "
+    "they contain. Core ML itself has not run them yet; `moebius-edge prove` on a Mac does that. "
+    "[More](docs/coreml.md).",
     order=3,
     default="fp16",
     takes=frozenset({"float16", "int8"}),

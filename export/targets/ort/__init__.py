@@ -6,8 +6,8 @@ from moebius_edge.export.targets.target import Target
 TARGET = Target(
     "ort",
     runtime="onnxruntime",
-    runs_on="desktop and server CPUs, by ONNX Runtime",
-    state="works",
+    runs_on="CPUs of desktops and servers, by ONNX Runtime",
+    state="works. [What each precision costs](docs/quantization.md).",
     order=1,
     takes=frozenset({"float16", "int8", "int8 weights", "int4 weights"}),
     only={"int8": AUTOENCODER},

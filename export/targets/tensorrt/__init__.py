@@ -7,8 +7,10 @@ from moebius_edge.export.targets.tensorrt.builder import VALUES
 TARGET = Target(
     "tensorrt",
     runtime="tensorrt",
-    runs_on="NVIDIA GPUs",
-    state="engines are built and checked, not run yet",
+    runs_on="NVIDIA GPUs, by TensorRT",
+    state="graphs are compiled for NVIDIA GPUs, without a GPU or on the box. What TensorRT makes of a graph "
+    "is called an engine, too. These engines were checked and not run on a GPU yet. "
+    "[More](docs/tensorrt.md#tensorrt).",
     order=4,
     default="fp16",
     takes=frozenset({"float16", "int8"}),

@@ -64,7 +64,7 @@ def test_a_number_below_its_bar_is_1(
     monkeypatch.setattr(arm_check, "WORKER", wrong)
     assert main([str(bundle.folder), "--graph", "decoder", *options]) == 1
     assert "FAILED" in capsys.readouterr().out
-    assert PRECISIONS["fp32"].bars.decoder_db == 90
+    assert PRECISIONS["fp32"].thresholds.decoder_db == 90
 
 
 @pytest.mark.parametrize(
