@@ -36,13 +36,16 @@ def _code(names: Sequence[str]) -> str:
 
 
 def _targets() -> str:
-    rows = ((f"`{row.name}`", row.runs_on, ", ".join(row.precisions)) for row in own_targets())
-    return _table(("target", "runs on", "precisions"), rows)
+    rows = ((f"`{row.name}`", row.runs_on) for row in own_targets())
+    return _table(("target", "runs on"), rows)
 
 
 def _states() -> str:
-    lines = (f"- **`{row.name}`**: {row.state}" for row in own_targets())
-    return "\n".join(textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines)
+    """As a list, whose lines are broken: the precisions of a target become more."""
+    lines = (f"- **`{row.name}`** in {', '.join(row.precisions)}: {row.state}" for row in own_targets())
+    return "\n".join(
+        textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines
+    )
 
 
 def _names() -> str:
@@ -73,10 +76,10 @@ def _runtimes() -> str:
 
 def _platforms() -> str:
     rows = (
-        (f"`{row.name}`", _code(targets_of(row)), row.language, row.engine, f"[{row.page}]({row.page})")
+        (f"[`{row.name}`]({row.page})", _code(targets_of(row, own_targets())), row.language, row.engine)
         for row in PLATFORMS.values()
     )
-    return _table(("platform", "targets", "language", "engine", "read on"), rows)
+    return _table(("platform", "targets", "language", "engine"), rows)
 
 
 TABLES: dict[str, Callable[[], str]] = {

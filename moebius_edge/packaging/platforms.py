@@ -1,7 +1,7 @@
 """The platforms as data: which bundles they run, where things lie in a project, how large files may be."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +10,7 @@ from moebius_edge.common.errors import ExportError
 
 if TYPE_CHECKING:  # help lists the platforms, and does not wait for numpy
     from moebius_edge.bundle.manifest import Manifest
+    from moebius_edge.export.targets.target import Target
 
 BARS = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
 
@@ -129,11 +130,15 @@ PLATFORMS: dict[str, Platform] = {
 }
 
 
-def targets_of(platform: Platform) -> list[str]:
-    """Find the targets whose bundles run on a platform, those that suit it best first."""
-    from moebius_edge.export.targets.registry import targets  # noqa: PLC0415 (an app needs no exporter)
+def targets_of(platform: Platform, known: "Iterable[Target] | None" = None) -> list[str]:
+    """Find the targets whose bundles run on a platform, those that suit it best first.
 
-    fitting = [target for target in targets().values() if platform.name in target.platforms]
+    `known`: the targets to look at; None: all, those of plug-ins, too.
+    """
+    from moebius_edge.export.targets.registry import targets  # noqa: PLC0415 (finds plug-ins: only when asked)
+
+    looked_at = targets().values() if known is None else known
+    fitting = [target for target in looked_at if platform.name in target.platforms]
     return [target.name for target in sorted(fitting, key=lambda row: row.platforms.index(platform.name))]
 
 

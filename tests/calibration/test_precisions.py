@@ -255,12 +255,15 @@ def test_every_precision_of_a_target_is_known() -> None:
 def test_the_precisions_of_the_targets() -> None:
     mixed = ("int8", "mixed")
     found = {target.name: target.precisions for target in own_targets()}
-    assert found.items() >= {
-        "ort": ("fp32", "fp16", *mixed, "w8", "w4"),
-        "ort-mobile": ("fp32", "fp16", *mixed, "w8"),
-        "coreml": ("fp16", "fp32", *mixed, "w8", "w4", "p8", "p6", "p4"),
-        "tensorrt": ("fp16", "fp32", *mixed),
-    }.items()
+    assert (
+        found.items()
+        >= {
+            "ort": ("fp32", "fp16", *mixed, "w8", "w4"),
+            "ort-mobile": ("fp32", "fp16", *mixed, "w8"),
+            "coreml": ("fp16", "fp32", *mixed, "w8", "w4", "p8", "p6", "p4"),
+            "tensorrt": ("fp16", "fp32", *mixed),
+        }.items()
+    )
 
 
 def test_what_only_a_target_makes_is_no_conversion(first: Models) -> None:
