@@ -67,20 +67,20 @@ class Conversion:
         return {name: of(name, model) for name, model in models.items()}
 
     def followed(self) -> Followed:
-        """Raises ExportError when the loop was not followed."""
+        """Return what the FP32 loop gave. Raises ExportError when it was not followed."""
         if self.seen is None:
             raise ExportError("this precision needs the FP32 loop's inputs; let export follow it")
         return self.seen
 
 
 def keep(models: Models, conversion: Conversion) -> tuple[Models, Report]:
-    """The graphs as they are."""
+    """Return the graphs as they are."""
     del conversion
     return models, {}
 
 
 def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
-    """The denoiser in INT8; weights of float arithmetic (tables, the time embedding) are stored as in w8.
+    """Quantize the denoiser to INT8; weights of float arithmetic (tables, embedding) are stored as in w8.
 
     What the autoencoder's layers read is not quantized: it runs three times an edit, and its errors show.
     """
@@ -98,7 +98,7 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
 
 
 def _between(models: Models, conversion: Conversion, originals: Models) -> tuple[Models, Report]:
-    """The graphs with float16 where they have floats, if that is asked for; `originals`: before INT8."""
+    """Make floats float16 between integers, if that is asked for; `originals`: the graphs before INT8."""
     if not conversion.half:
         return models, {}
     sizes = conversion.sizes(originals)
@@ -175,7 +175,7 @@ def _mixed(
 
 
 def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
-    """The ledger of a denoiser for the engine and the ranges of a conversion."""
+    """Measure the ledger of a denoiser for the engine and the ranges of a conversion."""
     per_edit = conversion.options.steps_per_edit
     samples = spread(conversion.followed().samples["denoiser"], LEDGER_SAMPLES, per_edit)
     entries, together = measure_sensitivity(
@@ -203,12 +203,12 @@ def to_half(models: Models, conversion: Conversion) -> tuple[Models, Report]:
 
 
 def to_8_bit_weights(models: Models, conversion: Conversion) -> tuple[Models, Report]:
-    """All three graphs with large weights as integers of 8 bits, rebuilt as floats when they are loaded."""
+    """Store large weights of all three graphs in 8 bits; they become floats when the bundle is loaded."""
     return _small_weights(models, conversion, 8)
 
 
 def to_4_bit_weights(models: Models, conversion: Conversion) -> tuple[Models, Report]:
-    """The same in 4 bits."""
+    """Store large weights of all three graphs in 4 bits."""
     return _small_weights(models, conversion, 4)
 
 
@@ -225,8 +225,10 @@ def _apart(made: Mapping[str, tuple[onnx.ModelProto, Any]]) -> tuple[Models, Rep
 def convert(
     models: Mapping[str, onnx.ModelProto], precision: str, conversion: Conversion
 ) -> tuple[Models, Report]:
-    """The graphs of a precision, and what was done. Raises ExportError or CalibrationError when something is
-    missing or a target is out of reach."""
+    """Make the graphs of a precision of FP32 ones, and report what was done.
+
+    Raises ExportError or CalibrationError when something is missing or a target is out of reach.
+    """
     made, report = _converted(dict(models), precision, conversion)
     if conversion.autoencoder is None:
         return made, report

@@ -66,7 +66,7 @@ class ExportOptions:
                 )
 
     def all_settings(self) -> dict[str, str]:
-        """What was set, and the target's defaults."""
+        """Return what was set, and the target's defaults."""
         possible = find_target(self.target).possible(self.precision)
         return {name: self.settings.get(name, values[0]) for name, values in possible.items()}
 
@@ -92,13 +92,13 @@ class ExportOptions:
 
 
 def default_precision(target: str) -> str:
-    """What a target is exported in when nobody says; "fp32" for one that is not known."""
+    """Return what a target is exported in when nobody says; "fp32" for one that is not known."""
     row = targets().get(target)
     return row.default if row else "fp32"
 
 
 def parse_settings(given: Iterable[str]) -> dict[str, str]:
-    """Settings as they are typed, NAME=VALUE. Raises ExportError for one that is not, or given twice."""
+    """Read settings as they are typed, NAME=VALUE. Raises ExportError for one that is not, or given twice."""
     settings = dict[str, str]()
     for text in given:
         name, equals, value = text.partition("=")

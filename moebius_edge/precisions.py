@@ -24,7 +24,7 @@ class Thresholds:
     correlation: float  # least correlation of the runtime's cond - uncond with the reference's
 
     def graph_db(self, graph: str) -> float:
-        """The threshold of one of the three graphs."""
+        """Return the threshold of one of the three graphs."""
         return {"encoder": self.encoder_db, "denoiser": self.denoiser_db, "decoder": self.decoder_db}[graph]
 
 

@@ -27,7 +27,7 @@ def runtimes() -> dict[str, RuntimeEntry]:
 
 
 def _wrong(entry: RuntimeEntry) -> str:
-    """What is wrong with a row of another package, or ""."""
+    """Say what is wrong with a row of another package, or ""."""
     if entry.system is not None and entry.instead is None:
         return f"is there on {entry.system.name} alone; expected `instead`, what opens its bundles elsewhere"
     return ""
@@ -43,7 +43,7 @@ def find_runtime(name: str, do: str = "choose one of them") -> RuntimeEntry:
 
 
 def default_runtime(bundle: "Bundle") -> str:
-    """The runtime that the bundle was made for, or what stands in for it on this system."""
+    """Find the runtime that the bundle was made for, or what stands in for it on this system."""
     made_for = bundle.manifest.runtime
     row = runtimes().get(made_for)
     if row is None or row.instead is None or (row.system and row.system.platform == sys.platform):
@@ -52,7 +52,7 @@ def default_runtime(bundle: "Bundle") -> str:
 
 
 def units_of(name: str) -> tuple[str, ...]:
-    """The compute units of a runtime."""
+    """Return the compute units of a runtime."""
     row = runtimes().get(name)
     return row.units if row and row.units else ("default",)
 

@@ -1,7 +1,7 @@
 """Fixtures that several test modules share."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,9 @@ TINY = MoebiusConfig(
 TINY_VAE = VAEConfig(
     block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, sample_size=8, scaling_factor=0.5
 )
+# Large enough for pixels that are farther from the mask than the feather: 64 x 64.
+SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
+SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
 
 
 def _graph_spec(name: str) -> GraphSpec:
@@ -146,6 +149,38 @@ def write_checkpoint(folder: Path, unet: MoebiusConfig, vae: VAEConfig) -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole small checkpoint, weights by the filling rule: unet, vae, config.json."""
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), TINY, TINY_VAE)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A local checkpoint folder `small`, weights by the filling rule."""
+    folder = tmp_path_factory.mktemp("session") / "small"
+    folder.mkdir()
+    return write_checkpoint(folder, SMALL, SMALL_VAE)
+
+
+@pytest.fixture(scope="session")
+def graphs_exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """While it is in use, exports take graphs from files that all processes of the run share."""
+    from tests import exports  # noqa: PLC0415 (torch)
+
+    yield from exports.remembered(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def exported(graphs_exported_once: None, checkpoint: Path) -> Path:
+    """The bundle of that checkpoint, for ONNX Runtime. Never changed by a test."""
+    import torch  # noqa: PLC0415
+
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.export.build import export_bundle  # noqa: PLC0415
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a model only waits for more
+    try:
+        return export_bundle(load_checkpoint(str(checkpoint)), checkpoint.parent / "small.moebius").folder
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ def _folders() -> Iterator[Any]:
 
 
 def _wrong(target: Target) -> str:
-    """What is wrong with a row of another package, or ""."""
+    """Say what is wrong with a row of another package, or ""."""
     named = {target.default, *target.made_of, *target.made_of.values()}
     if strange := sorted(named - PRECISIONS.keys()):
         return f"names the precision {strange[0]!r}; known are {', '.join(PRECISIONS)}"

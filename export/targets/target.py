@@ -66,11 +66,11 @@ class Target:
         return (self.default, *(name for name in possible if name != self.default))
 
     def graphs_of(self, precision: str) -> str:
-        """The precision of the ONNX graphs that the artifacts of a precision are made of."""
+        """Return the precision of the ONNX graphs that the artifacts of a precision are made of."""
         return self.made_of.get(precision, precision)
 
     def possible(self, precision: str) -> dict[str, tuple[str, ...]]:
-        """What can be set for a precision: the values of each setting, the default first."""
+        """Return what can be set for a precision: the values of each setting, the default first."""
         found = dict(self.settings)
         for key in (*sorted(PRECISIONS[precision].needs), precision):
             found |= self.only.get(key, {})

@@ -45,7 +45,7 @@ def _precisions() -> str:
 
 
 def _defaults() -> str:
-    """The default precisions: "fp32, of coreml and tensorrt fp16"."""
+    """Say the default precisions: "fp32, of coreml and tensorrt fp16"."""
     from moebius_edge.export.targets.registry import targets  # noqa: PLC0415
 
     usual, *_ = (target.default for target in targets().values())
@@ -57,7 +57,7 @@ def _defaults() -> str:
 
 
 def _settings() -> str:
-    """What `--set` takes, target by target; the default of each setting comes first."""
+    """Say what `--set` takes, target by target; the default of each setting comes first."""
     from moebius_edge.export.targets.registry import targets  # noqa: PLC0415
 
     lines = list[str]()

@@ -105,7 +105,7 @@ def with_tables(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     parser = script_parser("moebius_edge.cli.tables", __doc__)
     parser.add_argument("documents", nargs="*", type=Path, help="files to write the tables into")
     given = parser.parse_args(arguments)

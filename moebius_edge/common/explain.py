@@ -1,4 +1,4 @@
-"""Errors as sentences and exit codes: where every command and every script of the project ends."""
+"""Turn errors into one sentence on standard error and an exit code, for every command and every script."""
 
 import _thread
 import math
@@ -25,7 +25,10 @@ PACKAGE = "moebius-edge"
 
 
 def install(extra: str = "", package: str = PACKAGE) -> str:
-    """Say what to type for an extra of a package; this project is installed from its clone."""
+    """Return what to type to install one of a package's extras; "" is the package without extras.
+
+    This project is installed from its clone.
+    """
     wanted = f"[{extra}]" if extra else ""
     if package != PACKAGE:
         return f'pip install "{package}{wanted}"'
@@ -51,15 +54,16 @@ def extra_of(module: str) -> str | None:
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM."""
+    """Raised by SIGTERM; a KeyboardInterrupt, so that it stops the program like Ctrl-C does."""
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What is the user's or the machine's fault becomes one sentence and SystemExit with its code.
+    """Turn an error of the user or the machine into one sentence and SystemExit with its exit code.
 
-    SIGTERM, with which services and containers stop a program, ends like Ctrl-C: what was begun is removed as
-    soon as native code returns; what a SIGKILL leaves is removed by the next export.
+    Errors in this program are raised on as they are. SIGTERM, with which services and containers stop a
+    program, ends like Ctrl-C: what was begun is removed as soon as native code returns. What a SIGKILL leaves
+    behind is removed by the next export.
     """
     with _stopped_by_signals():
         try:
@@ -72,13 +76,16 @@ def explained() -> Iterator[None]:
 
 
 class _Signals:
-    """What SIGTERM does, and what becomes of a stop that Python cannot raise: in destructors, callbacks."""
+    """The handler of SIGTERM, and of a stop that Python cannot raise: in destructors and callbacks."""
 
     def __init__(self) -> None:
         self.stopped = -math.inf  # when
 
     def stop(self, *_: object) -> None:
-        """Raise Stopped; a second SIGTERM must not end the cleaning up."""
+        """Raise Stopped.
+
+        Another SIGTERM within `CLEANING_UP` seconds is ignored: it must not end the cleaning up.
+        """
         now = time.monotonic()
         if now - self.stopped < CLEANING_UP:
             return
@@ -86,7 +93,11 @@ class _Signals:
         raise Stopped
 
     def unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """Python prints and forgets what is raised there: let the same signal come again, outside of it."""
+        """Send the same signal again when Python could not raise what it had raised.
+
+        Python prints and forgets an exception that is raised in a destructor or a callback. `SOON` seconds
+        later the program is outside of it.
+        """
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             sys.__unraisablehook__(unraisable)
             return
@@ -99,7 +110,10 @@ class _Signals:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Where nobody has decided otherwise. Windows ends a process without asking it."""
+    """Let SIGTERM raise Stopped while the block runs, where nobody has decided otherwise.
+
+    Only in the main thread. Windows ends a process without asking it.
+    """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -115,7 +129,11 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> int | None:
-    """Say on standard error what went wrong and return the exit code; None for an error in this program."""
+    """Say on standard error what went wrong and return the exit code.
+
+    0 when the reader of our output went away, 2 for an error of the user or the machine, 130 for Ctrl-C, 143
+    for SIGTERM. None for an error in this program: nothing is said then.
+    """
     if isinstance(error, BrokenPipeError):  # the reader of our output went away, like `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -135,7 +153,10 @@ def _say(line: str) -> None:
 
 
 def printable(text: str) -> str:
-    """One line without control characters: what a file or a library says must not reach the terminal raw."""
+    """Return the text on one line, with control characters and line breaks escaped.
+
+    What a file or a library says must not reach the terminal raw.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

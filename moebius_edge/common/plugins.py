@@ -65,7 +65,7 @@ def find_plugins(
 
 
 def _read(load_row: Callable[[], Any], kind: type[R]) -> tuple[R | None, str]:
-    """The row, or None and what is wrong."""
+    """Return the row, or None and what is wrong."""
     try:
         row = load_row()
     except (Exception, SystemExit) as error:  # whatever another package does when it is imported

@@ -53,7 +53,7 @@ class Platform:
     most_db: Mapping[str, float] = field(default_factory=dict)
 
     def bars(self, manifest: "Manifest") -> dict[str, float]:
-        """What the self-test of a bundle must reach there: dB by the names of BARS."""
+        """Return what the self-test of a bundle must reach there: dB by the names of BARS."""
         row = thresholds(manifest.precision, manifest.settings)
         return {name: min(getattr(row, name), self.most_db.get(name, math.inf)) for name in BARS}
 

@@ -1,8 +1,8 @@
-"""One small model, exported once, and the command line as a function."""
+"""The command line as a function, and a bundle, a photo and a mask for it."""
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,20 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from PIL import Image
 
 from moebius_edge import __main__ as entry
 from moebius_edge.bundle.folder import Bundle, seal
-from moebius_edge.checkpoints.load import load_checkpoint
-from moebius_edge.export.build import export_bundle
-from moebius_edge.model.config import MoebiusConfig, VAEConfig
-from tests import exports
-from tests.conftest import write_checkpoint
-
-# Large enough for pixels that are farther from the mask than the feather: 64 x 64.
-SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
-SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
 
 
 @dataclass(frozen=True)
@@ -40,8 +30,8 @@ class Answer:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    yield from exports.remembered(tmp_path_factory)
+def _exported_once(graphs_exported_once: None) -> None:
+    """Export every graph once."""
 
 
 @pytest.fixture
@@ -58,26 +48,6 @@ def moebius(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Answer(code or 0, *capsys.readouterr())
 
     return run
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A local checkpoint folder, weights by the filling rule."""
-    folder = tmp_path_factory.mktemp("cli") / "small"
-    folder.mkdir()
-    return write_checkpoint(folder, SMALL, SMALL_VAE)
-
-
-@pytest.fixture(scope="session")
-def exported(checkpoint: Path) -> Path:
-    """The bundle of that checkpoint, for ONNX Runtime. Never changed by a test."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a model only waits for more
-    try:
-        loaded = load_checkpoint(str(checkpoint))
-        return export_bundle(loaded, checkpoint.parent / "small.moebius").folder
-    finally:
-        torch.set_num_threads(threads)
 
 
 @pytest.fixture

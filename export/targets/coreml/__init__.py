@@ -1,4 +1,4 @@
-"""Core ML: the same ONNX graphs as ML programs in .mlpackage files. Runs on Linux and macOS."""
+"""Export to Core ML: the same ONNX graphs as ML programs in .mlpackage files. Runs on Linux and macOS."""
 
 from moebius_edge.export.rewrites.forms import NEURAL_ENGINE, NEURAL_ENGINE_INT8
 from moebius_edge.export.targets.target import Target

@@ -1,4 +1,4 @@
-"""TensorRT: engines from the same ONNX graphs, built here or, by a build kit, on the box that runs them."""
+"""Build TensorRT engines of the same ONNX graphs, here or, by a build kit, on the box that runs them."""
 
 from moebius_edge.export.rewrites.forms import CUDA, GPU_INT8
 from moebius_edge.export.targets.target import Target
