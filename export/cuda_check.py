@@ -29,7 +29,7 @@ from moebius_edge.common.samples import capsule_photo
 from moebius_edge.common.scripts import script_parser
 from moebius_edge.common.tensors import Array
 from moebius_edge.common.timing import interleave, summary
-from moebius_edge.export.describe import graph_specs, resolution_of
+from moebius_edge.export.graph_specs import graph_specs, resolution_of
 from moebius_edge.export.onnx.graphs import build_module
 from moebius_edge.export.rewrites.forms import CUDA, CUDA_COMPILED, Forms
 from moebius_edge.inpaint.loop import Schedule

@@ -12,7 +12,7 @@ from moebius_edge.checkpoints.load import Checkpoint
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.timing import interleave, median_ratio, summary
 from moebius_edge.export.onnx import graphs
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import find_target
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.onnx_tools.sessions import open_session, run
 from moebius_edge.runtimes import open_runtime
@@ -81,7 +81,7 @@ def _steps(checkpoint: Checkpoint, bundle: Bundle, runtime: Runtime, say: Stage)
     closed at the end.
     """
     say("comparing with fp32: exporting", 0, 3)
-    target = TARGETS[bundle.manifest.target]
+    target = find_target(bundle.manifest.target)
     models = graphs.fp32_graphs(checkpoint, target.forms, names=("denoiser",))
     fp32 = open_session(models.pop("denoiser"), blocked=target.blocked)
     feed = capsule.step_inputs(bundle.capsule(), 0)

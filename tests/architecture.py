@@ -1,7 +1,7 @@
 """Rooms of the source tree and the arrows between them, read off the sources without importing them.
 
 A room is a folder, or a single module, at the top of the package `moebius_edge`. `export/`, `calibration/`
-and `runtimes/` are mapped into it by pyproject.toml. An arrow is any import of another room: at the top of
+and `runtimes/` are mapped into it by setup.py. An arrow is any import of another room: at the top of
 a module, inside a function, or for type checkers only.
 """
 

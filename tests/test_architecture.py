@@ -18,25 +18,28 @@ MAX_ROOMS, MAX_LINES = 18, 300
 # Room -> the rooms that it may import, late or not. A room stands below those that it imports.
 ARROWS: dict[str, set[str]] = {
     "common": set(),
+    "precisions": set(),
     "model": set(),
     "checkpoints": {"common", "model"},
     "inpaint": {"common"},
     "bundle": {"common", "inpaint", "model"},
     "runtimes": {"bundle", "checkpoints", "common", "inpaint", "model"},
     "inpainter": {"bundle", "common", "inpaint", "runtimes"},
-    "checking": {"bundle", "checkpoints", "common", "inpaint", "inpainter", "runtimes"},
+    "checking": {"bundle", "checkpoints", "common", "inpaint", "inpainter", "precisions", "runtimes"},
     "onnx_tools": {"common", "runtimes"},
-    "calibration": {"bundle", "checking", "common", "inpaint", "inpainter", "onnx_tools", "runtimes"},
+    "calibration": {
+        *("bundle", "checking", "common", "inpaint", "inpainter", "onnx_tools", "precisions", "runtimes"),
+    },
     "export": {
         *("bundle", "calibration", "checking", "checkpoints", "common", "inpaint", "inpainter", "model"),
-        *("onnx_tools", "runtimes"),
+        *("onnx_tools", "precisions", "runtimes"),
     },
     "training": {"checkpoints", "common", "inpaint", "inpainter", "model"},
-    "packaging": {"bundle", "checking", "common", "inpaint"},
+    "packaging": {"bundle", "checking", "common", "export", "inpaint"},
     "devices": {"bundle", "checking", "common", "inpainter", "packaging", "runtimes"},
     "cli": {
         *("bundle", "calibration", "checking", "checkpoints", "common", "devices", "export", "inpaint"),
-        *("inpainter", "packaging", "runtimes"),
+        *("inpainter", "packaging", "precisions", "runtimes"),
     },
 }
 

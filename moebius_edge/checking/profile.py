@@ -270,7 +270,9 @@ def _efficiency(
 
 def busy_names(graphs: Mapping[str, Timing], edit: EditTiming | None) -> tuple[str, ...]:
     """Return the names of the timings whose slowest repetitions took more than BUSY times the median."""
-    timings = {**graphs, **({"edit": edit} if edit is not None else {})}
+    timings: dict[str, Timing | EditTiming] = {**graphs}
+    if edit is not None:
+        timings["edit"] = edit
     return tuple(
         name
         for name, timing in timings.items()

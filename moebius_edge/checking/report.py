@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from moebius_edge.checking.capsule import FEATHER_PIXELS
-from moebius_edge.checking.thresholds import Thresholds
+from moebius_edge.precisions import Thresholds
 
 DB_CAP = 200.0  # reported for identical arrays, whose dB are infinite: JSON has no infinity
 RING_PIXELS = 16  # the ring around the hole: pixels outside the mask, at most so far from it

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.cli.options import Runtime
 from moebius_edge.common.progress import progress
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def verify(
             "where torch is installed and nothing has to be downloaded.",
         ),
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="Engine; default: the bundle's own.")] = None,
+    runtime: Runtime = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -109,11 +110,12 @@ def _print_report(report: "Report") -> None:
 
 
 def _proven(proof: "Proof") -> str:
-    from moebius_edge.runtimes import STAND_INS  # noqa: PLC0415
+    from moebius_edge.runtimes import runtimes  # noqa: PLC0415
 
     passed = [unit for unit in proof.units if unit.ok]
     steps = [f"{unit.unit} ({unit.graphs['denoiser'].p50_ms:.1f} ms a step)" for unit in passed]
-    by = f"{proof.runtime}, {STAND_INS[proof.runtime]}" if proof.runtime in STAND_INS else proof.runtime
+    row = runtimes().get(proof.runtime)  # a proof may be of a runtime that is not installed here
+    by = f"{proof.runtime}, {row.stands_in}" if row and row.stands_in else proof.runtime
     return f"{proof.machine['processor']} by {by}: {', '.join(steps) or 'nothing passed'}"
 
 

@@ -26,7 +26,7 @@ from moebius_edge.common.errors import ExportError
 from moebius_edge.export import build
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import find_target
 from moebius_edge.export.targets.tensorrt import builder, target
 from moebius_edge.export.targets.tensorrt.builder import BuildError, BuildOptions, build_engine, find_tensorrt
 from moebius_edge.export.targets.tensorrt.engines import import_engines
@@ -342,7 +342,7 @@ def test_options_that_are_none(tmp_path: Path) -> None:
     path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
     with pytest.raises(BuildError, match=r"optimization is '9'; expected one of 3, 0, 1"):
         build_engine(find_tensorrt(), path, BuildOptions(optimization="9"))
-    settings = TARGETS["tensorrt"].possible("fp32")
+    settings = find_target("tensorrt").possible("fp32")
     assert {name: settings[name] for name in builder.VALUES} == builder.VALUES
 
 
