@@ -1,10 +1,12 @@
 """Fixtures that several test modules share."""
 
+import gc
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -26,12 +28,41 @@ from moebius_edge.common.tensors import write_tensors
 from moebius_edge.inpaint.scheduler import Start, StepCoefficients
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 
+if TYPE_CHECKING:
+    from moebius_edge.calibration.activations.data import Followed
+    from moebius_edge.calibration.activations.recording import Recording
+    from moebius_edge.checkpoints.load import Checkpoint
+
 TINY = MoebiusConfig(
     block_out_channels=(32, 64), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
 )
 TINY_VAE = VAEConfig(
     block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, sample_size=8, scaling_factor=0.5
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_lives_is_passed_over() -> Iterator[None]:
+    """Releasing a graph collects garbage, 0.4 s with torch unless what lives anyway is left out."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_where_it_is_needed(request: pytest.FixtureRequest) -> None:
+    if "torch" in sys.modules:  # imported by the modules of this run's tests, all of which are known by now
+        request.getfixturevalue("kept")
+
+
+@pytest.fixture(scope="session")
+def kept() -> Iterator[None]:
+    """Exports take their graphs and self-tests from `tests.kept`."""
+    from tests.kept import replaced  # noqa: PLC0415
+
+    with replaced():
+        yield
 
 
 def _graph_spec(name: str) -> GraphSpec:
@@ -146,6 +177,62 @@ def write_checkpoint(folder: Path, unet: MoebiusConfig, vae: VAEConfig) -> Path:
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole small checkpoint, weights by the filling rule: unet, vae, config.json."""
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), TINY, TINY_VAE)
+
+
+# The models of that checkpoint; tests/cli has another one. Imports come late: most tests need no torch.
+
+
+@pytest.fixture(scope="session")
+def checkpoint(kept: None, tiny_checkpoint: Path) -> "Checkpoint":
+    """8 x 8 pixels, 4 x 4 latents."""
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
+
+    return load_checkpoint(str(tiny_checkpoint))
+
+
+@pytest.fixture(scope="session")
+def fp32(checkpoint: "Checkpoint", tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Its bundle for ONNX Runtime. Never changed by a test."""
+    from moebius_edge.export.build import export_bundle  # noqa: PLC0415
+
+    return export_bundle(checkpoint, tmp_path_factory.mktemp("fp32") / "fp32.moebius")
+
+
+@pytest.fixture(scope="session")
+def first(checkpoint: "Checkpoint") -> dict[str, onnx.ModelProto]:
+    """Its graphs, channels first."""
+    from moebius_edge.export.rewrites.forms import Forms  # noqa: PLC0415
+    from tests.kept import export_once  # noqa: PLC0415
+
+    return export_once(checkpoint, Forms())
+
+
+@pytest.fixture(scope="session")
+def last(checkpoint: "Checkpoint") -> dict[str, onnx.ModelProto]:
+    """Its graphs, channels last."""
+    from moebius_edge.export.rewrites.forms import Forms  # noqa: PLC0415
+    from tests.kept import export_once  # noqa: PLC0415
+
+    return export_once(checkpoint, Forms(layout="channels_last"))
+
+
+@pytest.fixture(scope="session")
+def seen(last: dict[str, onnx.ModelProto]) -> "Followed":
+    """Its FP32 loop on packaged photos."""
+    from moebius_edge.calibration.activations.calibrate import draw_pairs, follow  # noqa: PLC0415
+    from tests.kept import QUICK  # noqa: PLC0415
+
+    return follow(last, draw_pairs(None, 8, QUICK), QUICK)
+
+
+@pytest.fixture(scope="session")
+def recording(checkpoint: "Checkpoint", last: dict[str, onnx.ModelProto], seen: "Followed") -> "Recording":
+    """Its calibration on them."""
+    from moebius_edge.calibration.activations.calibrate import record  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import fingerprint  # noqa: PLC0415
+    from tests.kept import QUICK  # noqa: PLC0415
+
+    return record(last["denoiser"], seen.samples["denoiser"], fingerprint(checkpoint), QUICK)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from moebius_edge.bundle.folder import Bundle, seal
 from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.export.build import export_bundle
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
-from tests import exports
 from tests.conftest import write_checkpoint
 
 # Large enough for pixels that are farther from the mask than the feather: 64 x 64.
@@ -37,11 +36,6 @@ class Answer:
     def json(self) -> Any:
         """Standard output, which must be JSON and nothing else."""
         return json.loads(self.out)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    yield from exports.remembered(tmp_path_factory)
 
 
 @pytest.fixture
@@ -69,7 +63,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(checkpoint: Path) -> Path:
+def exported(kept: None, checkpoint: Path) -> Path:
     """The bundle of that checkpoint, for ONNX Runtime. Never changed by a test."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # so small a model only waits for more

@@ -167,7 +167,7 @@ def test_swift_passes_the_vectors_and_its_fault_tests(package: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(kept: None, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small model, 64 x 64 pixels, exported for ONNX Runtime."""
     from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415  (needs torch, these tests else do not)
     from moebius_edge.export.build import export_bundle  # noqa: PLC0415

@@ -12,22 +12,19 @@ from coremltools.models import compute_plan
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checking.prove import prove
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.load import Checkpoint
 from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.inpaint.runtime import DevicePlan
 from moebius_edge.runtimes import open_runtime, units_of
 from moebius_edge.runtimes.mil import Program
-from tests import exports
 
 
 @pytest.fixture(scope="module")
-def bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    checkpoint: Checkpoint = load_checkpoint(str(tiny_checkpoint))
+def bundle(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("coreml")
-    for _ in exports.remembered(tmp_path_factory):
-        yield export_bundle(checkpoint, folder / "tiny.moebius", ExportOptions(target="coreml"))
+    return export_bundle(checkpoint, folder / "tiny.moebius", ExportOptions(target="coreml"))
 
 
 class MLComputeDevice:

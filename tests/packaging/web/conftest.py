@@ -14,7 +14,7 @@ from tests.packaging.web.project import Host, chromium, hosted, node_modules, ru
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(kept: None, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """nano, FP32. MOEBIUS_EDGE_NANO: a bundle that was exported before, to save the time."""
     if given := os.environ.get("MOEBIUS_EDGE_NANO"):
         return Bundle.open(given)

@@ -26,7 +26,7 @@ from moebius_edge.runtimes import default_runtime, open_runtime
 from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.runtimes.mlpackage import MODEL, PARTS, WEIGHTS
 from tests.export.conftest import Models, graph_inputs
-from tests.exports import QUICK
+from tests.kept import QUICK
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from moebius_edge.export.targets.coreml import table as table_module
 from moebius_edge.export.targets.coreml.table import Parity, Row, TableOptions, main, measure, packaged, table
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
-from tests.exports import QUICK
+from tests.kept import QUICK
 
 
 def test_rows_as_markdown() -> None:
