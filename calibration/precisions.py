@@ -16,9 +16,9 @@ from moebius_edge.calibration.fp16.between import halve_between
 from moebius_edge.calibration.fp16.convert import to_fp16
 from moebius_edge.calibration.int8.layers import Graph, Layer, find_layers, left_floats
 from moebius_edge.calibration.int8.mixed import Score, score, search
-from moebius_edge.calibration.int8.qdq import STYLES, quantize
-from moebius_edge.calibration.int8.sensitivity import Ledger, measure
-from moebius_edge.calibration.weights.forms import Form
+from moebius_edge.calibration.int8.qdq import QDQ_STYLES, quantize
+from moebius_edge.calibration.int8.sensitivity import Ledger, measure_sensitivity
+from moebius_edge.calibration.weights.encodings import WeightEncoding
 from moebius_edge.calibration.weights.halves import store_halves
 from moebius_edge.calibration.weights.quantize import WeightOptions, quantize_weights, total_bytes
 from moebius_edge.common.errors import ExportError
@@ -34,9 +34,9 @@ Report = dict[str, Any]  # what was converted, what was kept and why: plain valu
 class Conversion:
     """What a conversion may need besides the graphs."""
 
-    style: str  # how the engine wants its Q/DQ, a name of `STYLES`
+    style: str  # how the engine wants its Q/DQ, a name of `QDQ_STYLES`
     observer: str  # how ranges are read off histograms
-    weights: Form = "arithmetic"  # how integers become float weights
+    weights: WeightEncoding = "arithmetic"  # how integers become float weights
     half: bool = False  # what a quantized model has as floats is float16
     autoencoder: str | None = None  # precision of the other graphs; None: the denoiser's
     options: CalibrationOptions = field(default_factory=CalibrationOptions)  # of `seen`
@@ -100,7 +100,7 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     What the autoencoder's layers read is not quantized: it runs three times an edit, and its errors show.
     """
     denoiser = models["denoiser"]
-    quantized = quantize(denoiser, conversion.ranges(denoiser), STYLES[conversion.style])
+    quantized = quantize(denoiser, conversion.ranges(denoiser), QDQ_STYLES[conversion.style])
     options = WeightOptions(form=conversion.weights, half_scales=conversion.half)
     stored, weights = quantize_weights(quantized, 8, options)
     made, floats = _between({**models, "denoiser": stored}, conversion, models)
@@ -181,7 +181,7 @@ def _mixed(
 ) -> onnx.ModelProto:
     """INT8 but for the layers `kept`; float weights in 8 bits, or as narrow as floats may be here."""
     names = layers.keys() - set(kept)
-    model = quantize(denoiser, ranges, STYLES[conversion.style], names=names)
+    model = quantize(denoiser, ranges, QDQ_STYLES[conversion.style], names=names)
     if bits == 8:
         exact = tuple(layers[name].weight for name in kept)
         options = WeightOptions(form=conversion.weights, half_scales=conversion.half, keep=exact)
@@ -194,10 +194,10 @@ def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
     """The ledger of a denoiser for the engine and the ranges of a conversion."""
     per_edit = conversion.options.steps_per_edit
     samples = spread(conversion.followed().samples["denoiser"], LEDGER_SAMPLES, per_edit)
-    entries, together = measure(
+    entries, together = measure_sensitivity(
         denoiser,
         conversion.ranges(denoiser),
-        STYLES[conversion.style],
+        QDQ_STYLES[conversion.style],
         samples,
         lambda done, total: conversion.say("ledger: quantizing one layer at a time", done, total),
     )

@@ -14,7 +14,7 @@ from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.int8.coverage import coverage
 from moebius_edge.calibration.int8.sensitivity import Ledger
 from moebius_edge.calibration.precisions import PRECISIONS, Conversion, convert, ledger_of
-from moebius_edge.checkpoints.load import Checkpoint, fingerprint
+from moebius_edge.checkpoints.load import Checkpoint, weights_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.tensors import write_tensors
@@ -73,7 +73,7 @@ def export_bundle(
     if target.ready is not None:
         load_function(target.ready)(options.all_settings(), not artifacts)
     evidence = Evidence(recording, ledger, _pairs(checkpoint, options, recording))
-    evidence.require(fingerprint(checkpoint), options)
+    evidence.require(weights_sha256(checkpoint), options)
     with staging(output, overwrite=overwrite) as folder:
         specs = _write_graphs(folder, checkpoint, options, evidence, say)
         if target.kit is not None and not artifacts:
@@ -126,7 +126,7 @@ def record_ranges(checkpoint: Checkpoint, options: ExportOptions, progress: Stag
     pairs = draw_pairs(options.images, resolution_of(checkpoint), options.calibration)
     models = graphs.fp32_graphs(checkpoint, CPU_INT8, progress=say)
     samples = follow(models, pairs, options.calibration, say).samples["denoiser"]
-    return record(models["denoiser"], samples, fingerprint(checkpoint), options.calibration, say=say)
+    return record(models["denoiser"], samples, weights_sha256(checkpoint), options.calibration, say=say)
 
 
 def measure_ledger(
@@ -142,7 +142,7 @@ def measure_ledger(
     say = progress or (lambda what, done, total: None)
     options = replace(options, precision="mixed")
     evidence = Evidence(recording, None, _pairs(checkpoint, options, recording))
-    evidence.require(fingerprint(checkpoint), options)
+    evidence.require(weights_sha256(checkpoint), options)
     target = TARGETS[options.target]
     models = graphs.fp32_graphs(checkpoint, target.quantized_forms, progress=say)
     return ledger_of(models["denoiser"], _conversion(checkpoint, models, options, evidence, say))
@@ -160,7 +160,7 @@ def _conversion(
     seen = follow(models, evidence.pairs, calibration, say) if evidence.pairs else None
     if PRECISIONS[options.graph_precision].calibrated and recording is None and seen is not None:
         samples = seen.samples["denoiser"]
-        recording = record(models["denoiser"], samples, fingerprint(checkpoint), calibration, say=say)
+        recording = record(models["denoiser"], samples, weights_sha256(checkpoint), calibration, say=say)
     return Conversion(
         style=TARGETS[options.target].qdq,
         observer=options.observer,

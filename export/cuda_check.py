@@ -144,7 +144,7 @@ class Contestant:
         return np.asarray(inpainter(photo, mask, steps=STEPS))[mask]
 
 
-def measure(
+def time_variants(
     checkpoint: Checkpoint, variants: Sequence[Variant], rounds: int, graphs: Sequence[str] = GRAPH_NAMES
 ) -> Iterator[Row]:
     """Time the variants in turns; the first one is what the others are compared with.
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with explained():
         checkpoint = load_checkpoint(asked.checkpoint)
         variants = [VARIANTS[name] for name in asked.variant or VARIANTS]
-        rows = list(measure(checkpoint, variants, asked.rounds, asked.graph or GRAPH_NAMES))
+        rows = list(time_variants(checkpoint, variants, asked.rounds, asked.graph or GRAPH_NAMES))
         result = {"checkpoint": asked.checkpoint, "where": where(), "rows": [asdict(row) for row in rows]}
         if asked.output:
             write_atomically(asked.output, (json.dumps(result, indent=1) + "\n").encode())

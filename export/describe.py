@@ -20,7 +20,7 @@ from moebius_edge.bundle.manifest import (
 )
 from moebius_edge.calibration.precisions import PRECISIONS
 from moebius_edge.checking import capsule
-from moebius_edge.checkpoints.load import Checkpoint, fingerprint, parameter_count
+from moebius_edge.checkpoints.load import Checkpoint, parameter_count, weights_sha256
 from moebius_edge.common.samples import capsule_photo
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.registry import Target
@@ -102,7 +102,7 @@ def describe(
             parameters=parameter_count(checkpoint.model),
             config=checkpoint.config,
             vae=checkpoint.vae_config,
-            weights_sha256=fingerprint(checkpoint),
+            weights_sha256=weights_sha256(checkpoint),
         ),
         target=target.name,
         runtime=target.runtime,

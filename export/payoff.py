@@ -19,7 +19,7 @@ NOISE = 0.03  # two timings of the same graph differ by as much
 
 
 @dataclass(frozen=True)
-class Worth:
+class Payoff:
     """What a lower precision gains and costs."""
 
     precision: str
@@ -49,7 +49,7 @@ class Worth:
         return found
 
 
-def examine(checkpoint: Checkpoint, bundle: Bundle, progress: Stage | None = None) -> Worth:
+def measure_payoff(checkpoint: Checkpoint, bundle: Bundle, progress: Stage | None = None) -> Payoff:
     """Time a step of `bundle` against FP32 in the form that is fastest for its target, and verify it.
 
     `checkpoint` is what the bundle was made from.
@@ -62,7 +62,7 @@ def examine(checkpoint: Checkpoint, bundle: Bundle, progress: Stage | None = Non
     ratio = median_ratio(times)
     assert ratio is not None
     ours, theirs = (summary(series) for series in times)
-    return Worth(
+    return Payoff(
         precision=bundle.manifest.precision,
         step_ms=ours.p50_ms,
         fp32_ms=theirs.p50_ms,

@@ -12,7 +12,7 @@ from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.imaging import Source, read_mask, read_photo
-from moebius_edge.inpaint.loop import Control, Draws, OnStep, Progress, Schedule
+from moebius_edge.inpaint.loop import Control, Draws, OnProgress, OnStep, Schedule
 from moebius_edge.inpaint.noise import NoiseSource, PortableNoise, TorchNoise
 from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
@@ -82,7 +82,7 @@ class Inpainter:
         photo: Source,
         mask: Source,
         *,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         noise: NoiseSource | None = None,
         **options: Any,
     ) -> Image.Image:
@@ -101,7 +101,7 @@ class Inpainter:
         photos: Sequence[Source],
         masks: Sequence[Source],
         *,
-        progress: Progress | None = None,
+        progress: OnProgress | None = None,
         noise: NoiseSource | None = None,
         on_step: OnStep | None = None,
         **options: Any,

@@ -10,7 +10,7 @@ import numpy as np
 from moebius_edge.bundle.folder import REPAIR, Bundle
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.common.memory import trim_memory
-from moebius_edge.common.silence import quiet_coremltools
+from moebius_edge.common.silence import silenced_coremltools
 from moebius_edge.common.tensors import Array
 from moebius_edge.runtimes import ELSEWHERE, UNITS, mlpackage
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
@@ -48,7 +48,7 @@ class CoreMLRuntime:
 
     def devices(self, graph: str) -> dict[str, int]:
         """Operators of a loaded graph by the device that Core ML prefers (`MLComputePlan`, macOS 14.4)."""
-        with quiet_coremltools():
+        with silenced_coremltools():
             import coremltools as ct  # noqa: PLC0415
             from coremltools.models.compute_plan import MLComputePlan  # noqa: PLC0415
         model = self._models[graph]
@@ -71,7 +71,7 @@ class CoreMLRuntime:
 
     def _load(self, file: str) -> Any:
         mlpackage.require_own(self.bundle.file(file))
-        with quiet_coremltools():
+        with silenced_coremltools():
             import coremltools as ct  # noqa: PLC0415
         try:
             return ct.models.MLModel(str(self.bundle.file(file)), compute_units=ct.ComputeUnit[self.unit])

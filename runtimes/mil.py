@@ -18,13 +18,13 @@ from moebius_edge.bundle.folder import REPAIR, Bundle
 from moebius_edge.bundle.manifest import GraphSpec
 from moebius_edge.common.errors import BundleError, RuntimeUnavailable
 from moebius_edge.common.memory import trim_memory
-from moebius_edge.common.silence import quiet_coremltools
+from moebius_edge.common.silence import silenced_coremltools
 from moebius_edge.common.tensors import Array
 from moebius_edge.runtimes import mlpackage
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.runtimes.mil_operators import OPERATORS
 
-with quiet_coremltools():
+with silenced_coremltools():
     from coremltools.converters.mil.frontend.milproto import load as milproto
     from coremltools.converters.mil.mil.types import builtin_to_string
     from coremltools.models.utils import load_spec
@@ -41,7 +41,7 @@ class Program:
         """Read a package. Raises BundleError for one that is not as this project writes them, and whatever
         coremltools does for one that is damaged."""
         mlpackage.require_own(path)
-        with quiet_coremltools():
+        with silenced_coremltools():
             spec = load_spec(str(path / mlpackage.MODEL))  # given the folder, it would write into it
             loaded = milproto.load(spec, spec.specificationVersion, str(path / mlpackage.WEIGHTS))
         if len(spec.mlProgram.functions["main"].block_specializations) != 1:

@@ -3,7 +3,7 @@
 import torch
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.checkpoints.load import MODELS, Checkpoint, fingerprint, load_checkpoint
+from moebius_edge.checkpoints.load import MODELS, Checkpoint, load_checkpoint, weights_sha256
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.runtimes.torch import TorchRuntime
 
@@ -20,7 +20,7 @@ def open_reference(bundle: Bundle, threads: int | None = None) -> TorchRuntime:
 
 
 def load_reference(bundle: Bundle) -> Checkpoint:
-    """Load the checkpoint that the bundle names and prove by its fingerprint that the weights are the same.
+    """Load the checkpoint that the bundle names and prove by `weights_sha256` that its weights are the same.
 
     Raises RuntimeUnavailable for bundles of local checkpoints (use `load_checkpoint` and `TorchRuntime` for
     those) and of other weights.
@@ -33,7 +33,7 @@ def load_reference(bundle: Bundle) -> Checkpoint:
         )
     revision = model.source.partition("@")[2] or None
     checkpoint = load_checkpoint(model.name, revision)
-    if (found := fingerprint(checkpoint)) != model.weights_sha256:
+    if (found := weights_sha256(checkpoint)) != model.weights_sha256:
         raise RuntimeUnavailable(
             f"{bundle.folder.name} was made from other weights than today's {model.name!r}: SHA-256 "
             f"{model.weights_sha256[:16]}... in the bundle, {found[:16]}... here; export it again"

@@ -229,10 +229,10 @@ def seen(last: dict[str, onnx.ModelProto]) -> "Followed":
 def recording(checkpoint: "Checkpoint", last: dict[str, onnx.ModelProto], seen: "Followed") -> "Recording":
     """Its calibration on them."""
     from moebius_edge.calibration.activations.calibrate import record  # noqa: PLC0415
-    from moebius_edge.checkpoints.load import fingerprint  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import weights_sha256  # noqa: PLC0415
     from tests.kept import QUICK  # noqa: PLC0415
 
-    return record(last["denoiser"], seen.samples["denoiser"], fingerprint(checkpoint), QUICK)
+    return record(last["denoiser"], seen.samples["denoiser"], weights_sha256(checkpoint), QUICK)
 
 
 @pytest.fixture

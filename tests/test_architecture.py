@@ -1,30 +1,51 @@
-"""The layout of the design: what may import what, and that running a bundle needs no torch."""
+"""The layout of the design: which room may import which, which engines, and how long modules are."""
 
 import ast
+import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
+from tests.architecture import FRONT, arrows, circles, imports, room, sources
 
 ROOT = Path(__file__).parents[1]
-TORCH = {"torch", "diffusers"}
-ENGINES = {
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "onnxsim",
-    "coremltools",
-    "cuda",
-    "tensorrt",
-    "tensorrt_rtx",
-    *TORCH,
+MAX_ROOMS, MAX_LINES = 18, 300
+
+# Room -> the rooms that it may import, late or not. A room stands below those that it imports.
+ARROWS: dict[str, set[str]] = {
+    "common": set(),
+    "model": set(),
+    "checkpoints": {"common", "model"},
+    "inpaint": {"common"},
+    "bundle": {"common", "inpaint", "model"},
+    "runtimes": {"bundle", "checkpoints", "common", "inpaint", "model"},
+    "inpainter": {"bundle", "common", "inpaint", "runtimes"},
+    "checking": {"bundle", "checkpoints", "common", "inpaint", "inpainter", "runtimes"},
+    "onnx_tools": {"common", "runtimes"},
+    "calibration": {"bundle", "checking", "common", "inpaint", "inpainter", "onnx_tools", "runtimes"},
+    "export": {
+        *("bundle", "calibration", "checking", "checkpoints", "common", "inpaint", "inpainter", "model"),
+        *("onnx_tools", "runtimes"),
+    },
+    "training": {"checkpoints", "common", "inpaint", "inpainter", "model"},
+    "packaging": {"bundle", "checking", "common", "inpaint"},
+    "devices": {"bundle", "checking", "common", "inpainter", "packaging", "runtimes"},
+    "cli": {
+        *("bundle", "calibration", "checking", "checkpoints", "common", "devices", "export", "inpaint"),
+        *("inpainter", "packaging", "runtimes"),
+    },
 }
 
-# Folder or file -> engines that it may import; the longest prefix counts. Core is everything else.
+TORCH = {"torch", "diffusers"}
+ENGINES = {
+    *("onnx", "onnxruntime", "onnxscript", "onnxsim", "coremltools", "cuda", "tensorrt", "tensorrt_rtx"),
+    *TORCH,
+}
+# Folder or file -> engines that are imported when it is; the longest prefix counts. Elsewhere: none.
 ENGINES_OF = {
     "moebius_edge": set(),
     "moebius_edge/model": TORCH,
@@ -32,12 +53,12 @@ ENGINES_OF = {
     "moebius_edge/checkpoints/assemble.py": TORCH,
     "moebius_edge/checkpoints/synthetic.py": TORCH,
     "moebius_edge/checkpoints/state_dicts.py": TORCH,
+    "moebius_edge/onnx_tools": {"onnx", "onnxruntime"},
     "export": {"onnx", "onnxsim", *TORCH},
-    "export/coreml": {"onnx", "coremltools"},
+    "export/targets": {"onnx"},
+    "export/targets/coreml": {"onnx", "coremltools"},
     "export/targets/coreml/table.py": {"onnx", "onnxruntime"},
-    "export/tensorrt": {"onnx"},
-    "export/targets/ort_mobile/ort_format.py": {"onnx", "onnxruntime"},
-    "export/targets/ort_mobile/target.py": {"onnxruntime"},
+    "export/targets/ort_mobile": {"onnx", "onnxruntime"},
     "calibration": {"onnx", "onnxruntime"},
     "runtimes": set(),
     "runtimes/onnxruntime.py": {"onnxruntime"},
@@ -48,55 +69,83 @@ ENGINES_OF = {
     "runtimes/cuda_device.py": {"cuda"},
     "runtimes/reference.py": TORCH,
 }
-
-# Folder -> folders that it may import when it is itself imported; the command line and the demo import late.
-FOLDERS_OF = {
-    "moebius_edge": {"moebius_edge", "runtimes"},  # runtimes: the protocol and `open_runtime`
-    # runtimes: the reference, which records the capsule; calibration: precisions are a stage of an export
-    "export": {"moebius_edge", "export", "runtimes", "calibration"},
-    "calibration": {"moebius_edge", "calibration", "runtimes"},  # runtimes: the protocol
-    "runtimes": {"moebius_edge", "runtimes"},
-}
-MAX_LINES = 300
+SOURCES = sources(ROOT)
 
 
-def sources() -> list[Path]:
-    return sorted(path.relative_to(ROOT) for folder in FOLDERS_OF for path in (ROOT / folder).rglob("*.py"))
+def test_rooms_are_few_and_each_has_its_row() -> None:
+    rooms = {room(name) for name in SOURCES} - set(FRONT)
+    assert rooms == set(ARROWS)
+    assert len(rooms) <= MAX_ROOMS
 
 
-def imports(node: ast.AST) -> Iterator[str]:
-    """Modules imported when the file is: nothing in functions, nothing for type checkers only."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-            continue
-        if isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif isinstance(child, ast.ImportFrom):
-            yield child.module or ""
-        else:
-            yield from imports(child)
+def test_contributors_are_told_what_each_room_answers_in_the_order_of_the_arrows() -> None:
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(ARROWS)
+    assert not [
+        (here, there) for here in rows for there in ARROWS[here] if rows.index(there) > rows.index(here)
+    ]
 
 
-def folder_of(module: str) -> str:
-    part = module.split(".")[1:2]
-    return part[0] if part and part[0] in FOLDERS_OF else "moebius_edge"
+def test_every_arrow_between_rooms_is_in_the_table_and_every_row_is_needed() -> None:
+    found = arrows(ROOT)
+    allowed = {(here, there) for here, others in ARROWS.items() for there in others}
+    assert not {arrow: where for arrow, where in found.items() if arrow not in allowed}
+    assert not allowed - set(found), "arrows of the table that nothing uses any more"
 
 
-@pytest.mark.parametrize("path", sources(), ids=str)
-def test_a_module_imports_only_what_its_folder_may(path: Path) -> None:
-    name = path.as_posix()
-    prefix = max((key for key in ENGINES_OF if name == key or name.startswith(key + "/")), key=len)
-    found = set(imports(ast.parse((ROOT / path).read_text())))
-    engines = {module.split(".")[0] for module in found} & ENGINES
-    assert engines <= ENGINES_OF[prefix], f"{name} may import of the engines only {ENGINES_OF[prefix]}"
-    folders = {folder_of(module) for module in found if module.split(".")[0] == "moebius_edge"}
-    assert folders <= FOLDERS_OF[path.parts[0]], f"{name} may import only from {FOLDERS_OF[path.parts[0]]}"
+def test_no_arrows_lead_in_a_circle() -> None:
+    assert not circles(ARROWS)
+
+
+@pytest.mark.parametrize(
+    ("source", "late"),
+    [
+        ("from moebius_edge.export.build import export_bundle\n", False),
+        ("import moebius_edge.export.build\n", False),
+        ("from moebius_edge import export\n", False),
+        ("def late():\n    from moebius_edge.export import build\n", True),
+        (
+            "TYPE_CHECKING = False\nif TYPE_CHECKING:\n    from moebius_edge.export import build\n",
+            True,
+        ),
+        (
+            "class C:\n    try:\n        import moebius_edge.export\n    except ImportError:\n        pass\n",
+            False,
+        ),
+    ],
+)
+def test_the_test_sees_every_kind_of_import(source: str, late: bool, tmp_path: Path) -> None:
+    for path, text in (
+        ("moebius_edge/bundle/folder.py", source),
+        ("export/build.py", ""),
+        ("export/__init__.py", ""),
+    ):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert list(arrows(tmp_path)) == [("bundle", "export")]
+    found = [each.late for each in imports(ast.parse(source)) if "export" in each.module]
+    assert found == [late]
+
+
+def test_the_test_sees_a_circle_of_any_length() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}) == ["a", "b", "c"]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_module_imports_only_the_engines_that_its_folder_may(name: str) -> None:
+    path = SOURCES[name].relative_to(ROOT).as_posix()
+    prefix = max((key for key in ENGINES_OF if path == key or path.startswith(key + "/")), key=len)
+    found = {
+        each.module.split(".")[0] for each in imports(ast.parse((ROOT / path).read_text())) if not each.late
+    }
+    assert found & ENGINES <= ENGINES_OF[prefix], (
+        f"{path} may import of the engines only {ENGINES_OF[prefix]}"
+    )
 
 
 def test_modules_can_be_read_in_one_sitting() -> None:
-    lengths = {str(path): len((ROOT / path).read_text().splitlines()) for path in sources()}
+    lengths = {name: len(path.read_text().splitlines()) for name, path in SOURCES.items()}
     assert not {name: lines for name, lines in lengths.items() if lines > MAX_LINES}
 
 

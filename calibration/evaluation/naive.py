@@ -23,7 +23,7 @@ from moebius_edge.calibration.activations.data import CalibrationOptions, Sample
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
 from moebius_edge.common.scripts import script_parser
-from moebius_edge.common.silence import quiet
+from moebius_edge.common.silence import silenced
 from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.onnx_tools.sessions import engine_errors
 from moebius_edge.runtimes.external_data import graph_files
@@ -62,7 +62,7 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
             onnx.save(models.pop("denoiser"), renamed, save_as_external_data=True)
             # A name that is nowhere else: the engine refuses one whose weights are in the current folder.
             quantized = Path(scratch) / f"{Path(scratch).name}.onnx"
-            with quiet(""):  # of its advice to preprocess the graph first, which would be no default any more
+            with silenced(""):  # its advice to preprocess the graph first, which would be no default any more
                 quantize_static(renamed, quantized, Samples(samples), use_external_data_format=True)
             made = folder / graphs["denoiser"]  # the file that the manifest names
             made.parent.mkdir(parents=True, exist_ok=True)

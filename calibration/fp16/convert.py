@@ -1,6 +1,6 @@
 """FP32 graph -> FP16 graph with the same interface: float32 outside, float16 inside wherever that is safe.
 
-Weights and intermediate tensors become float16. What `fp16_plan` keeps stays as it is, between Casts; a
+Weights and intermediate tensors become float16. What the plan keeps stays as it is, between Casts; a
 tensor is cast at most once in each direction. Inputs and outputs keep their names and float32.
 
 ONNX Runtime's CPU computes float16 graphs in float32 and leaves most of the roundings out: there such a graph

@@ -40,7 +40,7 @@ class QDQStyle:
 # in a u8 output; its quantized convolution does 1.4 times as many products per second as its quantized Gemm,
 # whose sums go through memory. TensorRT takes only symmetric s8 and no quantized bias; Core ML's own tools
 # write the same; both compute float16 between, and want scales of that type.
-STYLES = {
+QDQ_STYLES = {
     "onnxruntime": QDQStyle(products_as_convolutions=True, quantized_silu=True, fused_silu=True),
     "tensorrt": QDQStyle(signed=True, quantized_bias=False, half_scales=True),
     "coreml": QDQStyle(signed=True, quantized_bias=False, half_scales=True),

@@ -112,7 +112,7 @@ class Ledger:
         return ledger
 
 
-def measure(
+def measure_sensitivity(
     model: onnx.ModelProto,
     ranges: Mapping[str, Range],
     style: QDQStyle,

@@ -16,7 +16,7 @@ LEAST_DB = 60.0
 
 
 def store_halves(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model`; which weights count as large is as for integers (`weight_roles`)."""
+    """A copy of `model`; which weights count as large is as for integers: see `weights.roles`."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     graph, chosen = changed.graph, select(model, WeightOptions())[0]

@@ -13,7 +13,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from moebius_edge.calibration.activations.amplitudes import weight_bytes
-from moebius_edge.calibration.weights.forms import Integers, dequantized, opset
+from moebius_edge.calibration.weights.encodings import Integers, dequantized, opset
 from moebius_edge.calibration.weights.roles import KeptWeight, Use, WeightOptions, select
 from moebius_edge.calibration.weights.scales import RANGES, Bits, block_of, blockwise, per_channel
 from moebius_edge.common.errors import InvalidInput

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from moebius_edge.calibration.weights.forms import Form
+from moebius_edge.calibration.weights.encodings import WeightEncoding
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.onnx_tools.attributes import attributes_of
 
@@ -29,7 +29,7 @@ class WeightOptions:
     # have. Keeping the time embedding as well was measured on nano: it changes nothing.
     min_size: int = 4096
     block: int = 32  # of w4: weights per scale
-    form: Form = "arithmetic"  # see weight_forms
+    form: WeightEncoding = "arithmetic"  # of the written integers
     half_scales: bool = False  # scales of 8 bits are numbers of float16, so that they may become that
     keep: tuple[str, ...] = ()  # weights that stay FP32 in any case
 

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from moebius_edge.common.errors import ExportError
-from moebius_edge.common.silence import quiet
+from moebius_edge.common.silence import silenced
 
 OPSET = 18
 IR_VERSION = 10  # the newest that ONNX Runtime 1.20 reads
@@ -94,6 +94,6 @@ def share_initializers(model: onnx.ModelProto) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter reports optional packages it did not find, and deprecations inside torch."""
-    with quiet("torch.onnx"), warnings.catch_warnings():
+    with silenced("torch.onnx"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

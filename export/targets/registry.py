@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.calibration.weights.forms import Form
+from moebius_edge.calibration.weights.encodings import WeightEncoding
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.rewrites.forms import (
     CPU,
@@ -32,8 +32,8 @@ class Target:
     runtime: str  # the runtime that opens the bundle
     precisions: tuple[str, ...]  # the first one is the default
     forms: Forms = CPU  # of the deploy graphs
-    qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `calibration.qdq.STYLES`
-    weights: Form = "arithmetic"  # how integers become float weights: see `calibration.weight_forms`
+    qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `QDQ_STYLES`
+    weights: WeightEncoding = "arithmetic"  # how integers become float weights
     quantized_forms: Forms = CPU_INT8  # of graphs whose denoiser is in INT8
     blocked: bool = True  # FP32 may run on blocks of channels, as x86-64 likes it best
     # What makes the artifacts of ONNX files: "module:function(folder, graphs, options, checkpoint)".

@@ -67,7 +67,7 @@ class UnitProof:
 class Proof:
     """One machine."""
 
-    files_sha256: str  # of `fingerprint`: which graphs were run
+    files_sha256: str  # of `files_sha256`: which graphs were run
     runtime: str  # "coreml"
     precision: str
     machine: dict[str, str]  # of `machine.machine`: "system", "processor" and more
@@ -92,7 +92,7 @@ class Proof:
         return {"ok": self.ok, **asdict(self)}
 
 
-def fingerprint(files: Mapping[str, Any]) -> str:
+def files_sha256(files: Mapping[str, Any]) -> str:
     """SHA-256 over names and SHA-256s of a manifest's `files`."""
     listing = "".join(f"{name} {files[name].sha256}\n" for name in sorted(files))
     return hashlib.sha256(listing.encode()).hexdigest()

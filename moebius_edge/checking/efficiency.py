@@ -1,5 +1,6 @@
 """The columns of the paper's efficiency table for a bundle, with the published rows for scale."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -17,9 +18,11 @@ class EfficiencyRow:
 
 
 NOTE = (
-    "here: on this machine; TMACs of a guided step, which evaluates two samples. elsewhere: as published "
-    "(arXiv 2606.19195), on one GPU of a kind that is not stated; TMACs of one sample"
+    "Rows measured here: on this machine; TMACs of a guided step, which evaluates two samples. Rows measured "
+    "elsewhere are other models on another machine, as published (arXiv 2606.19195): one GPU of a kind that "
+    "is not stated; TMACs of one sample. Their times and those of this machine do not compare."
 )
+SMALL = 0.5  # of the published model's parameters; below, a bundle is of another, smaller model
 HERE, ELSEWHERE = "here", "elsewhere"
 
 # The paper's efficiency table; its 154.0 GFLOPs are multiply-accumulates.
@@ -29,6 +32,23 @@ PUBLISHED: tuple[EfficiencyRow, ...] = (
     EfficiencyRow("SD3.5-Large-Inp", None, None, None, None, 4.23, ELSEWHERE),
     EfficiencyRow("FLUX.1-Fill-Dev", None, None, None, None, 8.05, ELSEWHERE),
 )
+
+
+def note(rows: Sequence[EfficiencyRow]) -> str:
+    """Return the sentences below the table: what its columns mean, and which of `rows` are no Moebius.
+
+    `rows`: those measured here. One with far fewer parameters than the published model is named, because it
+    is a smaller model and not a faster one.
+    """
+    published = PUBLISHED[0].parameters_m
+    assert published is not None
+    small = [row for row in rows if row.parameters_m is not None and row.parameters_m < SMALL * published]
+    named = (
+        f"{row.model} has {row.parameters_m:,.2f} M parameters, the published Moebius {published:,.0f} M: "
+        "it is a smaller model, not a faster one."
+        for row in small
+    )
+    return " ".join((NOTE, *named))
 
 
 def row(

@@ -24,16 +24,16 @@ EDIT_STEPS = 3  # of the measured edit: 2 are run; the peak does not depend on t
 
 
 @dataclass(frozen=True)
-class FreshRun:
+class FirstRun:
     """What a fresh process saw."""
 
     peak_mb: float | None  # largest resident memory in 10^6 bytes; None where the system does not tell
     first_run_ms: dict[str, float]  # per graph, loading included
 
 
-def measure_fresh(
+def measure_first_run(
     bundle: Bundle, graphs: Sequence[str], runtime: str | None = None, threads: int | None = None
-) -> FreshRun:
+) -> FirstRun:
     """Run these graphs once each, or a whole short edit if they are all three, in a new Python process.
 
     Raises RuntimeUnavailable when that process fails or is killed.
@@ -52,7 +52,7 @@ def measure_fresh(
         killed = " (it was killed: not enough memory?)" if done.returncode < 0 else ""
         raise RuntimeUnavailable(f"running {bundle.folder.name} in a fresh process failed{killed}: {words}")
     answer = json.loads(done.stdout.splitlines()[-1])
-    return FreshRun(answer["peak_mb"], answer["first_run_ms"])
+    return FirstRun(answer["peak_mb"], answer["first_run_ms"])
 
 
 def graph_inputs(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
@@ -83,7 +83,7 @@ class Stopwatch:
         self.runtime.release(graph)
 
 
-def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads: int | None) -> FreshRun:
+def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads: int | None) -> FirstRun:
     bundle = Bundle.open(folder)
     watch = Stopwatch(open_runtime(bundle, name, threads))
     manifest = bundle.manifest
@@ -95,7 +95,7 @@ def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads:
         for graph in graphs:
             watch.run(graph, inputs[graph])
             watch.release(graph)
-    return FreshRun(peak_mb(), {graph: times[0] for graph, times in watch.times.items()})
+    return FirstRun(peak_mb(), {graph: times[0] for graph, times in watch.times.items()})
 
 
 def main() -> int:

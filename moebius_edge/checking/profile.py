@@ -12,19 +12,18 @@ from typing import Any
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.checking import capsule
-from moebius_edge.checking.efficiency import NOTE, PUBLISHED, EfficiencyRow, row
-from moebius_edge.checking.first_run import FreshRun, graph_inputs, measure_fresh
+from moebius_edge.checking.efficiency import PUBLISHED, EfficiencyRow, note, row
+from moebius_edge.checking.first_run import FirstRun, graph_inputs, measure_first_run
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.machine import cores, machine
+from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
-from moebius_edge.common.timing import Side, interleave, median_ratio, summary
+from moebius_edge.common.timing import BUSY, Side, interleave, median_ratio, spread, summary
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
 
 MAX_RUNS = 10_000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,8 @@ class Profile:
     threads: int
     machine: dict[str, str]
     efficiency: tuple[EfficiencyRow, ...]
-    efficiency_note: str = NOTE
+    efficiency_note: str
+    busy: tuple[str, ...]  # graphs, and "edit", whose repetitions differ so much that something else ran
 
     def to_json(self) -> dict[str, Any]:
         """The profile as plain values for `json.dumps`; no NaN, no infinity."""
@@ -121,14 +121,14 @@ class _Contestant:
     bundle: Bundle
     runtime: Runtime
     tensors: dict[str, Array]
-    fresh: FreshRun
+    first_run: FirstRun
 
 
 def profile(
     bundle: Bundle,
     against: Bundle | None = None,
     options: ProfileOptions = ProfileOptions(),
-    progress: Progress | None = None,
+    progress: Tick | None = None,
 ) -> Profile:
     """Measure `bundle`, and `against` beside it. `progress(done, total)` counts runs.
 
@@ -147,6 +147,7 @@ def profile(
     }
     edit = _time_edit(contestants, options, tick) if whole else None
     subjects = [_subject(contestant) for contestant in contestants]
+    rows = _efficiency(contestants, graphs)
     return Profile(
         bundle=subjects[0],
         against=subjects[1] if against is not None else None,
@@ -156,16 +157,18 @@ def profile(
         runs=options.runs,
         threads=options.threads or cores(),
         machine=machine(),
-        efficiency=_efficiency(contestants, graphs),
+        efficiency=(*rows, *PUBLISHED),
+        efficiency_note=note(rows),
+        busy=busy_names(graphs, edit),
     )
 
 
 def _prepare(bundle: Bundle, options: ProfileOptions, tick: Callable[[], None]) -> _Contestant:
     manifest = bundle.manifest
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
-    fresh = measure_fresh(bundle, options.graphs, options.runtime, options.threads)
+    first = measure_first_run(bundle, options.graphs, options.runtime, options.threads)
     tick()
-    return _Contestant(bundle, open_runtime(bundle, options.runtime, options.threads), tensors, fresh)
+    return _Contestant(bundle, open_runtime(bundle, options.runtime, options.threads), tensors, first)
 
 
 def _time_graph(
@@ -179,7 +182,7 @@ def _time_graph(
     sides = []
     for contestant, series in zip(contestants, times, strict=True):
         contestant.runtime.release(graph)
-        sides.append(summary(series, contestant.fresh.first_run_ms[graph]))
+        sides.append(summary(series, contestant.first_run.first_run_ms[graph]))
     first = sides[0]
     macs = contestants[0].bundle.manifest.graphs[graph].macs
     return Timing(
@@ -229,7 +232,7 @@ def _subject(contestant: _Contestant) -> Subject:
         runtime=contestant.runtime.name,
         resolution=manifest.resolution,
         megabytes=round(manifest.total_bytes / 1e6, 1),
-        peak_mb=contestant.fresh.peak_mb,
+        peak_mb=contestant.first_run.peak_mb,
     )
 
 
@@ -252,10 +255,22 @@ def _efficiency(
                 len(manifest.scheduler.coefficients),
             )
         )
-    return (*rows, *PUBLISHED)
+    return tuple(rows)
 
 
-def _counter(progress: Progress | None, total: int) -> Callable[[], None]:
+def busy_names(graphs: Mapping[str, Timing], edit: EditTiming | None) -> tuple[str, ...]:
+    """Return the names of the timings whose slowest repetitions took more than BUSY times the median."""
+    timings = {**graphs, **({"edit": edit} if edit is not None else {})}
+    return tuple(
+        name
+        for name, timing in timings.items()
+        if any(
+            spread(side) > BUSY for side in (Side(timing.p50_ms, timing.p95_ms, ()), timing.against) if side
+        )
+    )
+
+
+def _counter(progress: Tick | None, total: int) -> Callable[[], None]:
     done = 0
 
     def tick() -> None:

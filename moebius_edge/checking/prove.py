@@ -1,6 +1,6 @@
 """`prove`: replay and time a bundle on every compute unit of this machine, and keep what was found."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
@@ -8,7 +8,7 @@ from importlib import metadata
 from moebius_edge import __version__
 from moebius_edge.bundle.folder import Bundle, rewritten
 from moebius_edge.bundle.manifest import GRAPH_NAMES, Manifest
-from moebius_edge.bundle.proofs import MAX_PROOFS, MAX_RUNS, GraphProof, Proof, UnitProof, fingerprint
+from moebius_edge.bundle.proofs import MAX_PROOFS, MAX_RUNS, GraphProof, Proof, UnitProof, files_sha256
 from moebius_edge.checking import capsule
 from moebius_edge.checking.first_run import graph_inputs
 from moebius_edge.checking.thresholds import Thresholds, thresholds
@@ -16,12 +16,11 @@ from moebius_edge.checking.verify import verify
 from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.common.explain import printable
 from moebius_edge.common.machine import machine
+from moebius_edge.common.progress import Stage
 from moebius_edge.common.tensors import Array
 from moebius_edge.common.timing import interleave, summary
 from moebius_edge.inpaint.runtime import DevicePlan, Runtime
 from moebius_edge.runtimes import ENGINES, default_runtime, open_runtime, require_fitting, units_of
-
-Progress = Callable[[str, int, int], None]
 
 
 def prove(
@@ -30,7 +29,7 @@ def prove(
     runtime: str | None = None,
     units: Sequence[str] = (),
     runs: int = 10,
-    progress: Progress | None = None,
+    progress: Stage | None = None,
 ) -> Proof:
     """`verify` and `runs` timed runs of each graph, on each of the compute units `units` (none: all of them).
 
@@ -53,7 +52,7 @@ def prove(
         say(f"{name}, {unit}", done, len(chosen))
         found.append(_unit(bundle, name, unit, runs))
     return Proof(
-        files_sha256=fingerprint(bundle.manifest.files),
+        files_sha256=files_sha256(bundle.manifest.files),
         runtime=name,
         precision=bundle.manifest.precision,
         machine=machine(),
@@ -103,7 +102,7 @@ def attach(bundle: Bundle, proof: Proof) -> Bundle:
     """
 
     def keep(manifest: Manifest) -> Manifest:
-        if proof.files_sha256 != fingerprint(manifest.files):
+        if proof.files_sha256 != files_sha256(manifest.files):
             raise InvalidInput(
                 f"the proof is of other files than those of {bundle.folder.name}; prove this bundle "
                 "itself, or a copy of it"

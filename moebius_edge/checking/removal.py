@@ -1,4 +1,4 @@
-"""What each part of the composition is worth: `python -m moebius_edge.checking.removal BUNDLE --photos DIR`.
+"""What each part of the composition changes: `python -m moebius_edge.checking.removal BUNDLE --photos DIR`.
 
 Photos with holes whose truth is known, and the two samples of the package, whose object is to go. One sample
 per hole, seed 0. The rows go from the loop as it was to the loop as it is, one change after another; with
@@ -120,14 +120,14 @@ def rim_contrast(result: Bytes, mask: Bools, truth: Bytes | None) -> float:
     The mean over pairs `REACH` rows or columns apart, one in the mask and one outside, divided by that of the
     same pairs in `truth`, or, where it is not known, by that of pairs which both lie just outside the mask.
     """
-    beside = grow(mask, 3 * REACH) & ~mask
+    around = grow(mask, 3 * REACH) & ~mask
     across, usual = [], []
     for axis in (0, 1):
         one, other = _pairs(mask, axis)
         step = _differences(result, axis)
         across.append(step[one != other])
         if truth is None:
-            usual.append(step[np.logical_and(*_pairs(beside, axis))])
+            usual.append(step[np.logical_and(*_pairs(around, axis))])
         else:
             usual.append(_differences(truth, axis)[one != other])
     return float(np.concatenate(across).mean() / max(np.concatenate(usual).mean(), 1e-6))
@@ -156,7 +156,9 @@ def varied(name: str, *values: str) -> tuple[Setting, ...]:
         raise InvalidInput(f"--vary {name}: {error}") from error
 
 
-def measure(inpainter: Inpainter, found: list[Case], settings: Sequence[Setting] = SETTINGS) -> Table:
+def compare_settings(
+    inpainter: Inpainter, found: list[Case], settings: Sequence[Setting] = SETTINGS
+) -> Table:
     """One row per setting: means over the photos with a known truth, and the border of each sample."""
     known = [case for case in found if case.truth]
     samples = [case for case in found if not case.truth]
@@ -206,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
         settings = varied(*given.vary) if given.vary else SETTINGS
         inpainter = Inpainter.load(given.bundle, low_memory=False)
         found = list(cases(given.photos, given.masks, given.count))
-        Console(width=140).print(measure(inpainter, found, settings))
+        Console(width=140).print(compare_settings(inpainter, found, settings))
         if given.sheet is not None:
             sheet(inpainter, found[: len(SAMPLES) + 4]).save(given.sheet)
 

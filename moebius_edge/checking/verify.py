@@ -10,7 +10,7 @@ dB are 20 log10(peak / root of the mean squared error). The peak is the range (l
 of the reference tensor, 255 for finished pictures.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, astuple, replace
 
 import numpy as np
@@ -33,6 +33,7 @@ from moebius_edge.checking.report import (
 )
 from moebius_edge.checking.thresholds import thresholds
 from moebius_edge.common.errors import MoebiusError, NotFinite
+from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
 from moebius_edge.inpaint.scheduler import DDIM
@@ -40,7 +41,6 @@ from moebius_edge.inpainter import Inpainter
 
 COEFFICIENT_TOLERANCE = 1e-6  # relative; they are computed in float64 and stored as float32 in the capsule
 
-Progress = Callable[[int, int], None]
 Tensors = Mapping[str, Array]
 
 
@@ -75,7 +75,7 @@ def verify(
     reference: Runtime | None = None,
     *,
     reference_note: str = "not asked for",
-    progress: Progress | None = None,
+    progress: Tick | None = None,
 ) -> Report:
     """Replay the capsule of `bundle` through `runtime`; with `reference`, check the capsule itself as well.
 
@@ -253,7 +253,7 @@ def _wrong_schedule(manifest: Manifest, ddim: DDIM, tensors: Tensors) -> Iterato
 class Ticking:
     """A runtime that counts its runs for a progress bar."""
 
-    def __init__(self, runtime: Runtime, progress: Progress | None, total: int, done: int = 0) -> None:
+    def __init__(self, runtime: Runtime, progress: Tick | None, total: int, done: int = 0) -> None:
         self.runtime, self.name = runtime, runtime.name
         self.progress, self.total, self.done = progress, total, done
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from moebius_edge.checkpoints.hashes import check_pinned
+from moebius_edge.checkpoints.hashes import check_sha256
 from moebius_edge.checkpoints.load import Checkpoint, CheckpointFiles
 from moebius_edge.checkpoints.state_dicts import infer_config, load_into, read_state
 from moebius_edge.checkpoints.synthetic import fill_by_rule
@@ -24,7 +24,7 @@ def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Check
     settings = _read_config(files.config)
     vae_config = read_vae_config(settings.get("vae", settings), files.config.name)
     for path in (files.unet, files.vae):
-        check_pinned(settings, path)
+        check_sha256(settings, path)
     state = read_state(files.unet)
     config = infer_config(state)
     # Built on the meta device, so that a file with hostile shapes is refused before memory is allocated.

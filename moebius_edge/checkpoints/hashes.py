@@ -3,23 +3,17 @@
 safetensors has no checksum of its own, and a weight with a wrong bit is as a rule still a finite number.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from moebius_edge.common.errors import CheckpointError
+from moebius_edge.common.files import sha256_of
 
 SHA256 = "sha256"  # the entry of config.json: {file name: 64 hexadecimal digits}
 
 
-def sha256_of(path: Path) -> str:
-    """The file's SHA-256, 64 lower-case hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def check_pinned(settings: Mapping[str, Any], path: Path) -> None:
+def check_sha256(settings: Mapping[str, Any], path: Path) -> None:
     """Raise CheckpointError when `settings`, a config.json, has a SHA-256 for the file and it is another one.
 
     Files without an entry are not checked: configs of diffusers have none.

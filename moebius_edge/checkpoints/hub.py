@@ -4,12 +4,12 @@ Its environment variables work as documented there: HF_HUB_OFFLINE, HF_HOME, HF_
 connection that drops is resumed where it stopped; a process that is killed keeps the files it had finished.
 """
 
-import hashlib
 import re
 from pathlib import Path
 
 from moebius_edge.common.errors import CheckpointError
 from moebius_edge.common.explain import install
+from moebius_edge.common.files import sha256_of
 
 INSTALL = f"install what exporting needs, {install('export')}"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -70,8 +70,7 @@ def _verify(path: Path) -> None:
     expected = path.resolve().name
     if not _SHA256.fullmatch(expected):
         return
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found != expected:
         raise CheckpointError(
             f"{path} in the download cache is damaged: its SHA-256 is {found[:16]}..., expected "

@@ -139,7 +139,7 @@ def parameter_count(model: "nn.Module") -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def fingerprint(checkpoint: Checkpoint) -> str:
+def weights_sha256(checkpoint: Checkpoint) -> str:
     """SHA-256 over the name, shape and float32 bytes of every tensor of the model, then of the VAE."""
     digest = hashlib.sha256()
     for part in (checkpoint.model, checkpoint.vae):

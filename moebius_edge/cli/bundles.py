@@ -8,7 +8,7 @@ import typer
 from moebius_edge.cli import show
 from moebius_edge.cli.doctor import print_usability
 from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, Revision
-from moebius_edge.cli.payoff import print_conversion, print_worth
+from moebius_edge.cli.payoff import print_conversion, print_payoff
 from moebius_edge.common.progress import stages
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def export(  # noqa: PLR0913, PLR0917
         return
     if compare and options.precision != "fp32":
         if bundle.manifest.runtime == "onnxruntime":
-            print_worth(loaded, bundle)
+            print_payoff(loaded, bundle)
         else:  # FP32 is timed in ONNX Runtime, which says nothing of another engine
             engine = bundle.manifest.runtime
             console.print(f"to compare it with another precision, where {engine} runs: profile A --against B")

@@ -10,7 +10,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES, Manifest
-from moebius_edge.checking.first_run import measure_fresh
+from moebius_edge.checking.first_run import measure_first_run
 from moebius_edge.checking.report import Report
 from moebius_edge.checking.verify import verify
 from moebius_edge.checkpoints.load import load_checkpoint
@@ -64,7 +64,7 @@ def run(
     say("removing birds from two photos", 3, STAGES)
     rows, seconds = _remove(Inpainter.of(bundle.manifest, runtime))
     say("measuring its memory", 4, STAGES)
-    peak_mb = measure_fresh(bundle, GRAPH_NAMES).peak_mb
+    peak_mb = measure_first_run(bundle, GRAPH_NAMES).peak_mb
     picture = output / "demo.png"
     buffer = io.BytesIO()
     draw(rows, _captions(bundle.manifest, report, seconds, peak_mb)).save(buffer, "PNG", optimize=True)

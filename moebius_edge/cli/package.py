@@ -91,12 +91,12 @@ def _verified(bundle: "Bundle") -> "Report":
 def _memory(bundle: "Bundle") -> float | None:
     """Largest memory of a short edit in a process of its own, in 10^6 bytes; None where no engine tells."""
     from moebius_edge.bundle.manifest import GRAPH_NAMES  # noqa: PLC0415
-    from moebius_edge.checking.first_run import measure_fresh  # noqa: PLC0415
+    from moebius_edge.checking.first_run import measure_first_run  # noqa: PLC0415
 
     if bundle.manifest.runtime != "onnxruntime":  # what stands in for another engine has other needs
         return None
     with progress("one short edit, for its memory"):
-        return measure_fresh(bundle, GRAPH_NAMES).peak_mb
+        return measure_first_run(bundle, GRAPH_NAMES).peak_mb
 
 
 def _print_plan(made: "Plan") -> None:

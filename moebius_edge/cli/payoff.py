@@ -28,20 +28,20 @@ def print_conversion(bundle: "Bundle") -> None:
         show.out().print(line, markup=False)
 
 
-def print_worth(checkpoint: "Checkpoint", bundle: "Bundle") -> None:
+def print_payoff(checkpoint: "Checkpoint", bundle: "Bundle") -> None:
     """The gain, and warnings. The bundle is in its place: what fails here is one more warning."""
     from moebius_edge.common.errors import MoebiusError  # noqa: PLC0415
-    from moebius_edge.export.payoff import examine  # noqa: PLC0415
+    from moebius_edge.export.payoff import measure_payoff  # noqa: PLC0415
 
     console = show.out()
     try:
         with stages(str(bundle.folder)) as say:
-            worth = examine(checkpoint, bundle, say)
+            payoff = measure_payoff(checkpoint, bundle, say)
     except (MoebiusError, MemoryError, OSError) as error:
         warnings = [f"it could not be compared with fp32: {printable(str(error) or type(error).__name__)}"]
     else:
-        console.print(worth.sentence(), markup=False)
-        warnings = worth.warnings()
+        console.print(payoff.sentence(), markup=False)
+        warnings = payoff.warnings()
     for warning in warnings:
         console.print(f"WARNING  {warning}", markup=False, style="yellow")
 

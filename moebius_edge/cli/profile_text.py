@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from moebius_edge.cli import show
+from moebius_edge.common.timing import busy_sentence
 
 if TYPE_CHECKING:
     from moebius_edge.checking.profile import EditTiming, Profile, Timing
@@ -40,6 +41,8 @@ def print_profile(profile: "Profile") -> None:
     if profile.edit is not None:
         table.add_row("whole edit", "", *_times(profile.edit))
     console.print("", table, "")
+    if profile.busy:
+        console.print(busy_sentence(profile.busy) + "\n", markup=False, style="yellow")
     if profile.edit is not None:
         console.print(
             f"A whole edit loads each graph, encodes once, runs {profile.edit.denoiser_runs} of "

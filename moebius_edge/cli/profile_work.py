@@ -16,7 +16,7 @@ from moebius_edge.common.files import write_atomically
 from moebius_edge.common.progress import progress, stages
 from moebius_edge.devices.app import Wish
 from moebius_edge.devices.findings import Findings
-from moebius_edge.devices.measure import measure, read_all
+from moebius_edge.devices.measure import measure_on_device, read_all
 from moebius_edge.devices.page import render
 from moebius_edge.devices.sizes import size_row
 from moebius_edge.devices.steps import steps_here
@@ -116,7 +116,7 @@ def _on_device(bundle: Bundle, kind: str, request: Request) -> DeviceSummary:
             write_atomically(request.save, data)
 
     with stages(f"profiling on {kind}") as say:
-        return measure(bundle, kind, wish, say, serial=request.serial, keep=keep)
+        return measure_on_device(bundle, kind, wish, say, serial=request.serial, keep=keep)
 
 
 def write(request: Request, findings: Findings) -> list[Path]:

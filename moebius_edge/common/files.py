@@ -1,6 +1,7 @@
 """Small files: written whole or not at all, and read only when they are files."""
 
 import errno
+import hashlib
 import secrets
 import stat
 from pathlib import Path
@@ -12,6 +13,12 @@ def plain_size(path: Path) -> int:
     if not stat.S_ISREG(info.st_mode):
         raise OSError(errno.EINVAL, "it is not a plain file", str(path))
     return info.st_size
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256, 64 lower-case hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

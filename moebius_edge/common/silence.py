@@ -7,7 +7,7 @@ from contextlib import contextmanager, redirect_stderr
 
 
 @contextmanager
-def quiet(name: str) -> Iterator[None]:
+def silenced(name: str) -> Iterator[None]:
     """While the block runs, the logger `name` ("" is the root) reports nothing below an error."""
     logger = logging.getLogger(name)
     before = logger.level
@@ -19,8 +19,8 @@ def quiet(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def quiet_coremltools() -> Iterator[None]:
+def silenced_coremltools() -> Iterator[None]:
     """While the block runs, which imports coremltools or calls it: nothing of parts that only macOS has, of
     untested versions, and no bar for each pipeline."""
-    with quiet("coremltools"), redirect_stderr(io.StringIO()):
+    with silenced("coremltools"), redirect_stderr(io.StringIO()):
         yield

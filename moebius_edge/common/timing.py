@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+BUSY = 1.3  # 95th percentile / median; a quiet machine stays below, one that does other work does not
 PAUSE_SECONDS = 0.02  # between runs: an engine's threads go on spinning for a moment and slow the next one
 
 
@@ -42,6 +43,20 @@ def median_ratio(times: Sequence[Sequence[float]]) -> float | None:
     if len(times) < 2:
         return None
     return float(np.median(np.divide(times[1], times[0])))
+
+
+def spread(side: Side) -> float:
+    """Return how far repetitions lie apart: 95th percentile / median; 1 when all are equal."""
+    return side.p95_ms / side.p50_ms if side.p50_ms else 1.0
+
+
+def busy_sentence(names: Sequence[str]) -> str:
+    """Return what to say of timings whose `spread` is above BUSY; `names`: of graphs, or "edit"."""
+    slow = ", ".join("whole edit" if name == "edit" else name for name in names)
+    return (
+        f"This machine was busy: the slowest runs of {slow} took more than {BUSY} times the median. Stop "
+        "what else runs, or raise --runs, and measure again."
+    )
 
 
 def summary(times: Sequence[float], first_run_ms: float | None = None) -> Side:

@@ -16,7 +16,7 @@ from moebius_edge.packaging.platforms import PLATFORMS, require_target
 KINDS = ("android", "ios")
 
 
-def measure(
+def measure_on_device(
     bundle: Bundle, kind: str, wish: Wish, say: Stage, *, serial: str | None, keep: Callable[[bytes], None]
 ) -> DeviceSummary:
     """Measure `bundle` on a connected device of that kind, of KINDS; `serial` chooses one of several.

@@ -7,6 +7,7 @@ from statistics import median
 
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.checking.efficiency import EfficiencyRow
+from moebius_edge.common.timing import busy_sentence
 from moebius_edge.devices.findings import Findings, Place, Times, places
 from moebius_edge.devices.sizes import SizeRow
 from moebius_edge.devices.summary import ENDS
@@ -42,6 +43,8 @@ def _body(findings: Findings, where: Sequence[Place]) -> Iterator[str]:
         failed = ", ".join(p.name for p in where if p.device is not None and not p.device.selftest.ok)
         sentence = f"The self-test failed on {failed}: its times are those of wrong results."
         yield f'<p class="bad">{escape(sentence)}</p>'
+    if findings.local is not None and findings.local.busy:
+        yield f'<p class="bad">{escape(busy_sentence(findings.local.busy))}</p>'
     if where:
         yield from _where(where)
         yield from _latency(where)

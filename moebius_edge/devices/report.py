@@ -12,7 +12,7 @@ from pathlib import Path
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
-from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.bundle.proofs import files_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.files import plain_size
@@ -202,7 +202,7 @@ def parse(data: bytes, bundle: Bundle, where: str) -> DeviceProfile:
 
 def _check_subject(found: DeviceProfile, bundle: Bundle, where: str) -> None:
     manifest, subject = bundle.manifest, found.bundle
-    if subject.files_sha256 != fingerprint(manifest.files):
+    if subject.files_sha256 != files_sha256(manifest.files):
         raise InvalidInput(
             f"{where} was measured with other files ({subject.model} {subject.precision}) than those of "
             f"{bundle.folder.name}; give the bundle that the app was packaged from, or package this one"

@@ -16,7 +16,7 @@ from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
 from moebius_edge.inpaint.scheduler import DDIM, Start, StepCoefficients
 
 Floats = NDArray[np.float32]
-Progress = Callable[[int, int], bool | None]  # (graph runs done, graph runs in all); False stops
+OnProgress = Callable[[int, int], bool | None]  # (graph runs done, graph runs in all); False stops
 OnStep = Callable[[int, Floats], None]  # (index of the step, latents after it)
 
 LATENT_CHANNELS = 4
@@ -84,7 +84,7 @@ class Draws:
 class Counter:
     """Counts graph runs and tells the caller; raises Cancelled when the callback returns False."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
+    def __init__(self, progress: OnProgress | None, total: int) -> None:
         self.progress, self.total, self.done = progress, total, 0
 
     def tick(self) -> None:
@@ -151,7 +151,7 @@ class Control:
     """How a run is watched and how much memory it may take; nothing in here changes the result."""
 
     low_memory: bool = False  # release each graph when it has done its work: no two are loaded at once
-    progress: Progress | None = None  # called after each graph run with (done, total); False stops
+    progress: OnProgress | None = None  # called after each graph run with (done, total); False stops
     on_step: OnStep | None = None  # sees the latents after each step, one job after another
 
 

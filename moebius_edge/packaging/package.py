@@ -12,7 +12,7 @@ from typing import Any
 
 from moebius_edge.bundle.folder import Bundle, refuse_inside
 from moebius_edge.bundle.manifest import GRAPH_NAMES, MANIFEST_NAME, Manifest
-from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.bundle.proofs import files_sha256
 from moebius_edge.checking.report import Report
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import BundleError, ExportError
@@ -203,7 +203,7 @@ def app_json(bundle: Bundle, platform: Platform) -> bytes:
         "model": made.model,
         "license": made.license,
         "precision": made.precision,
-        "files_sha256": fingerprint(bundle.manifest.files),
+        "files_sha256": files_sha256(bundle.manifest.files),
         "model_folder": MODEL_FOLDER,
         "download_bytes": made.download_bytes,
         "thresholds": platform.bars(bundle.manifest),

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from moebius_edge.checkpoints.hashes import sha256_of
 from moebius_edge.common.errors import ExportError
+from moebius_edge.common.files import sha256_of
 
 NAME = "SHA256SUMS"
 # What builds leave in a project; never packaged, and of no worth when it is replaced.

@@ -12,7 +12,7 @@ OPEN = 3.0  # bias, in standard deviations, at which a normalised channel passes
 
 
 @torch.no_grad()
-def start_calm(model: Moebius) -> None:
+def start_as_identity(model: Moebius) -> None:
     """Begins with branches at zero and the noisy latents as predicted noise, which at high noise is right.
 
     The published initialisation has position tables of unit normals and two obstacles for that identity: the

@@ -56,11 +56,11 @@ class Workers:
         model: nn.Module,
         parts: Sequence[Part],
         loss: Callable[[Part], Tensor],
-        beside: Callable[[], None] | None = None,
+        alongside: Callable[[], None] | None = None,
     ) -> Tensor:
         """Sets the gradients of `model` to those of the mean of `loss` over the parts; returns that mean.
 
-        `beside` is other work that is to be done by the end, on whichever thread is free.
+        `alongside` is other work that is to be done by the end, on whichever thread is free.
         """
         weights = [weight for weight in model.parameters() if weight.requires_grad]
 
@@ -70,12 +70,12 @@ class Workers:
                 value, weights, allow_unused=True, materialize_grads=True
             )
 
-        other = self.pool.submit(beside) if self.pool is not None and beside is not None else None
+        other = self.pool.submit(alongside) if self.pool is not None and alongside is not None else None
         results = list(self.pool.map(one, parts) if self.pool is not None else map(one, parts))
         if other is not None:
             other.result()
-        elif beside is not None:
-            beside()
+        elif alongside is not None:
+            alongside()
         for index, weight in enumerate(weights):
             parts_of = [grads[index] for _, grads in results]
             weight.grad = parts_of[0] if len(parts_of) == 1 else torch.stack(parts_of).mean(0)

@@ -99,7 +99,7 @@ class Trainer(ABC):
     def write(self, last: bool) -> None:
         """Writes weights and, at the `last` time or when there is time, what there is to look at."""
 
-    def beside(self) -> None:  # noqa: B027 (not every training has any)
+    def alongside(self) -> None:  # noqa: B027 (not every training has any)
         """Other work of a step."""
 
     def examples(self) -> int:
@@ -131,7 +131,7 @@ class Trainer(ABC):
 
     def update(self) -> Tensor:
         """The work of a step, all on the device."""
-        loss = self.workers.gradients(self.model, self.parts(), self.loss, beside=self.beside)
+        loss = self.workers.gradients(self.model, self.parts(), self.loss, alongside=self.alongside)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
         self.optimizers.step()
         self.average.update(self.model)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from moebius_edge.model.blocks import ResidualBlock, TransformerUnit
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
-from moebius_edge.training.identity_init import start_calm
+from moebius_edge.training.identity_init import start_as_identity
 from moebius_edge.training.latents import BankOptions, LatentBank, Material
 from moebius_edge.training.loop import Budget
 from moebius_edge.training.noising import Noising, NoisingOptions, Noisy
@@ -54,7 +54,7 @@ class UNetTrainer(Trainer):
         """From `start`, trained weights, or afresh."""
         torch.manual_seed(options.seed)
         if start is None:
-            start_calm(model := Moebius(config))
+            start_as_identity(model := Moebius(config))
         else:
             model, options = start.requires_grad_(True), replace(options, lr=GO_ON * options.lr)
         self.config, (self.vae, self.vae_config) = config, autoencoder
@@ -78,7 +78,7 @@ class UNetTrainer(Trainer):
     def parts(self) -> list[Noisy]:
         return self.noising.draw(self.bank.draw(self.options.batch)).split(self.options.parts)
 
-    def beside(self) -> None:
+    def alongside(self) -> None:
         self.bank.refresh()
 
     def loss(self, noisy: Noisy) -> Tensor:

@@ -15,9 +15,9 @@ from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from moebius_edge.checkpoints.hashes import SHA256, check_pinned, sha256_of
+from moebius_edge.checkpoints.hashes import SHA256, check_sha256
 from moebius_edge.common.errors import CheckpointError
-from moebius_edge.common.files import write_atomically
+from moebius_edge.common.files import sha256_of, write_atomically
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
@@ -106,7 +106,7 @@ def _read(
     try:
         settings = json.loads((folder / "config.json").read_text())
         config = options(**settings[part])
-        check_pinned(settings, path)
+        check_sha256(settings, path)
         model = build(config)
         model.load_state_dict(load_file(path))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -19,7 +19,7 @@ from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.int8 import mixed
 from moebius_edge.calibration.int8.coverage import coverage
 from moebius_edge.calibration.int8.mixed import score
-from moebius_edge.calibration.int8.qdq import STYLES, quantize
+from moebius_edge.calibration.int8.qdq import QDQ_STYLES, quantize
 from moebius_edge.calibration.int8.sensitivity import Entry, Ledger
 from moebius_edge.calibration.precisions import PRECISIONS, Conversion, convert, ledger_of
 from moebius_edge.checking import first_run
@@ -28,11 +28,11 @@ from moebius_edge.checking.verify import compare
 from moebius_edge.checkpoints.load import Checkpoint
 from moebius_edge.cli.payoff import print_conversion
 from moebius_edge.common.errors import CalibrationError, ExportError
-from moebius_edge.export import payoff as worth_module
+from moebius_edge.export import payoff as payoff_module
 from moebius_edge.export.build import export_bundle, record_ranges
 from moebius_edge.export.onnx import graphs
 from moebius_edge.export.options import ExportOptions, check_used
-from moebius_edge.export.payoff import Worth, examine
+from moebius_edge.export.payoff import Payoff, measure_payoff
 from moebius_edge.export.targets.ort_mobile import target as ort_mobile
 from moebius_edge.export.targets.ort_mobile.ort_format import structure
 from moebius_edge.export.targets.registry import TARGETS
@@ -174,7 +174,7 @@ def test_the_ledger_is_what_each_layer_costs_alone(
     noises = [entry.noise for entry in ledger.entries]
     assert noises == sorted(noises, reverse=True)
     assert len(noises) > 60
-    style, ranges = STYLES["onnxruntime"], recording.ranges(last["denoiser"], "mse")
+    style, ranges = QDQ_STYLES["onnxruntime"], recording.ranges(last["denoiser"], "mse")
 
     def opened(model: onnx.ModelProto) -> Any:
         options = (
@@ -249,7 +249,7 @@ def test_every_precision_of_a_target_is_known() -> None:
         assert {*target.made_of, *target.only} <= set(target.precisions)
         assert set(target.precisions) <= set(THRESHOLDS)
         if target.name == "ort-mobile":
-            assert set(target.precisions) == set(ort_mobile.STYLES)
+            assert set(target.precisions) == set(ort_mobile.OPTIMIZATION_STYLES)
 
 
 def test_a_ledger_of_other_layers_is_refused(
@@ -280,21 +280,21 @@ def test_a_precision_is_compared_with_fp32_in_one_run(
         ran.append(f"{compare(ours['noise'], fp32[0]).db < 60}")  # w4 and FP32, on the same inputs
         return [[10.0] * pairs, [25.0] * pairs]
 
-    monkeypatch.setattr(worth_module, "interleave", interleave)
-    worth = examine(checkpoint, bundle)
+    monkeypatch.setattr(payoff_module, "interleave", interleave)
+    payoff = measure_payoff(checkpoint, bundle)
     assert ran == ["True"]
-    assert (worth.step_ms, worth.fp32_ms) == pytest.approx((10, 25))
-    assert worth.ratio == pytest.approx(2.5)
-    assert worth.sentence().endswith("2.50 times as fast (median of 5 runs in turns)")
+    assert (payoff.step_ms, payoff.fp32_ms) == pytest.approx((10, 25))
+    assert payoff.ratio == pytest.approx(2.5)
+    assert payoff.sentence().endswith("2.50 times as fast (median of 5 runs in turns)")
     # Random weights in 4 bits are no model at all: the self-test must say so.
-    assert any("came out worse" in warning for warning in worth.warnings())
+    assert any("came out worse" in warning for warning in payoff.warnings())
 
 
 @pytest.mark.parametrize(
     ("ratio", "word"), [(0.5, "slower than fp32"), (1.0, "no faster than fp32"), (2.0, None)]
 )
 def test_a_precision_that_does_not_pay_is_warned_of(ratio: float, word: str | None) -> None:
-    warnings = Worth("int8", 1.0, ratio, ratio, ()).warnings()
+    warnings = Payoff("int8", 1.0, ratio, ratio, ()).warnings()
     assert [word in warning for warning in warnings] == [True] if word else not warnings
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checking import first_run
-from moebius_edge.checking.efficiency import PUBLISHED, row
-from moebius_edge.checking.profile import ProfileOptions, profile
+from moebius_edge.checking.efficiency import NOTE, PUBLISHED, note, row
+from moebius_edge.checking.profile import EditTiming, ProfileOptions, busy_names, profile
 from moebius_edge.common import timing
 from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.common.machine import cores, machine
-from moebius_edge.common.timing import interleave, median_ratio, summary
+from moebius_edge.common.timing import busy_sentence, interleave, median_ratio, summary
 
 
 class Clock:
@@ -87,11 +87,11 @@ def test_failures_of_the_fresh_process_are_told(
 ) -> None:
     bundle = make_bundle()
     with pytest.raises(RuntimeUnavailable, match="the capsule has no tensor 'photo'"):
-        first_run.measure_fresh(bundle, ("decoder",))
+        first_run.measure_first_run(bundle, ("decoder",))
     killed = subprocess.CompletedProcess([], -9, stdout="", stderr="")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
     with pytest.raises(RuntimeUnavailable, match="not enough memory"):
-        first_run.measure_fresh(bundle, ("decoder",))
+        first_run.measure_first_run(bundle, ("decoder",))
 
 
 def test_row_of_the_efficiency_table() -> None:
@@ -104,6 +104,31 @@ def test_row_of_the_efficiency_table() -> None:
     assert moebius.ms_per_step and moebius.steps and moebius.total_s
     assert moebius.ms_per_step * moebius.steps / 1000 == pytest.approx(moebius.total_s, abs=0.005)
     assert all(entry.measured == "elsewhere" for entry in PUBLISHED)
+
+
+def test_a_small_model_is_not_shown_as_a_fast_one() -> None:
+    nano, full = row("nano", 2_000_000, None, 12.3, 19), row("places2", 226_041_531, None, 2200.0, 19)
+    assert note([full]) == NOTE and "other models on another machine" in NOTE
+    assert note([nano, full]).removeprefix(NOTE) == (
+        " nano has 2.00 M parameters, the published Moebius 226 M: it is a smaller model, not a faster one."
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "busy"),
+    [
+        ([10, 10, 10], [20, 20, 21], ()),
+        ([10, 10, 17], [20, 20, 20], ("edit",)),
+        ([10] * 3, [20, 20, 90], ("edit",)),
+    ],
+)
+def test_a_busy_machine_is_told_by_the_spread(
+    ours: list[float], theirs: list[float], busy: tuple[str, ...]
+) -> None:
+    first, against = summary(ours), summary(theirs)
+    edit = EditTiming(2, 2, first.p50_ms, first.p95_ms, None, first.times_ms, against)
+    assert busy_names({}, edit) == busy
+    assert "whole edit" in busy_sentence(("denoiser", "edit"))
 
 
 def test_machine_is_described() -> None:

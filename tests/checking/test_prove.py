@@ -12,7 +12,7 @@ import pytest
 
 from moebius_edge.bundle.folder import Bundle, rewritten
 from moebius_edge.bundle.manifest import MANIFEST_NAME, FileEntry
-from moebius_edge.bundle.proofs import MAX_PROOFS, GraphProof, Proof, UnitProof, fingerprint, read
+from moebius_edge.bundle.proofs import MAX_PROOFS, GraphProof, Proof, UnitProof, files_sha256, read
 from moebius_edge.checking.prove import attach
 from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
 
@@ -24,7 +24,7 @@ def proof_of(bundle: Bundle, chip: str = "Apple M9", ok: bool = True) -> Proof:
     graphs = dict.fromkeys(("encoder", "denoiser", "decoder"), GRAPH)
     unit = UnitProof("CPU_AND_NE", ok, () if ok else ("too slow",), 59.5, graphs)
     return Proof(
-        files_sha256=fingerprint(bundle.manifest.files),
+        files_sha256=files_sha256(bundle.manifest.files),
         runtime="coreml",
         precision="fp32",
         machine={"processor": chip, "system": "Darwin arm64"},
@@ -66,13 +66,13 @@ def test_a_byte_more_is_another_bundle(make_bundle: Callable[..., Bundle]) -> No
     name = next(iter(files))
     digest = ("0" if files[name].sha256[0] != "0" else "1") + files[name].sha256[1:]
     changed = replace(other.manifest, files={**files, name: replace(files[name], sha256=digest)})
-    assert fingerprint(changed.files) != fingerprint(other.manifest.files)
+    assert files_sha256(changed.files) != files_sha256(other.manifest.files)
     with pytest.raises(InvalidInput, match="of other files"):
-        attach(one, replace(proof_of(one), files_sha256=fingerprint(changed.files)))
+        attach(one, replace(proof_of(one), files_sha256=files_sha256(changed.files)))
     # The format: apps compute the same (docs/devices.md).
     files = {"b": FileEntry(1, "1" * 64), "a": FileEntry(2, "2" * 64)}
     listing = f"a {'2' * 64}\nb {'1' * 64}\n"
-    assert fingerprint(files) == hashlib.sha256(listing.encode()).hexdigest()
+    assert files_sha256(files) == hashlib.sha256(listing.encode()).hexdigest()
 
 
 def test_a_proof_that_contradicts_itself(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:

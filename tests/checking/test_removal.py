@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moebius_edge.checking.removal import SETTINGS, Setting, cases, edit, measure, rim_contrast, varied
+from moebius_edge.checking.removal import (
+    SETTINGS,
+    Setting,
+    cases,
+    compare_settings,
+    edit,
+    rim_contrast,
+    varied,
+)
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpainter import Inpainter
 from tests.test_inpainter import LATENT, FakeRuntime, R
@@ -58,7 +66,7 @@ def test_the_last_row_is_the_loop_as_it_is(tmp_path: Path) -> None:
 
 def test_the_table_has_a_row_per_setting(tmp_path: Path) -> None:
     Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "a.png")
-    table = measure(inpainter(), list(cases(tmp_path, None, 1))[2:])
+    table = compare_settings(inpainter(), list(cases(tmp_path, None, 1))[2:])
     assert table.row_count == len(SETTINGS) and len(table.columns) == 3
 
 

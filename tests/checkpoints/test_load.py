@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from moebius_edge.checkpoints import assemble, load
-from moebius_edge.checkpoints.load import MODELS, fingerprint, load_checkpoint, parameter_count, pull
+from moebius_edge.checkpoints.load import MODELS, load_checkpoint, parameter_count, pull, weights_sha256
 from moebius_edge.checkpoints.state_dicts import infer_config, load_into
 from moebius_edge.checkpoints.synthetic import rule
 from moebius_edge.common.errors import CheckpointError
@@ -88,11 +88,11 @@ def test_a_folder_loads_exactly(tiny_checkpoint: Path) -> None:
 
 def test_a_file_loads_with_the_vae_beside_it(tiny_checkpoint: Path) -> None:
     by_file = load_checkpoint(str(tiny_checkpoint / "unet.safetensors"))
-    assert fingerprint(by_file) == fingerprint(load_checkpoint(str(tiny_checkpoint)))
+    assert weights_sha256(by_file) == weights_sha256(load_checkpoint(str(tiny_checkpoint)))
 
 
 def test_the_published_layout_loads_a_pickle_and_a_vae_folder(folder: Path) -> None:
-    expected = fingerprint(load_checkpoint(str(folder)))
+    expected = weights_sha256(load_checkpoint(str(folder)))
     torch.save(load_file(folder / "unet.safetensors"), folder / "diffusion_pytorch_model.bin")
     (folder / "vae").mkdir()
     torch.save(load_file(folder / "vae.safetensors"), folder / "vae" / "diffusion_pytorch_model.bin")
@@ -102,8 +102,8 @@ def test_the_published_layout_loads_a_pickle_and_a_vae_folder(folder: Path) -> N
     for name in ("unet.safetensors", "vae.safetensors", "config.json"):
         (folder / name).unlink()
     checkpoint = load_checkpoint(str(folder))
-    assert fingerprint(checkpoint) == expected and checkpoint.license == "unknown"
-    assert fingerprint(load_checkpoint(str(folder / "diffusion_pytorch_model.bin"))) == expected
+    assert weights_sha256(checkpoint) == expected and checkpoint.license == "unknown"
+    assert weights_sha256(load_checkpoint(str(folder / "diffusion_pytorch_model.bin"))) == expected
 
 
 def test_half_precision_files_are_widened_exactly(folder: Path) -> None:
@@ -119,7 +119,7 @@ def test_half_precision_files_are_widened_exactly(folder: Path) -> None:
 
 
 def test_attention_names_of_older_diffusers_are_understood(folder: Path) -> None:
-    expected = fingerprint(load_checkpoint(str(folder)))
+    expected = weights_sha256(load_checkpoint(str(folder)))
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
     state = {}
     for name, tensor in load_file(folder / "vae.safetensors").items():
@@ -128,15 +128,15 @@ def test_attention_names_of_older_diffusers_are_understood(folder: Path) -> None
         state[name] = tensor
     assert any(".proj_attn." in name for name in state)
     save_file(state, folder / "vae.safetensors")
-    assert fingerprint(load_checkpoint(str(folder))) == expected
+    assert weights_sha256(load_checkpoint(str(folder))) == expected
 
 
 def test_the_fingerprint_sees_one_changed_value(folder: Path) -> None:
-    before = fingerprint(load_checkpoint(str(folder)))
+    before = weights_sha256(load_checkpoint(str(folder)))
     state = load_file(folder / "vae.safetensors")
     state["quant_conv.bias"][0] += 1e-3
     save_file(state, folder / "vae.safetensors")
-    assert fingerprint(load_checkpoint(str(folder))) != before
+    assert weights_sha256(load_checkpoint(str(folder))) != before
 
 
 # What is missing

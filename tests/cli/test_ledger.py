@@ -35,14 +35,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ExportOptions, Recordin
     """What the command asks for; measuring takes minutes, and tests/export does it."""
     seen = []
 
-    def measure(
+    def measure_sensitivity(
         _checkpoint: Checkpoint, options: ExportOptions, recording: Recording | None, say: Any
     ) -> Ledger:
         say("measuring", 0, 1)
         seen.append((options, recording))
         return MADE
 
-    monkeypatch.setattr(build, "measure_ledger", measure)
+    monkeypatch.setattr(build, "measure_ledger", measure_sensitivity)
     return seen
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.bundle.proofs import files_sha256
 
 SERIAL = "R58M12ABCDE"
 FILES = "/sdcard/Android/data/io.moebius.edge.example/files"
@@ -37,7 +37,7 @@ def device_profile(bundle: Bundle, edits: int = 20, **changes: Any) -> dict[str,
         "bundle": {
             "model": manifest.model.name,
             "precision": manifest.precision,
-            "files_sha256": fingerprint(manifest.files),
+            "files_sha256": files_sha256(manifest.files),
         },
         "load_ms": {name: {"cold": 10 * ms, "warm": ms} for name, ms in graphs.items()},
         "graphs_ms": {name: [ms + run for run in range(10)] for name, ms in graphs.items()},

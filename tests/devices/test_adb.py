@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.bundle.proofs import files_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import ExportError, InvalidInput, MoebiusError, RuntimeUnavailable
 from moebius_edge.devices import adb
 from moebius_edge.devices.app import Wish
-from moebius_edge.devices.measure import measure
+from moebius_edge.devices.measure import measure_on_device
 from moebius_edge.devices.report import parse
 from moebius_edge.devices.tool import Tool
 from tests.devices.conversations import (
@@ -51,7 +51,7 @@ def app_json(bundle: Bundle) -> bytes:
         "model": "tiny",
         "license": "Apache-2.0",
         "precision": "fp32",
-        "files_sha256": fingerprint(bundle.manifest.files),
+        "files_sha256": files_sha256(bundle.manifest.files),
         "model_folder": "model",
         "download_bytes": own + sum(bundle.manifest.files[name].size for name in names),
         "thresholds": {"encoder_db": 90.0, "denoiser_db": 90.0, "decoder_db": 90.0, "hole_db": 50.0},
@@ -75,7 +75,7 @@ def run(bundle: Bundle, serial: str | None = None, wish: Wish = WISH) -> Any:
     """Measure, and the words that were shown."""
     said: list[str] = []
     kept: list[bytes] = []
-    found = measure(
+    found = measure_on_device(
         bundle, "android", wish, lambda what, *_: said.append(what), serial=serial, keep=kept.append
     )
     assert parse(kept[0], bundle, "kept")
@@ -320,7 +320,7 @@ def test_ctrl_c_stops_the_app(make_bundle: Callable[..., Bundle], stand_in: Make
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        measure(bundle, "android", WISH, say, serial=None, keep=pytest.fail)
+        measure_on_device(bundle, "android", WISH, say, serial=None, keep=pytest.fail)
 
 
 def test_a_folder_that_never_comes(make_bundle: Callable[..., Bundle], stand_in: MakeStandIn) -> None:

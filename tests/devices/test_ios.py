@@ -11,7 +11,7 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.common.errors import InvalidInput, MoebiusError, RuntimeUnavailable
 from moebius_edge.devices import ios as ios_device
 from moebius_edge.devices.app import Wish
-from moebius_edge.devices.measure import measure
+from moebius_edge.devices.measure import measure_on_device
 from tests.devices.conversations import (
     PHONE,
     MakeStandIn,
@@ -30,7 +30,7 @@ CORE_ML = {"target": "coreml", "runtime": "coreml"}
 def run(bundle: Bundle, serial: str | None = None, minutes: float = 1.0) -> Any:
     """Measure."""
     wish = Wish(10, 20, 2, minutes)
-    return measure(bundle, "ios", wish, lambda *_: None, serial=serial, keep=lambda data: None)
+    return measure_on_device(bundle, "ios", wish, lambda *_: None, serial=serial, keep=lambda data: None)
 
 
 def result(bundle: Bundle, **changes: Any) -> str:
@@ -126,4 +126,6 @@ def test_without_xcode(
     with pytest.raises(RuntimeUnavailable, match=r"needs Xcode 15 or newer.*-profile.*--import"):
         run(make_bundle(**CORE_ML))
     with pytest.raises(InvalidInput, match="no kind of device 'watch'; expected android or ios"):
-        measure(make_bundle("b"), "watch", Wish(), lambda *_: None, serial=None, keep=lambda data: None)
+        measure_on_device(
+            make_bundle("b"), "watch", Wish(), lambda *_: None, serial=None, keep=lambda data: None
+        )

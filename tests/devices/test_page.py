@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.bundle.proofs import GraphProof, Proof, UnitProof, fingerprint
-from moebius_edge.checking.efficiency import PUBLISHED
+from moebius_edge.bundle.proofs import GraphProof, Proof, UnitProof, files_sha256
+from moebius_edge.checking.efficiency import NOTE, PUBLISHED
 from moebius_edge.checking.profile import EditTiming, Profile, Subject, Timing
 from moebius_edge.checking.prove import attach
 from moebius_edge.common.machine import machine
@@ -49,6 +49,8 @@ def local(name: str = "tiny.moebius") -> Profile:
         threads=1,
         machine=machine(),
         efficiency=PUBLISHED,
+        efficiency_note=NOTE,
+        busy=("edit",),
     )
 
 
@@ -183,7 +185,7 @@ def test_closeness_comes_from_proofs_devices_and_verify(make_bundle: Callable[..
     graphs = dict.fromkeys(("encoder", "denoiser", "decoder"), GraphProof(95.5, 12.0, 13.5, None, {}))
     units = (UnitProof("CPU_AND_NE", True, (), 59.5, graphs), UnitProof("CPU_ONLY", False, ("no",), None, {}))
     where = {"processor": "Apple M9", "system": "Darwin"}
-    proof = Proof(fingerprint(bundle.manifest.files), "coreml", "fp32", where, {}, 10, units)
+    proof = Proof(files_sha256(bundle.manifest.files), "coreml", "fp32", where, {}, 10, units)
     row = size_row(attach(bundle, proof), [device(bundle)])
     assert [close.found for close in row.closeness] == [
         "proof, Apple M9, CPU_AND_NE",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from moebius_edge.checkpoints.load import load_checkpoint
-from moebius_edge.export.cuda_check import VARIANTS, main, measure
+from moebius_edge.export.cuda_check import VARIANTS, main, time_variants
 from moebius_edge.runtimes.cuda import CudaOptions
 
 CPU = CudaOptions("float32", capture=False, device="cpu")
@@ -18,7 +18,7 @@ def test_every_variant_is_compared_with_the_first(tiny_checkpoint: Path) -> None
     chosen = ("eager-fp32", "convolution", "tokens")
     variants = [replace(VARIANTS[name], options=CPU) for name in chosen]
     variants.append(replace(VARIANTS["window"], options=replace(CPU, dtype="float16")))
-    first, *others, half = measure(checkpoint, variants, rounds=2, graphs=("denoiser",))
+    first, *others, half = time_variants(checkpoint, variants, rounds=2, graphs=("denoiser",))
     assert first.variant == "eager-fp32" and first.db is None and first.edit_p50 is None
     assert 0 < first.step_p50 <= first.step_p95
     assert [row.variant for row in others] == ["convolution", "tokens"]
@@ -35,7 +35,7 @@ def test_a_variant_that_fails_does_not_lose_the_others(
         replace(VARIANTS["eager-fp32"], options=CPU),
         replace(VARIANTS["window"], options=replace(CPU, device="abacus")),
     ]
-    rows = list(measure(checkpoint, variants, rounds=1, graphs=("denoiser",)))
+    rows = list(time_variants(checkpoint, variants, rounds=1, graphs=("denoiser",)))
     assert [row.variant for row in rows] == ["eager-fp32"]
     assert "window failed: " in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.calibration.activations.amplitudes import float_tensors
 from moebius_edge.calibration.fp16.convert import to_fp16
-from moebius_edge.checking.first_run import measure_fresh
+from moebius_edge.checking.first_run import measure_first_run
 from moebius_edge.checking.verify import verify
 from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.export.build import export_bundle
@@ -50,7 +50,7 @@ def test_the_denoiser_has_only_what_it_needs(bundle: Bundle) -> None:
 
 
 def test_an_edit_stays_within_its_memory(bundle: Bundle) -> None:
-    peak = measure_fresh(bundle, GRAPH_NAMES).peak_mb
+    peak = measure_first_run(bundle, GRAPH_NAMES).peak_mb
     if peak is None:
         pytest.skip("this system does not tell a process's peak memory")
     assert peak < EDIT_PEAK_MB

@@ -23,7 +23,7 @@ from PIL import Image
 
 from moebius_edge.bundle.folder import Bundle, seal, staging
 from moebius_edge.bundle.manifest import GRAPH_NAMES, Defaults, GraphSpec, Manifest, TensorSpec, io_shapes
-from moebius_edge.bundle.proofs import fingerprint
+from moebius_edge.bundle.proofs import files_sha256
 from moebius_edge.checking.capsule import record
 from moebius_edge.checking.verify import verify
 from moebius_edge.common.samples import capsule_photo, sample
@@ -384,7 +384,7 @@ def test_the_profile_is_one_and_its_self_test_is_verifys(
     code, said = run_pipe(java, compiled, runtime, "profile", bundle.folder, app, 3, 2, result)
     assert (code, said) == (0, "")
     profile = report.read(result, bundle)
-    assert profile.bundle.files_sha256 == fingerprint(bundle.manifest.files)
+    assert profile.bundle.files_sha256 == files_sha256(bundle.manifest.files)
     assert {len(times) for times in profile.graphs_ms.values()} == {3}
     assert [len(each.steps_ms) for each in profile.edits] == [19, 19]
     assert len(profile.temperature) == 3 and profile.peak_memory_bytes

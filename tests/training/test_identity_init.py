@@ -2,13 +2,13 @@ import torch
 
 from moebius_edge.model.config import CONFIGS
 from moebius_edge.model.unet import Moebius
-from moebius_edge.training.identity_init import start_calm
+from moebius_edge.training.identity_init import start_as_identity
 
 
 def test_the_first_prediction_is_the_noisy_latents_with_their_means() -> None:
     torch.manual_seed(0)
     model = Moebius(CONFIGS["nano"]).train()
-    start_calm(model)
+    start_as_identity(model)
     sample = torch.randn(4, 9, 32, 32)
     # Means of opposite sign in pairs of pictures: BatchNorm takes away what a whole batch has in common.
     means = torch.randn(2, 4, 1, 1) * 0.3

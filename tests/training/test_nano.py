@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from moebius_edge.checkpoints.hashes import sha256_of
 from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.common.files import sha256_of
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
 from moebius_edge.training.cases import Cases, make_cases
 from moebius_edge.training.evaluate import fill_cases, mean_picture, score

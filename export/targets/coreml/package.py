@@ -17,7 +17,7 @@ from moebius_edge import __version__
 from moebius_edge.bundle.manifest import GraphSpec
 from moebius_edge.checkpoints.load import Checkpoint
 from moebius_edge.common.errors import ExportError
-from moebius_edge.common.silence import quiet_coremltools
+from moebius_edge.common.silence import silenced_coremltools
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.coreml import arithmetic, gather, norms, products, quantization, shapes  # noqa: F401
 from moebius_edge.export.targets.coreml.compression import Compression, compression
@@ -83,7 +83,7 @@ def to_program(model: onnx.ModelProto, deployment: str = "iOS17", smaller: Compr
         smaller.add_to(pipeline)
     program = lower(model, target)
     try:
-        with quiet_coremltools():
+        with silenced_coremltools():
             return ct.convert(
                 program,
                 convert_to="mlprogram",

@@ -111,7 +111,7 @@ class _Graphs:
         return self._made[precision]
 
 
-def measure(
+def measure_rows(
     checkpoint: Checkpoint, precisions: Sequence[str], folder: Path, options: TableOptions
 ) -> Iterator[Row]:
     """A row for each precision, made in `folder`.
@@ -267,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with explained(), tempfile.TemporaryDirectory() as folder:
         checkpoint = load_checkpoint(given.checkpoint)
         try:
-            for row in measure(checkpoint, given.precisions, Path(folder), options):
+            for row in measure_rows(checkpoint, given.precisions, Path(folder), options):
                 rows.append(row)
                 print(table(rows[-1:]), file=sys.stderr)
         finally:  # precisions before one that failed took minutes

@@ -27,7 +27,7 @@ logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)  # it repo
 
 
 @dataclass(frozen=True)
-class Style:
+class OptimizationStyle:
     """When graph optimizations happen: the two styles of the engine's own converter."""
 
     name: str
@@ -38,12 +38,12 @@ class Style:
 # "Fixed": all optimizations are baked in. Fastest on the CPU; fused operators may be unknown to a device's
 # execution provider. "Runtime": basic ones are baked in, others saved as a list that loading replays with
 # `session.enable_saved_runtime_optimizations` where no provider took the nodes.
-FIXED = Style("Fixed", None)
-RUNTIME = Style("Runtime", "save", also=("apply",))
+FIXED = OptimizationStyle("Fixed", None)
+RUNTIME = OptimizationStyle("Runtime", "save", also=("apply",))
 
 # Precision of a graph -> style. Fixed on x86-64, which has few FP16 kernels, would turn FP16 weights into
 # FP32.
-STYLES: dict[str, Style] = {
+OPTIMIZATION_STYLES: dict[str, OptimizationStyle] = {
     "fp32": FIXED,
     "fp16": RUNTIME,
     "int8": FIXED,
@@ -67,7 +67,7 @@ def ship(
         files: list[Path] = []
         for name, graph in graphs.items():
             others = options.autoencoder if name != "denoiser" else None
-            style = STYLES[others or options.precision]
+            style = OPTIMIZATION_STYLES[others or options.precision]
             source, made = folder / graph.file, folder / f"{name}.ort"
             convert(source, made, style.minimal)
             ways = {minimal: Path(scratch) / f"{name}.{minimal}.ort" for minimal in style.also}

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moebius_edge.calibration.activations.amplitudes import amplitudes
 from moebius_edge.calibration.fp16.between import halve_between, with_rounded
-from moebius_edge.calibration.int8.qdq import STYLES, quantize
+from moebius_edge.calibration.int8.qdq import QDQ_STYLES, quantize
 from moebius_edge.checking.verify import compare
 from moebius_edge.common.tensors import Array
 
@@ -49,7 +49,7 @@ def run(model: onnx.ModelProto, x: Array) -> Array:
 @pytest.mark.parametrize("style", ["tensorrt", "coreml"])
 def test_floats_become_float16_and_the_numbers_stay(plain: onnx.ModelProto, style: str) -> None:
     x = values(1, 16, 8, 8, seed=3)
-    quantized = quantize(plain, RANGES, STYLES[style])
+    quantized = quantize(plain, RANGES, QDQ_STYLES[style])
     halved, report = halve_between(quantized, amplitudes(plain, [{"x": x}]))
     assert halved.opset_import[0].version == 19 and quantized.opset_import[0].version == 18
     kinds = {tensor.name: tensor.data_type for tensor in halved.graph.initializer}
@@ -70,7 +70,7 @@ def test_floats_become_float16_and_the_numbers_stay(plain: onnx.ModelProto, styl
 def test_amplitudes_of_what_the_pairs_brought(plain: onnx.ModelProto) -> None:
     x = values(1, 16, 8, 8, seed=3)
     sizes = amplitudes(plain, [{"x": x}])
-    found = with_rounded(quantize(plain, RANGES, STYLES["coreml"]), sizes)
+    found = with_rounded(quantize(plain, RANGES, QDQ_STYLES["coreml"]), sizes)
     assert found["x.dq"] == sizes["x"] and found["y.dq"] == sizes["y"]
     weight = numpy_helper.to_array(plain.graph.initializer[0])
     assert found["layer.weight.dq"] == pytest.approx(np.abs(weight).max(), rel=1e-2)

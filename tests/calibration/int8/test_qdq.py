@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from moebius_edge.calibration.int8.layers import Graph, find_layers
-from moebius_edge.calibration.int8.qdq import STYLES, QDQStyle, Scale, quantize, quantize_weight
+from moebius_edge.calibration.int8.qdq import QDQ_STYLES, QDQStyle, Scale, quantize, quantize_weight
 from moebius_edge.calibration.int8.rewrite import silu_range
 from moebius_edge.common.errors import CalibrationError
 from moebius_edge.onnx_tools.sessions import open_session, session_options
@@ -170,7 +170,7 @@ def silu_graph() -> onnx.ModelProto:
 RANGES = {"x": (-4.0, 4.0), "p": (-6.0, 6.0), "m": (-0.28, 6.0), "q": (-9.0, 9.0)}
 
 
-@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES.keys())
+@pytest.mark.parametrize("style", QDQ_STYLES.values(), ids=QDQ_STYLES.keys())
 def test_every_style_is_close_to_the_floats(style: QDQStyle) -> None:
     x = values(ROWS, WIDTH)
     exact = run(silu_graph(), x)
@@ -180,7 +180,7 @@ def test_every_style_is_close_to_the_floats(style: QDQStyle) -> None:
 
 
 def test_onnx_runtime_fuses_everything_between_two_convolutions() -> None:
-    graph = quantize(silu_graph(), RANGES, STYLES["onnxruntime"])
+    graph = quantize(silu_graph(), RANGES, QDQ_STYLES["onnxruntime"])
     with_engine = run(graph, values(ROWS, WIDTH), "ORT_ENABLE_ALL")
     as_written = run(graph, values(ROWS, WIDTH))
     assert np.abs(with_engine - as_written).max() < 0.15  # the engine rounds sigmoids by a table
@@ -217,7 +217,7 @@ def test_few_positions_and_narrow_layers_are_left() -> None:
     assert not find_layers(Graph(narrow))
 
 
-@pytest.mark.parametrize("style", STYLES.values(), ids=STYLES)
+@pytest.mark.parametrize("style", QDQ_STYLES.values(), ids=QDQ_STYLES)
 def test_a_product_with_a_relu_behind_it_is_quantized(style: QDQStyle) -> None:
     """Its range is known behind the ReLU only."""
     weights = {"a.weight": values(WIDTH, OUT, seed=1), "a.bias": values(OUT, seed=2)}

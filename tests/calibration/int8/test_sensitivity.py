@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from moebius_edge.calibration.int8.qdq import STYLES
-from moebius_edge.calibration.int8.sensitivity import Entry, Ledger, measure
+from moebius_edge.calibration.int8.qdq import QDQ_STYLES
+from moebius_edge.calibration.int8.sensitivity import Entry, Ledger, measure_sensitivity
 from moebius_edge.common.errors import CalibrationError
 
 LEDGER = Ledger(
@@ -83,14 +83,14 @@ def test_noise_that_is_no_number_names_the_layer() -> None:
         ir_version=9,
     )
     fine = {"sample": (0.0, 1.0), "noise": (0.0, 0.064)}
-    (entry,), together = measure(model, fine, STYLES["onnxruntime"], [sample])
+    (entry,), together = measure_sensitivity(model, fine, QDQ_STYLES["onnxruntime"], [sample])
     assert entry.layer == "a"
     assert 0 <= entry.noise == together < 1e-6  # of a constant output: there is no range to compare with
     beyond = {"sample": np.full((1, 64, 8, 8), np.finfo(np.float32).max)}
     tensor.CopyFrom(numpy_helper.from_array(weight * 1e3, "a.conv.weight"))
     model.graph.initializer[0].CopyFrom(tensor)
     with pytest.raises(CalibrationError, match=r"^a in INT8 gives NaN or Inf"):
-        measure(model, fine, STYLES["onnxruntime"], [beyond])
+        measure_sensitivity(model, fine, QDQ_STYLES["onnxruntime"], [beyond])
 
 
 def test_what_it_was_measured_for_is_compared() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from moebius_edge.calibration.weights.forms import Form
+from moebius_edge.calibration.weights.encodings import WeightEncoding
 from moebius_edge.calibration.weights.quantize import WeightOptions, WeightReport, quantize_weights
 from moebius_edge.calibration.weights.scales import (
     RANGES,
@@ -26,7 +26,7 @@ from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.tensors import Array
 
 Layer = Literal["conv", "gemm", "gemm transposed", "gemm A", "matmul", "matmul A", "matmul batch"]
-FORMS: tuple[Form, ...] = get_args(Form)
+FORMS: tuple[WeightEncoding, ...] = get_args(WeightEncoding)
 
 
 def random(*shape: int, seed: int = 0) -> Array:
@@ -98,7 +98,7 @@ def weight_of(model: onnx.ModelProto, report: WeightReport) -> Array:
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("kind", get_args(Layer))
-def test_every_layer_is_quantized_along_its_own_axis(kind: Layer, bits: Bits, form: Form) -> None:
+def test_every_layer_is_quantized_along_its_own_axis(kind: Layer, bits: Bits, form: WeightEncoding) -> None:
     model, x, outer, inner = layer(kind, 32, 5)
     before = model.SerializeToString()
     found, report = quantize_weights(model, bits, WeightOptions(min_size=1, form=form))
@@ -263,7 +263,7 @@ def constants(model: onnx.ModelProto) -> int:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_only_int4_raises_the_opset(form: Form) -> None:
+def test_only_int4_raises_the_opset(form: WeightEncoding) -> None:
     model, *_ = layer("matmul", 32, 16)
     versions = {}
     for bits in get_args(Bits):
@@ -275,7 +275,7 @@ def test_only_int4_raises_the_opset(form: Form) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("bits", [8, 4])
-def test_the_same_bytes_every_time(bits: Bits, form: Form) -> None:
+def test_the_same_bytes_every_time(bits: Bits, form: WeightEncoding) -> None:
     options = WeightOptions(form=form)
     first, second = (quantize_weights(several()[0], bits, options)[0] for _ in range(2))
     assert first.SerializeToString() == second.SerializeToString()

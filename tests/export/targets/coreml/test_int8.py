@@ -17,7 +17,7 @@ from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.int8 import mixed
 from moebius_edge.calibration.int8.layers import Graph, find_layers
 from moebius_edge.calibration.int8.mixed import score
-from moebius_edge.calibration.int8.qdq import STYLES, quantize
+from moebius_edge.calibration.int8.qdq import QDQ_STYLES, quantize
 from moebius_edge.calibration.int8.sensitivity import Entry, Ledger
 from moebius_edge.calibration.precisions import Conversion, convert
 from moebius_edge.checking.verify import compare
@@ -37,7 +37,7 @@ CLOSE = 2e-6
 def quantized(first: Models, recording: Recording) -> onnx.ModelProto:
     """The denoiser, channels first, in the form that Core ML gets."""
     denoiser = first["denoiser"]
-    return quantize(denoiser, recording.ranges(denoiser, "mse"), STYLES["coreml"])
+    return quantize(denoiser, recording.ranges(denoiser, "mse"), QDQ_STYLES["coreml"])
 
 
 def everything(model: onnx.ModelProto, feed: dict[str, Array]) -> dict[str, Array]:
@@ -119,7 +119,7 @@ def test_mixed_precision_keeps_layers_in_float16(
     save(program.get_spec(), Path(program.weights_dir), tmp_path / "denoiser.mlpackage")
     saved = Program.read(tmp_path / "denoiser.mlpackage")
     integers = sum(operation.op_type == "quantize" for operation in saved.operations)
-    every = quantize(first["denoiser"], recording.ranges(first["denoiser"], "mse"), STYLES["coreml"])
+    every = quantize(first["denoiser"], recording.ranges(first["denoiser"], "mse"), QDQ_STYLES["coreml"])
     assert 0 < integers < sum(node.op_type == "QuantizeLinear" for node in every.graph.node)
     feed = dict(seen.samples["denoiser"][0])
     exact = GraphRuntime(first).run("denoiser", feed)["noise"]

@@ -23,7 +23,15 @@ from moebius_edge.common.tensors import Array
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.coreml import table as table_module
-from moebius_edge.export.targets.coreml.table import Parity, Row, TableOptions, main, measure, packaged, table
+from moebius_edge.export.targets.coreml.table import (
+    Parity,
+    Row,
+    TableOptions,
+    main,
+    measure_rows,
+    packaged,
+    table,
+)
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
 from tests.kept import QUICK
@@ -48,7 +56,7 @@ def test_parity_of_fp32_and_its_packages_are_those_of_an_export(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = TableOptions(calibration=QUICK, replay=False, parity=True)
-    made = list(measure(checkpoint, ("fp32",), tmp_path / "a", chosen))
+    made = list(measure_rows(checkpoint, ("fp32",), tmp_path / "a", chosen))
     assert [row.precision for row in made] == ["fp32"] and made[0].denoiser_mb > 0.5
     assert made[0].parity.keys() == {"encoder", "denoiser", "decoder"}
     differences = [(each.engine, each.exact_norms) for each in made[0].parity.values()]
@@ -124,7 +132,7 @@ def test_which_numbers_are_of_which_runtime(
     monkeypatch.setattr(table_module, "open_runtime", lambda bundle, name="x": SimpleNamespace(name=name))
     monkeypatch.setattr(WholeEdits, "__init__", lambda *_: None)
     monkeypatch.setattr(WholeEdits, "cost", cost)
-    int8, w8 = measure(checkpoint, ("int8", "w8"), tmp_path, TableOptions(photos=photos))
+    int8, w8 = measure_rows(checkpoint, ("int8", "w8"), tmp_path, TableOptions(photos=photos))
     assert (int8.denoiser_db, int8.hole_db, int8.engine_hole_db) == (41, 42, 52)
     assert (int8.edits, int8.engine_edits) == (EditsCost(43, 40), EditsCost(53, 50))
     assert (w8.denoiser_db, w8.hole_db, w8.engine_hole_db) == (41, 42, None)

@@ -28,8 +28,8 @@ from moebius_edge.export.targets.ort_mobile.ort_format import make_deterministic
 from moebius_edge.export.targets.ort_mobile.target import (
     CONFIG,
     FIXED,
+    OPTIMIZATION_STYLES,
     RUNTIME,
-    STYLES,
     convert,
     required_operators,
     ship,
@@ -201,7 +201,7 @@ def test_the_same_graph_gives_the_same_bytes_in_every_process(
 
 def test_half_precision_weights_stay_half(tmp_path: Path) -> None:
     source = half_precision(tmp_path / "g.onnx")
-    assert STYLES["fp16"] is RUNTIME
+    assert OPTIMIZATION_STYLES["fp16"] is RUNTIME
     expected = run(source)
     convert(source, tmp_path / "fixed.ort", FIXED.minimal)
     shipped = ship(tmp_path, {"g": GraphSpec("g.onnx", (), ())}, HALF)
@@ -235,7 +235,7 @@ def test_saved_optimizations_may_be_replayed_or_not(tmp_path: Path) -> None:
 
 def test_quantized_graphs_keep_signed_integers_and_run_in_them(tmp_path: Path) -> None:
     source = quantized(tmp_path / "g.onnx")
-    assert STYLES["int8"] is FIXED
+    assert OPTIMIZATION_STYLES["int8"] is FIXED
     convert(source, tmp_path / "g.ort", FIXED.minimal)
     model = structure(tmp_path / "g.ort")
     assert {"QLinearConv", "QLinearMatMul"} <= operators(model)

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from moebius_edge.calibration.weights.scales import SCALE_TYPES, Bits, pack_nibbles
 from moebius_edge.common.tensors import Array
 
-Form = Literal["arithmetic", "dequantize"]
+WeightEncoding = Literal["arithmetic", "dequantize"]
 NIBBLE_ZERO = 8  # 4-bit numbers are stored from 0 to 15
 
 
@@ -64,12 +64,12 @@ class Integers:
         return self.values.astype(np.float32) * scales
 
 
-def opset(form: Form, bits: Bits) -> int:
+def opset(form: WeightEncoding, bits: Bits) -> int:
     """The oldest opset that has what the form needs."""
     return 21 if form == "dequantize" and bits == 4 else 13
 
 
-def dequantized(weight: Integers, form: Form) -> Written:
+def dequantized(weight: Integers, form: WeightEncoding) -> Written:
     """The nodes whose output `weight.name` is the float32 weight."""
     written = Written()
     if form == "dequantize":
