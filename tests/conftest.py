@@ -41,6 +41,9 @@ TINY = MoebiusConfig(
 TINY_VAE = VAEConfig(
     block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4, sample_size=8, scaling_factor=0.5
 )
+# Large enough for pixels that are farther from the mask than the feather: 64 x 64.
+SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
+SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -205,7 +208,24 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), TINY, TINY_VAE)
 
 
-# The models of that checkpoint; tests/cli has another one. Imports come late: most tests need no torch.
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of 64 x 64 pixels."""
+    folder = tmp_path_factory.mktemp("small") / "small"
+    folder.mkdir()
+    return write_checkpoint(folder, SMALL, SMALL_VAE)
+
+
+@pytest.fixture(scope="session")
+def small(kept: None, small_checkpoint: Path) -> Bundle:
+    """Its bundle, for ONNX Runtime. Never changed by a test."""
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
+    from moebius_edge.export.build import export_bundle  # noqa: PLC0415
+
+    return export_bundle(load_checkpoint(str(small_checkpoint)), small_checkpoint.parent / "small.moebius")
+
+
+# The models of the tiny checkpoint; tests/cli has another one. Imports come late: most tests need no torch.
 
 
 @pytest.fixture(scope="session")

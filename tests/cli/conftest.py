@@ -10,19 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from PIL import Image
 
 from moebius_edge import __main__ as entry
 from moebius_edge.bundle.folder import Bundle, seal
-from moebius_edge.checkpoints.load import load_checkpoint
-from moebius_edge.export.build import export_bundle
-from moebius_edge.model.config import MoebiusConfig, VAEConfig
-from tests.conftest import write_checkpoint
-
-# Large enough for pixels that are farther from the mask than the feather: 64 x 64.
-SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
-SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
 
 
 @dataclass(frozen=True)
@@ -55,23 +46,15 @@ def moebius(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(small_checkpoint: Path) -> Path:
     """A local checkpoint folder, weights by the filling rule."""
-    folder = tmp_path_factory.mktemp("cli") / "small"
-    folder.mkdir()
-    return write_checkpoint(folder, SMALL, SMALL_VAE)
+    return small_checkpoint
 
 
 @pytest.fixture(scope="session")
-def exported(kept: None, checkpoint: Path) -> Path:
+def exported(small: Bundle) -> Path:
     """The bundle of that checkpoint, for ONNX Runtime. Never changed by a test."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a model only waits for more
-    try:
-        loaded = load_checkpoint(str(checkpoint))
-        return export_bundle(loaded, checkpoint.parent / "small.moebius").folder
-    finally:
-        torch.set_num_threads(threads)
+    return small.folder
 
 
 @pytest.fixture
