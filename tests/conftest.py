@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from filelock import FileLock
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -242,6 +243,21 @@ def fp32(checkpoint: "Checkpoint", tmp_path_factory: pytest.TempPathFactory) -> 
     from moebius_edge.export.build import export_bundle  # noqa: PLC0415
 
     return export_bundle(checkpoint, tmp_path_factory.mktemp("fp32") / "fp32.moebius")
+
+
+@pytest.fixture(scope="session")
+def coreml(checkpoint: "Checkpoint", tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Its bundle for Core ML, converted once in a run, for all processes. Never changed by a test."""
+    from moebius_edge.export.build import export_bundle  # noqa: PLC0415
+    from moebius_edge.export.options import ExportOptions  # noqa: PLC0415
+
+    base = tmp_path_factory.getbasetemp()
+    # A worker of xdist has a folder of its own in that of the run.
+    folder = (base.parent if base.name.startswith("popen-") else base) / "coreml.moebius"
+    with FileLock(f"{folder}.lock"):  # another process that is at it is waited for
+        if folder.exists():
+            return Bundle.open(folder)
+        return export_bundle(checkpoint, folder, ExportOptions(target="coreml"))
 
 
 @pytest.fixture(scope="session")
