@@ -1,1 +1,1 @@
-"""What each precision costs and how it is chosen: calibration data, ranges, quantizers."""
+"""Choose precisions and know what they cost: calibration data, ranges, quantizers."""

@@ -1,4 +1,4 @@
-"""Checkpoint -> bundle: the three graphs, the manifest and the self-test capsule, whole or not at all."""
+"""Export a checkpoint as a bundle: the three graphs, the manifest and the self-test capsule, atomically."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,7 +39,7 @@ class Evidence:
     pairs: Sequence[Pair] = ()  # photos with holes whose loop is to be followed
 
     def require(self, weights_sha256: str, options: ExportOptions) -> None:
-        """Raise CalibrationError unless it was measured on these weights, for what is asked for."""
+        """Raise CalibrationError unless everything was measured on these weights and fits `options`."""
         if self.recording is not None:
             self.recording.require(weights_sha256)
         if self.ledger is not None:
@@ -57,14 +57,25 @@ def export_bundle(
     ledger: Ledger | None = None,
     progress: Stage | None = None,
 ) -> Bundle:
-    """Write the bundle folder `output` and open it again.
+    """Write the bundle folder `output` and open it.
 
     `recording`: of `record_ranges`; `ledger`: of `measure_ledger`; None: made now where the precision needs
-    one. `artifacts`: False leaves the target's ONNX graphs as they are and the bundle to ONNX Runtime: to
-    compare with, and where the target knows a kit, to make the artifacts elsewhere. Raises ExportError when
-    `output` exists (and not `overwrite`) or cannot be written, or something is given that the precision does
-    not use, and CalibrationError for a recording or ledger of other weights, photos that cannot be used, and
-    a target that is out of reach; then nothing is left.
+    one. With `artifacts` False, the target's ONNX graphs stay as they are and the bundle is for ONNX Runtime.
+    That is for comparisons and, where the target has a kit, for making the artifacts on another machine.
+
+    Raises ExportError when `output` exists (and not `overwrite`) or cannot be written, or something is given
+    that the precision does not use. Raises CalibrationError for a recording or ledger of other weights,
+    photos that cannot be used, and a target that is out of reach. After an error nothing is left.
+
+    >>> from pathlib import Path
+    >>> from moebius_edge import export_bundle, load_checkpoint
+    >>> checkpoint = load_checkpoint("small")  # a folder, or a name: "nano"
+    >>> bundle = export_bundle(checkpoint, Path("new.moebius"))  # ExportOptions(): fp32, for ONNX Runtime
+    >>> bundle.manifest.precision, sorted(bundle.manifest.graphs), bundle.manifest.resolution
+    ('fp32', ['decoder', 'denoiser', 'encoder'], 64)
+    >>> export_bundle(checkpoint, Path("new.moebius"))
+    Traceback (most recent call last):
+    moebius_edge.common.errors.ExportError: ...new.moebius already exists; ...
     """
     say = progress or (lambda what, done, total: None)
     target = TARGETS[options.target]
@@ -100,7 +111,7 @@ def _pairs(checkpoint: Checkpoint, options: ExportOptions, recording: Recording 
 def _write_graphs(
     folder: Path, checkpoint: Checkpoint, options: ExportOptions, evidence: Evidence, say: Stage
 ) -> dict[str, GraphSpec]:
-    """The three .onnx files, and the report of what was converted; the graphs as the manifest has them."""
+    """Write the three .onnx files and the conversion's report; return the graphs as the manifest has them."""
     target, precision = TARGETS[options.target], PRECISIONS[options.graph_precision]
     forms = target.quantized_forms if precision.calibrated else target.forms
     models = graphs.fp32_graphs(checkpoint, forms, options.graph, say)
@@ -118,7 +129,7 @@ def _write_graphs(
 
 
 def record_ranges(checkpoint: Checkpoint, options: ExportOptions, progress: Stage | None = None) -> Recording:
-    """Calibrate without exporting: the recording fits every target and precision of the same weights.
+    """Calibrate without exporting; the recording fits every target and precision of the same weights.
 
     Raises CalibrationError for photos that cannot be used and a model that overflows on them.
     """
@@ -135,9 +146,10 @@ def measure_ledger(
     recording: Recording | None = None,
     progress: Stage | None = None,
 ) -> Ledger:
-    """What quantizing each layer alone costs, for the engine of `options.target`.
+    """Measure what quantizing each layer alone costs, for the engine of `options.target`.
 
-    Raises CalibrationError for a recording of other weights and photos that cannot be used.
+    `recording`: of `record_ranges`; None: calibrates first. Raises CalibrationError for a recording of other
+    weights and photos that cannot be used.
     """
     say = progress or (lambda what, done, total: None)
     options = replace(options, precision="mixed")
@@ -155,7 +167,7 @@ def _conversion(
     evidence: Evidence,
     say: Stage,
 ) -> Conversion:
-    """What the precision needs besides the graphs: the FP32 loop is followed once, for all that need it."""
+    """Gather what the precision needs besides the graphs; follow the FP32 loop once, for all that need it."""
     calibration, recording = options.calibration, evidence.recording
     seen = follow(models, evidence.pairs, calibration, say) if evidence.pairs else None
     if PRECISIONS[options.graph_precision].calibrated and recording is None and seen is not None:

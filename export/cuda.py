@@ -1,4 +1,4 @@
-"""The runtimes `cuda` and `cuda-compiled`: the model that a bundle was made from, rewritten for a GPU.
+"""Open the runtimes `cuda` and `cuda-compiled`: a bundle's original model, rewritten for a GPU.
 
 The exporter's rewrites are what makes it fast. So they are opened here, and not in `runtimes/cuda.py`.
 """
@@ -13,15 +13,19 @@ from moebius_edge.runtimes.reference import load_reference
 
 
 def open_cuda(bundle: Bundle, threads: int | None = None) -> CudaRuntime:
-    """The model that the bundle was made from, in float16 on the first CUDA device; ready at once.
+    """Open the model that the bundle was made from, in float16 on the first CUDA device; it is ready at once.
 
-    Raises RuntimeUnavailable without one, and for weights that are not found (`load_reference`).
+    `threads`: of torch on the CPU. Raises RuntimeUnavailable without a CUDA device, and for weights that are
+    not found (`load_reference`).
     """
     return _open(bundle, threads, CudaOptions())
 
 
 def open_compiled(bundle: Bundle, threads: int | None = None) -> CudaRuntime:
-    """As `open_cuda`, compiled: minutes until the first result, then a step takes two thirds of the time."""
+    """Open as `open_cuda` does, compiled: a step takes two thirds of the time.
+
+    The first result comes after minutes.
+    """
     return _open(bundle, threads, CudaOptions(channels_last=True, compiled=True))
 
 

@@ -77,7 +77,7 @@ ONCE = ("encoder", "decoder")  # timed by themselves
 
 @dataclass(frozen=True)
 class Row:
-    """What a variant took, in milliseconds, and how near it is to the reference."""
+    """What a variant took, in milliseconds, and how near it comes to the first variant."""
 
     variant: str
     first_s: float  # until the first step was done: compilation, capture
@@ -101,7 +101,7 @@ def _inputs(checkpoint: Checkpoint) -> dict[str, Array]:
 
 
 class Contestant:
-    """A variant, loaded."""
+    """A variant that is loaded on the device and ready to be timed."""
 
     def __init__(self, variant: Variant, checkpoint: Checkpoint, graphs: Sequence[str]) -> None:
         before = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0
@@ -124,19 +124,19 @@ class Contestant:
         return self.inputs | {name: np.array([value], np.float32) for name, value in numbers.items()}
 
     def loop(self) -> None:
-        """All steps; latents in, latents out."""
+        """Run all steps of the loop, from latents to latents."""
         masked = self.inputs["masked_latents"]
         self.runtime.denoise(self.inputs["latents"], self.inputs["mask"], masked, self.coefficients, GUIDANCE)
 
     def graph(self, name: str) -> None:
-        """One run of the encoder or the decoder."""
+        """Run the encoder or the decoder once."""
         side = self.resolution
         values = {"encoder": {"image": np.zeros((1, 3, side, side), np.float32)}}
         values["decoder"] = {"latents": self.inputs["latents"]}
         self.runtime.run(name, values[name])
 
     def edit(self) -> Array:
-        """A whole edit from photo to photo, graphs loaded: the pixels in the hole."""
+        """Run a whole edit from photo to photo, graphs loaded; return the pixels in the hole, uint8 [n,3]."""
         photo, mask = capsule_photo(self.resolution)
         inpainter = Inpainter(
             self.runtime, resolution=self.resolution, latent_size=self.latent_size, low_memory=False
@@ -147,7 +147,7 @@ class Contestant:
 def time_variants(
     checkpoint: Checkpoint, variants: Sequence[Variant], rounds: int, graphs: Sequence[str] = GRAPH_NAMES
 ) -> Iterator[Row]:
-    """Time the variants in turns; the first one is what the others are compared with.
+    """Time the variants in turns and yield a row for each; the others are compared with the first one.
 
     Raises RuntimeUnavailable without a CUDA device, or when no variant runs.
     """
@@ -192,7 +192,7 @@ def time_variants(
 
 
 def where() -> dict[str, Any]:
-    """The GPU, its driver and the versions that the numbers are of."""
+    """Return the GPU, its driver and the versions that the numbers belong to."""
     found: dict[str, Any] = {**machine(), "torch": torch.__version__, "cuda": torch.version.cuda}
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
@@ -207,7 +207,7 @@ def _driver() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; return its exit code."""
     parser = script_parser("moebius_edge.export.cuda_check", __doc__)
     parser.add_argument("checkpoint")
     parser.add_argument("--variant", action="append", choices=VARIANTS, help="only this one; repeatable")

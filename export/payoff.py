@@ -1,4 +1,7 @@
-"""Whether a precision pays on this machine: a step against FP32's in one run, and the self-test's bars."""
+"""Find whether a precision pays on this machine.
+
+A step is timed against FP32's in one run, and the result is held to the self-test's bars.
+"""
 
 from dataclasses import dataclass
 
@@ -29,14 +32,14 @@ class Payoff:
     failures: tuple[str, ...]  # bars of the self-test that were missed
 
     def sentence(self) -> str:
-        """The gain in words."""
+        """Return the gain in words."""
         return (
             f"a step takes {self.step_ms:,.1f} ms here, {self.fp32_ms:,.1f} ms in fp32: "
             f"{self.ratio:.2f} times as fast (median of {PAIRS} runs in turns)"
         )
 
     def warnings(self) -> list[str]:
-        """Why one would not want it here; empty when it pays."""
+        """List reasons not to want the precision here; empty when it pays."""
         found = []
         if self.ratio < 1 - NOISE:
             found.append(
@@ -50,7 +53,7 @@ class Payoff:
 
 
 def measure_payoff(checkpoint: Checkpoint, bundle: Bundle, progress: Stage | None = None) -> Payoff:
-    """Time a step of `bundle` against FP32 in the form that is fastest for its target, and verify it.
+    """Time a step of `bundle` against FP32 in the form that is fastest for its target, and verify the bundle.
 
     `checkpoint` is what the bundle was made from.
     """
@@ -72,8 +75,11 @@ def measure_payoff(checkpoint: Checkpoint, bundle: Bundle, progress: Stage | Non
 
 
 def _steps(checkpoint: Checkpoint, bundle: Bundle, runtime: Runtime, say: Stage) -> list[list[float]]:
-    """Times of a step of the bundle and of FP32 as it would be shipped: an .ort file has no blocks of
-    channels. The session of FP32 ends with this."""
+    """Return the times in ms of a step of the bundle and of FP32 as it would be shipped for the same target.
+
+    For .ort files FP32 runs without blocks of channels, which those files do not have. The session of FP32 is
+    closed at the end.
+    """
     say("comparing with fp32: exporting", 0, 3)
     target = TARGETS[bundle.manifest.target]
     models = graphs.fp32_graphs(checkpoint, target.forms, names=("denoiser",))

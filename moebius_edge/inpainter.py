@@ -1,4 +1,4 @@
-"""`Inpainter`: a photo and a mask in, the photo with the hole filled out."""
+"""Fill holes in photos: `Inpainter` takes a photo and a mask and returns the photo with the hole filled."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
@@ -25,10 +25,21 @@ __all__ = ["InpaintOptions", "Inpainter"]
 
 
 class Inpainter:
-    """Fills holes in photos with the three graphs of one model.
+    """A model that fills holes in photos by its three graphs.
 
     `resolution` and `latent_size` are H = W of the graphs in pixels and latents. `low_memory` releases each
     graph before the next is loaded; switch it off to keep all three between calls.
+
+    >>> from moebius_edge import Inpainter
+    >>> inpainter = Inpainter.load("small.moebius")
+    >>> picture = inpainter("photo.jpg", "mask.png", steps=4, seed=1)
+    >>> picture.size, picture.mode  # as the photo
+    ((1252, 704), 'RGB')
+    >>> from PIL import Image
+    >>> picture.getpixel((0, 0)) == Image.open("photo.jpg").getpixel((0, 0))  # outside the mask
+    True
+    >>> inpainter.defaults.steps, inpainter.defaults.guidance
+    (20, 2.0)
     """
 
     def __init__(
@@ -56,16 +67,21 @@ class Inpainter:
         *,
         low_memory: bool = True,
     ) -> "Inpainter":
-        """Open a bundle folder with a runtime (None: the bundle's own) and its default options.
+        """Open a bundle folder with a runtime, and take its default options.
 
-        Raises BundleError for a damaged bundle and RuntimeUnavailable when its engine is not installed.
+        `runtime`: a name of `moebius_edge.runtimes`; None: the bundle's own. `threads`: of the engine on the
+        CPU; None: all cores. Raises BundleError for a damaged bundle and RuntimeUnavailable when its engine
+        is not installed.
         """
         opened = Bundle.open(bundle)
         return cls.of(opened.manifest, open_runtime(opened, runtime, threads), low_memory=low_memory)
 
     @classmethod
     def of(cls, manifest: Manifest, runtime: Runtime, *, low_memory: bool = True) -> "Inpainter":
-        """With a runtime that is open already, and the noise schedule and defaults of a bundle's manifest."""
+        """Make an `Inpainter` of a runtime that is open already.
+
+        Its noise schedule and default options are those of a bundle's manifest.
+        """
         return cls(
             runtime,
             resolution=manifest.resolution,
@@ -109,7 +125,8 @@ class Inpainter:
         """Fill several photos with one set of options, each graph loaded once for all of them.
 
         Portable: every photo gets what it would get alone. Published: one batch, its draws made together.
-        `on_step(index, latents)` sees the latents after each step, one photo after another.
+        `on_step(index, latents)` sees the latents after each step, one photo after another. The rest is as
+        for one photo.
         """
         chosen = self.options(**options)
         if len(photos) != len(masks) or not photos:
@@ -132,7 +149,10 @@ class Inpainter:
         return [edit.finish(picture) for edit, picture in zip(edits, pictures, strict=True)]
 
     def _draws(self, batch: int, options: InpaintOptions, noise: NoiseSource | None) -> Draws:
-        """Published: over the whole batch. Portable: the same numbers for every photo."""
+        """Draw the noise of a batch.
+
+        Published: over the whole batch. Portable: the same numbers for every photo.
+        """
         if options.mode == "published":
             source = noise or TorchNoise(options.seed)
             return Draws.take(source, batch, self.latent_size, options.noise_offset)
@@ -140,7 +160,10 @@ class Inpainter:
         return Draws.take(source, 1, self.latent_size, options.noise_offset).repeated(batch)
 
     def options(self, **options: Any) -> InpaintOptions:
-        """The defaults with these fields replaced. Raises InvalidInput for an unknown or impossible one."""
+        """Return the defaults with these fields replaced.
+
+        Raises InvalidInput for an unknown or impossible one.
+        """
         for name in options:
             if name not in OPTION_NAMES:
                 raise InvalidInput(f"there is no option {name!r}; options are {', '.join(OPTION_NAMES)}")

@@ -1,4 +1,4 @@
-"""ML programs on macOS, through coremltools and Apple's own runtime."""
+"""Run ML programs on macOS, through coremltools and Apple's own runtime."""
 
 import sys
 from collections import Counter
@@ -17,14 +17,14 @@ from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
 
 class CoreMLRuntime:
-    """Runs a bundle's ML programs where Core ML is."""
+    """A runtime for a bundle's ML programs, where Core ML is available."""
 
     name = "coreml"
 
     def __init__(self, bundle: Bundle, threads: int | None = None, unit: str = UNITS["coreml"][0]) -> None:
-        """Loads nothing yet; Core ML chooses its threads. `unit`: a name of `coremltools.ComputeUnit`.
+        """Keep the bundle; models are loaded at first use, and Core ML chooses its threads, not `threads`.
 
-        Raises RuntimeUnavailable off macOS.
+        `unit`: a name of `coremltools.ComputeUnit`. Raises RuntimeUnavailable off macOS.
         """
         system, instead = ELSEWHERE[self.name]
         if sys.platform != system:
@@ -35,7 +35,11 @@ class CoreMLRuntime:
         self._models: dict[str, Any] = {}
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Evaluate one graph; names, shapes and dtypes as in the manifest."""
+        """Evaluate one graph; names, shapes and dtypes as in the manifest.
+
+        Raises InvalidInput for other inputs, BundleError for a package that is not what this project writes,
+        and RuntimeUnavailable when Core ML cannot load or run the graph.
+        """
         spec = graph_spec(self.bundle.manifest.graphs, graph)
         check_inputs(graph, spec.inputs, inputs)
         if graph not in self._models:
@@ -47,7 +51,10 @@ class CoreMLRuntime:
         return {output.name: np.asarray(outputs[output.name], np.float32) for output in spec.outputs}
 
     def devices(self, graph: str) -> dict[str, int]:
-        """Operators of a loaded graph by the device that Core ML prefers (`MLComputePlan`, macOS 14.4)."""
+        """Count the operators of a loaded graph by the device that Core ML prefers.
+
+        The source is `MLComputePlan` (macOS 14.4); on an older system the result is empty.
+        """
         with silenced_coremltools():
             import coremltools as ct  # noqa: PLC0415
             from coremltools.models.compute_plan import MLComputePlan  # noqa: PLC0415
@@ -64,7 +71,7 @@ class CoreMLRuntime:
         return dict(Counter(name.removeprefix("ML").removesuffix("ComputeDevice") for name in names))
 
     def release(self, graph: str) -> None:
-        """Free the graph's model."""
+        """Free the graph's model. Raises InvalidInput for a graph that the bundle does not have."""
         graph_spec(self.bundle.manifest.graphs, graph)
         if self._models.pop(graph, None) is not None:
             trim_memory()

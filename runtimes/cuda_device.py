@@ -1,4 +1,4 @@
-"""The little of CUDA's runtime API that a loop on a device needs, through NVIDIA's cuda-bindings."""
+"""Wrap the little of CUDA's runtime API that a loop on a device needs, through NVIDIA's cuda-bindings."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,10 @@ from moebius_edge.common.tensors import Array
 
 
 class Device:
-    """Memory, copies and one stream on the first CUDA device."""
+    """Memory, copies and one stream on the first CUDA device; failures raise RuntimeUnavailable."""
 
     def __init__(self) -> None:
-        """Raises RuntimeUnavailable without a device or a driver for it."""
+        """Open the first device. Raises RuntimeUnavailable without a device or a driver for it."""
         error, count = cudart.cudaGetDeviceCount()
         if error != cudart.cudaError_t.cudaSuccess or not count:
             raise RuntimeUnavailable(
@@ -24,25 +24,25 @@ class Device:
         self._captured: dict[Callable[[], None], Any] = {}
 
     def allocate(self, size: int) -> int:
-        """The address of `size` bytes."""
+        """Allocate `size` bytes and return their address."""
         return int(_checked(cudart.cudaMalloc(size)))
 
     def free(self, address: int) -> None:
-        """Give memory back."""
+        """Give the memory at an address back."""
         _checked(cudart.cudaFree(address))
 
     def upload(self, address: int, values: Array) -> None:
-        """Host -> device, in the order of the stream; `values` may be reused at once."""
+        """Copy from host to device, in the order of the stream; `values` may be reused at once."""
         self._copy(address, values.ctypes.data, values.nbytes, "HostToDevice")
         self.wait()
 
     def download(self, address: int, values: Array) -> None:
-        """Device -> host, when the device has come so far."""
+        """Copy from device to host after all earlier work of the stream; returns when `values` are there."""
         self._copy(values.ctypes.data, address, values.nbytes, "DeviceToHost")
         self.wait()
 
     def copy(self, target: int, source: int, size: int) -> None:
-        """Between two addresses of the device."""
+        """Copy `size` bytes between two addresses of the device, in the order of the stream."""
         self._copy(target, source, size, "DeviceToDevice")
 
     def _copy(self, target: int, source: int, size: int, kind: str) -> None:
@@ -50,11 +50,14 @@ class Device:
         _checked(cudart.cudaMemcpyAsync(target, source, size, direction, self.stream))
 
     def wait(self) -> None:
-        """Until the device has done what it was given."""
+        """Wait until the device has done all work that it was given."""
         _checked(cudart.cudaStreamSynchronize(self.stream))
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """`work` as one CUDA graph: what it returns launches it. Raises RuntimeUnavailable if it fails."""
+        """Record `work` as one CUDA graph and return a function that launches it.
+
+        Raises RuntimeUnavailable if recording fails.
+        """
         mode = cudart.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed
         _checked(cudart.cudaStreamBeginCapture(self.stream, mode))
         try:
@@ -72,7 +75,7 @@ class Device:
         return launch
 
     def forget(self, launch: Callable[[], None]) -> None:
-        """Free what `capture` has made; nothing for other functions."""
+        """Free the graph behind a function that `capture` returned; ignores other functions."""
         if (executable := self._captured.pop(launch, None)) is not None:
             _checked(cudart.cudaGraphExecDestroy(executable))
 

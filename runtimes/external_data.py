@@ -1,4 +1,4 @@
-"""Where an ONNX file keeps its weights, read without onnx and without loading them.
+"""Find where an ONNX file keeps its weights, without onnx and without loading them.
 
 A walk over the protobuf wire format (protobuf.dev/programming-guides/encoding) along the fields of
 onnx.proto3 that lead to tensors; everything else, the weights too, is skipped by its length.
@@ -26,9 +26,10 @@ VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
 
 def graph_files(bundle: Bundle, graph: str) -> set[str]:
-    """The files of a bundle that hold a graph: its own, all of its folder, and for ONNX those of its weights.
+    """Return the names of a bundle's files that hold a graph.
 
-    Raises ValueError when it is no ONNX file.
+    They are the graph's own file or all files of its folder, and for ONNX those of its weights. Raises
+    ValueError when it is no ONNX file.
     """
     file = bundle.manifest.graphs[graph].file
     if not file.endswith(".onnx"):
@@ -38,7 +39,7 @@ def graph_files(bundle: Bundle, graph: str) -> set[str]:
 
 
 def external_locations(path: Path) -> set[str]:
-    """The file names that tensors of the ONNX file point to. Raises ValueError when it is not one."""
+    """Return the file names that tensors of the ONNX file point to. Raises ValueError when it is not one."""
     if path.stat().st_size == 0:
         raise ValueError("the file is empty")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -59,7 +60,7 @@ def _walk(data: mmap.mmap, start: int, end: int, kind: str, depth: int) -> Itera
 
 
 def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, start, end) of the length-delimited fields between `position` and `end`."""
+    """Yield (field number, start, end) of the length-delimited fields between `position` and `end`."""
     while position < end:
         tag, position = _varint(data, position, end)
         wire = tag & 7

@@ -1,4 +1,4 @@
-"""What every runtime asks of its arguments before an engine sees them."""
+"""Check the arguments of every runtime before an engine sees them."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from moebius_edge.common.tensors import Array
 
 
 def graph_spec(graphs: Mapping[str, GraphSpec], graph: str) -> GraphSpec:
-    """One of a manifest's `graphs`. Raises InvalidInput for one that it does not have."""
+    """Return one of a manifest's `graphs`. Raises InvalidInput for one that it does not have."""
     if graph not in graphs:
         raise InvalidInput(f"there is no graph {graph!r}; the bundle has {', '.join(graphs)}")
     return graphs[graph]

@@ -1,8 +1,8 @@
-"""ML programs of Core ML without a Mac: an interpreter of saved .mlpackage files.
+"""Run ML programs of Core ML without a Mac: an interpreter of saved .mlpackage files.
 
 It reads program and weights back from the package and evaluates one operator after the other in float32,
-rounding to float16 where the program has float16 values: what a bundle computes, not how fast Apple's engines
-compute it, nor how they round inside an operator. Slow, and meant for `verify`.
+rounding to float16 where the program has float16 values. So it shows what a bundle computes, but not how fast
+Apple's engines compute it, nor how they round inside an operator. It is slow, and meant for `verify`.
 """
 
 import threading
@@ -38,8 +38,11 @@ class Program:
 
     @classmethod
     def read(cls, path: Path) -> "Program":
-        """Read a package. Raises BundleError for one that is not as this project writes them, and whatever
-        coremltools does for one that is damaged."""
+        """Read a package.
+
+        Raises BundleError for one that is not as this project writes them, and whatever coremltools raises
+        for one that is damaged.
+        """
         mlpackage.require_own(path)
         with silenced_coremltools():
             spec = load_spec(str(path / mlpackage.MODEL))  # given the folder, it would write into it
@@ -55,7 +58,7 @@ class Program:
         return cls(main)
 
     def __init__(self, main: Any) -> None:
-        """Raises BundleError for a function with operators that are not known here."""
+        """Take the function `main`. Raises BundleError for one with operators that are not known here."""
         self.main = main
         self.operations = [op for op in main.operations if op.op_type != "const" and not _constant(op)]
         unknown = {op.op_type for op in self.operations} - OPERATORS.keys()
@@ -69,7 +72,8 @@ class Program:
     def run(self, inputs: Mapping[str, Array], watch: Watch | None = None) -> dict[str, Array]:
         """Evaluate `main`; each value is freed after the last operator that reads it.
 
-        `watch` sees what each operator gives, and says what to go on with: to compare operator by operator.
+        `watch` gets what each operator gives and returns what to go on with, for comparisons operator by
+        operator. Raises ValueError when an operator fails or gives another shape than the program says.
         """
         left = self.readers + Counter(self.outputs)
         values = self.stored | {
@@ -106,7 +110,7 @@ def _constant(op: Any) -> bool:
 
 
 def variables(op: Any) -> list[Any]:
-    """What an operator reads, in lists too, computed or stored."""
+    """List what an operator reads, in lists too, computed or stored."""
     found: list[Any] = []
     for value in op.inputs.values():
         found += value if isinstance(value, list | tuple) else [value]
@@ -118,7 +122,7 @@ def _stored(var: Any) -> bool:
 
 
 def _plain(var: Any) -> Any:
-    """A tensor of numbers that are stored, another parameter as it is."""
+    """Return a tensor of stored numbers; another parameter as it is."""
     found = var.val if var.val is not None else var.op.materialized_val_inference()
     if isinstance(found, np.ndarray | np.generic) and np.asarray(found).dtype.kind in "fiu":
         return torch.from_numpy(np.array(found))
@@ -136,12 +140,12 @@ def _type(var: Any) -> torch.dtype:
 
 
 class MilRuntime:
-    """Runs a bundle's ML programs on the CPU, one graph resident at a time as they are asked for."""
+    """A runtime for a bundle's ML programs on the CPU, by the interpreter; slow."""
 
     name = "mil"
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
-        """Loads nothing yet; `threads`: of torch, for the whole process."""
+        """Keep the bundle; programs are loaded at first use. `threads`: of torch, for the whole process."""
         self.bundle = bundle
         self._programs: dict[str, Program] = {}
         self._loading = threading.Lock()
@@ -151,7 +155,8 @@ class MilRuntime:
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate one graph; names, shapes and dtypes as in the manifest.
 
-        Raises InvalidInput for other inputs, BundleError for a package that is not what the manifest says.
+        Raises InvalidInput for other inputs, BundleError for a package that is not what the manifest says,
+        and RuntimeUnavailable when an operator fails.
         """
         spec = graph_spec(self.bundle.manifest.graphs, graph)
         check_inputs(graph, spec.inputs, inputs)
@@ -166,14 +171,17 @@ class MilRuntime:
         return outputs
 
     def release(self, graph: str) -> None:
-        """Free the graph's program."""
+        """Free the graph's program. Raises InvalidInput for a graph that the bundle does not have."""
         graph_spec(self.bundle.manifest.graphs, graph)
         if self._programs.pop(graph, None) is not None:
             trim_memory()
 
 
 def load(bundle: Bundle, spec: GraphSpec) -> Program:
-    """The program of a graph. Raises BundleError, with the file's name, when it is not the manifest's."""
+    """Return the program of a graph.
+
+    Raises BundleError, with the file's name, when it cannot be read or is not what the manifest says.
+    """
     try:
         program = Program.read(bundle.file(spec.file))
         main = program.main

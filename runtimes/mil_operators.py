@@ -1,8 +1,8 @@
-"""The operators of MIL that exported programs have, on torch tensors, in float32.
+"""Implement the operators of MIL that exported programs have, on torch tensors, in float32.
 
 Each follows coremltools' definition of the operator (`coremltools.converters.mil.mil.ops.defs`); parameters
-have MIL's names. Floats come in any width and go out in float32: the interpreter rounds them to the type
-that the program gives the result.
+have MIL's names. Floats come in any width and go out in float32: the interpreter rounds them to the type that
+the program gives the result.
 """
 
 from collections.abc import Callable
@@ -61,19 +61,19 @@ def _ints(value: Any) -> list[int]:
 
 @operator
 def cast(x: Tensor, dtype: str) -> Tensor:
-    """The interpreter converts to the result's type."""
+    """Return `x` as it is; the interpreter converts it to the result's type."""
     return x
 
 
 @operator
 def clip(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
-    """alpha to beta."""
+    """Limit numbers to the range from alpha to beta."""
     return x.float().clamp(float(alpha), float(beta))
 
 
 @operator
 def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
-    """Axes are those of the result."""
+    """Add axes of size 1; `axes` are those of the result."""
     rank = x.ndim + len(axes)
     for axis in sorted(axis % rank for axis in _ints(axes)):
         x = x.unsqueeze(axis)
@@ -82,7 +82,7 @@ def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
 
 @operator
 def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
-    """Without axes: all of size 1."""
+    """Remove axes of size 1; without `axes`, all of them."""
     return x.squeeze() if axes is None else x.squeeze(tuple(_ints(axes)))
 
 
@@ -96,7 +96,10 @@ def slice_by_index(
     end_mask: Any = None,
     squeeze_mask: Any = None,
 ) -> Tensor:
-    """Masked ends are those of the axis; squeezed axes are not written by any exporter here."""
+    """Cut out a part of each axis, from `begin` to `end`; masked ends are those of the axis.
+
+    Raises ValueError for squeezed axes, which no exporter here writes.
+    """
     if squeeze_mask is not None and any(squeeze_mask):
         raise ValueError("slice_by_index with a squeeze_mask")
     steps = _ints(stride) if stride is not None else [1] * x.ndim
@@ -112,7 +115,10 @@ def slice_by_index(
 def gather(
     x: Tensor, indices: Tensor, axis: Tensor, batch_dims: Any = 0, validate_indices: Any = False
 ) -> Tensor:
-    """Rows, or slices along another axis; negative indices count from the end."""
+    """Take rows, or slices along another axis; negative indices count from the end.
+
+    Raises ValueError for indices beyond the axis and for batch_dims.
+    """
     if int(batch_dims):
         raise ValueError("gather with batch_dims")
     where = _int(axis) % x.ndim
@@ -125,7 +131,10 @@ def gather(
 
 @operator
 def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Any = 0.0) -> Tensor:
-    """Pairs for the last axes."""
+    """Pad with a constant; `pad` has pairs (before, after) for the last axes.
+
+    Raises ValueError for other modes.
+    """
     if mode != "constant":
         raise ValueError(f"pad with the mode {mode}")
     pairs = list(zip(_ints(pad[::2]), _ints(pad[1::2]), strict=True))
@@ -134,7 +143,7 @@ def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Any = 0.0)
 
 
 def _ends(name: str, pad_type: str, pad: Any) -> list[int]:
-    """Top, bottom, left, right."""
+    """Return the padding at top, bottom, left and right."""
     if pad_type not in ("custom", "valid"):
         raise ValueError(f"{name} with the padding {pad_type}")
     return _ints(pad) if pad_type == "custom" else [0, 0, 0, 0]
@@ -151,7 +160,7 @@ def conv(
     dilations: Any = (1, 1),
     groups: Any = 1,
 ) -> Tensor:
-    """Of pictures [B,C,h,w]; pad: top, bottom, left, right."""
+    """Convolve pictures [B,C,h,w]; pad: top, bottom, left, right."""
     top, bottom, left, right = _ends("conv", pad_type, pad)
     return F.conv2d(
         F.pad(x.float(), (left, right, top, bottom)),
@@ -177,7 +186,7 @@ def conv_transpose(
     groups: Any = 1,
     **_: Any,  # output_shape, which follows from the others
 ) -> Tensor:
-    """Of pictures; pad: cut off at top, bottom, left, right."""
+    """Convolve pictures [B,C,h,w] transposed; pad: what is cut off at top, bottom, left, right."""
     top, bottom, left, right = _ends("conv_transpose", pad_type, pad)
     whole = F.conv_transpose2d(
         x.float(),
@@ -192,7 +201,7 @@ def conv_transpose(
 
 @operator
 def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any, scale_factor_width: Any) -> Tensor:
-    """Each pixel repeated. Raises ValueError for factors that are not whole."""
+    """Repeat each pixel. Raises ValueError for factors that are not whole."""
     for factor in (scale_factor_height, scale_factor_width):
         if float(factor) != int(factor):
             raise ValueError(f"a factor of {float(factor):g}")
@@ -201,20 +210,20 @@ def upsample_nearest_neighbor(x: Tensor, scale_factor_height: Any, scale_factor_
 
 @operator
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x W^T + b."""
+    """Compute x W^T + b."""
     return F.linear(x.float(), weight.float(), None if bias is None else bias.float())
 
 
 @operator
 def matmul(x: Tensor, y: Tensor, transpose_x: Any = False, transpose_y: Any = False) -> Tensor:
-    """Of the last two axes."""
+    """Multiply matrices of the last two axes."""
     x, y = x.float(), y.float()
     return (x.mT if transpose_x else x) @ (y.mT if transpose_y else y)
 
 
 @operator
 def instance_norm(x: Tensor, epsilon: Tensor, gamma: Any = None, beta: Any = None) -> Tensor:
-    """Over all but the first two axes."""
+    """Normalize over all but the first two axes."""
     values = x.float()
     axes = tuple(range(2, x.ndim))
     shape = (1, -1, *(1 for _ in axes))
@@ -226,7 +235,7 @@ def instance_norm(x: Tensor, epsilon: Tensor, gamma: Any = None, beta: Any = Non
 
 @operator
 def layer_norm(x: Tensor, axes: Tensor, epsilon: Tensor, gamma: Any = None, beta: Any = None) -> Tensor:
-    """Over the given axes. Raises ValueError unless they are the last ones."""
+    """Normalize over the given axes. Raises ValueError unless they are the last ones."""
     where = [axis % x.ndim for axis in _ints(axes)]
     if where != list(range(x.ndim - len(where), x.ndim)):
         raise ValueError(f"axes {where} of {x.ndim}")
@@ -237,7 +246,7 @@ def layer_norm(x: Tensor, axes: Tensor, epsilon: Tensor, gamma: Any = None, beta
 
 @operator
 def reduce_mean(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
-    """Over the given axes or all of them."""
+    """Take the mean over the given axes or all of them."""
     where = _ints(axes) if axes is not None else list(range(x.ndim))
     return x.float().mean(where, keepdim=bool(keep_dims))
 
@@ -250,7 +259,7 @@ def quantize(
     output_dtype: str = "int8",
     axis: Any = None,
 ) -> Tensor:
-    """saturate(round(x / scale) + zero), halves to even."""
+    """Compute saturate(round(x / scale) + zero), halves to even."""
     low, high = (-128, 127) if output_dtype == "int8" else (0, 255)
     made = torch.round(input.float() / _channels(scale.float(), input, axis))
     return (made + (0 if zero_point is None else _channels(zero_point.float(), input, axis))).clamp(low, high)
@@ -258,7 +267,7 @@ def quantize(
 
 @operator
 def dequantize(input: Tensor, scale: Tensor, zero_point: Any = None, axis: Any = None) -> Tensor:
-    """(q - zero) scale."""
+    """Compute (q - zero) scale."""
     zero = 0 if zero_point is None else _channels(zero_point.float(), input, axis)
     return (input.float() - zero) * _channels(scale.float(), input, axis)
 

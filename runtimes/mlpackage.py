@@ -1,4 +1,4 @@
-"""The folder that an .mlpackage is, as this project writes it and reads it.
+"""Describe the folder that an .mlpackage is, as this project writes it and reads it.
 
 `Manifest.json` names the parts. coremltools and Core ML follow whatever paths it has, out of the bundle too,
 and coremltools writes the file anew each time it opens a package: so here it is compared, and never followed.
@@ -18,7 +18,10 @@ NAME = "Manifest.json"
 
 
 def manifest() -> bytes:
-    """What names the parts of a package; its identifiers only have to differ."""
+    """Return the bytes of a package's Manifest.json, which names its parts.
+
+    They are the same for every package: the identifiers in it only have to differ from each other.
+    """
     described = {MODEL.name: "CoreML Model Specification", WEIGHTS.name: "CoreML Model Weights"}
     keys = {name: str(uuid.uuid5(uuid.NAMESPACE_URL, name)) for name in described}
     value = {

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: one session per graph, made at first use and freed on request.
+"""Run ONNX graphs with ONNX Runtime on the CPU: one session per graph, made at first use, freed on request.
 
 Memory, measured on a 911 MB graph of 1x1 and 3x3 convolutions and matrix products: with the weights inside
 the .onnx file loading peaks at 2.1 GB, because the parsed file and the copies that the engine makes are alive
@@ -63,12 +63,15 @@ OPTIMIZATION = {
 
 
 class OnnxRuntime:
-    """Runs a bundle's ONNX graphs. Sessions may be shared by threads; loading is serialised."""
+    """A runtime for a bundle's ONNX graphs; sessions may be shared by threads, and loading is serialised."""
 
     name = "onnxruntime"
 
     def __init__(self, bundle: Bundle, threads: int | None = None, options: OrtOptions | None = None) -> None:
-        """Loads nothing yet; `threads` overrides the options'. Raises InvalidInput for threads below 1."""
+        """Keep the bundle; sessions are made at first use. `threads` overrides that of `options`.
+
+        Raises InvalidInput for threads below 1.
+        """
         self.bundle = bundle
         self.options = options or OrtOptions()
         self.threads = threads if threads is not None else self.options.threads
@@ -80,7 +83,7 @@ class OnnxRuntime:
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Evaluate one graph; names, shapes and dtypes as in the manifest.
 
-        Raises InvalidInput for other inputs, BundleError for a graph that is not what the manifest says,
+        Raises InvalidInput for other inputs, BundleError for a graph that is not what the manifest says, and
         RuntimeUnavailable when the engine cannot load or run it.
         """
         spec = graph_spec(self.bundle.manifest.graphs, graph)
@@ -139,7 +142,7 @@ class OnnxRuntime:
         return session
 
     def _check_external(self, graph: str, file: str) -> None:
-        """External weights must be files of the bundle, beside the graph: only those are vouched for."""
+        """Raise BundleError unless external weights are files of the bundle, which alone are vouched for."""
         path = self.bundle.file(file)
         try:
             locations = external_locations(path)
@@ -158,7 +161,7 @@ class OnnxRuntime:
 
 
 def session_options(options: OrtOptions, threads: int | None) -> Any:
-    """The engine's options: quiet, and sparing with memory where that costs no speed."""
+    """Return the engine's options: quiet, and sparing with memory where that costs no speed."""
     made = ort.SessionOptions()
     made.log_severity_level = LOG_FATAL
     made.intra_op_num_threads = threads or 0
@@ -179,7 +182,7 @@ def exact_sums(options: Any) -> None:
 
 
 def spare_memory(graph: str, options: Any) -> None:
-    """Change the engine's options for a graph that runs once an edit."""
+    """Change the engine's options to save memory, if the graph runs only once an edit (`ONCE`)."""
     if graph in ONCE:
         options.enable_cpu_mem_arena = False
         options.execution_order = ort.ExecutionOrder.PRIORITY_BASED
@@ -199,5 +202,5 @@ def _check_signature(graph: str, side: str, specs: tuple[TensorSpec, ...], found
 
 
 def first_line(error: BaseException) -> str:
-    """The beginning of an engine's message, or the name of the error."""
+    """Return the beginning of an engine's message, at most 300 characters, or the name of the error."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

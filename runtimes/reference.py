@@ -1,4 +1,4 @@
-"""The FP32 PyTorch reference of a bundle: the same weights, found by the manifest's model name."""
+"""Open the FP32 PyTorch reference of a bundle: the same weights, found by the manifest's model name."""
 
 import torch
 
@@ -9,7 +9,7 @@ from moebius_edge.runtimes.torch import TorchRuntime
 
 
 def open_reference(bundle: Bundle, threads: int | None = None) -> TorchRuntime:
-    """The bundle's model on the CPU in FP32; raises like `load_reference`.
+    """Open the bundle's model on the CPU in FP32; raises as `load_reference` does.
 
     `threads` sets torch's CPU threads for the whole process; None leaves them.
     """

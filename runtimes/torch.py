@@ -1,4 +1,4 @@
-"""The FP32 PyTorch reference as a runtime: what every other runtime is compared with."""
+"""Run the FP32 PyTorch reference as a runtime: every other runtime is compared with it."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from moebius_edge.model.unet import Moebius
 
 
 class TorchRuntime:
-    """Runs the reference graphs on the CPU in FP32. The weights stay with the caller; nothing to release."""
+    """A runtime for the reference graphs on the CPU in FP32; the weights stay with the caller."""
 
     name = "torch"
 
@@ -30,4 +30,4 @@ class TorchRuntime:
         return {name: out.numpy() for name, out in zip(tensor_names(graph)[1], outputs, strict=True)}
 
     def release(self, graph: str) -> None:
-        """Does nothing: the modules belong to the caller."""
+        """Do nothing: the modules belong to the caller."""

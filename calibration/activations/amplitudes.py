@@ -1,4 +1,4 @@
-"""How large the tensors of a graph get: the ranges that decide what can be float16."""
+"""Find how large the tensors of a graph get; these amplitudes decide what can be float16."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -24,11 +24,11 @@ def amplitudes(
     inputs: Iterable[Mapping[str, Array]],
     progress: Tick | None = None,
 ) -> dict[str, float]:
-    """Largest absolute value of every float32 input and intermediate tensor of `model` over the samples.
+    """Return the largest absolute value of every float32 input and intermediate tensor, over all samples.
 
-    `model` has its weights inside. `inputs`: one mapping of graph input -> array per sample. The graph runs
-    once per sample and finds the values itself. Raises InvalidInput without samples, NotFinite, naming the
-    first tensor, for NaN or Inf.
+    `model` has its weights inside. `inputs`: one mapping of graph input -> array per sample. Each sample is
+    one run of the graph, with nodes added to it that compute the maxima. Raises InvalidInput without samples
+    and for one with missing or unknown inputs, and NotFinite, naming the first tensor, for NaN or Inf.
     """
     samples = list(inputs)
     if not samples:
@@ -56,7 +56,7 @@ def amplitudes(
 
 
 def _watching(model: onnx.ModelProto, names: Sequence[str]) -> Any:
-    """A session whose outputs are the largest magnitude in each tensor of `names`, or NaN."""
+    """Open a session whose outputs are the largest magnitude in each tensor of `names`, or NaN."""
     variants = Variants(model)
     model = variants.giving([f"{name}.largest" for name in names])
     graph, watched = model.graph, frozenset(names)
@@ -71,7 +71,10 @@ def _watching(model: onnx.ModelProto, names: Sequence[str]) -> Any:
 
 
 def _largest(name: str) -> list[onnx.NodeProto]:
-    """Nodes for the largest magnitude in a tensor. A maximum may pass NaN over; a sum of zeros does not."""
+    """Return nodes that compute the largest magnitude in a tensor, or NaN if it holds NaN.
+
+    ReduceMax may pass NaN over. The sum of the tensor times zero does not, so it is added.
+    """
     node = helper.make_node
     return [
         node("Abs", [name], [f"{name}.abs"]),
@@ -83,10 +86,10 @@ def _largest(name: str) -> list[onnx.NodeProto]:
 
 
 def float_tensors(model: onnx.ModelProto) -> dict[str, Shape]:
-    """Shapes of the float32 inputs and intermediate tensors, in the order in which they are computed.
+    """Return the shapes of the float32 inputs and intermediate tensors, in the order of computation.
 
-    Raises ExportError for a graph with control flow or functions, whose tensors are not all in one list, and
-    for a shape that is not fixed.
+    Raises ExportError for a graph with control flow or functions, whose tensors are not all in one list, for
+    a tensor whose type cannot be inferred, and for a shape that is not fixed.
     """
     if model.functions or any(
         attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
@@ -115,7 +118,10 @@ def float_tensors(model: onnx.ModelProto) -> dict[str, Shape]:
 
 
 def _inferred(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Every typed value, from a copy in which large weights are inputs: inference copies what it is given."""
+    """List every value with its type, by ONNX's shape inference.
+
+    Inference copies the model it is given, so it gets one in which large weights are inputs.
+    """
     graph = model.graph
     small = [tensor for tensor in graph.initializer if weight_bytes(tensor) <= SMALL_BYTES]
     large = [
@@ -134,7 +140,7 @@ def _inferred(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def weight_bytes(tensor: onnx.TensorProto) -> int:
-    """Size of the data of a weight; 4-bit numbers lie two to a byte."""
+    """Return the size of a weight's data in bytes; 4-bit numbers lie two to a byte."""
     if tensor.data_type in (TensorProto.INT4, TensorProto.UINT4):
         return (int(np.prod(tensor.dims)) + 1) // 2
     return int(np.prod(tensor.dims)) * np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)).itemsize

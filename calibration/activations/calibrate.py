@@ -1,4 +1,4 @@
-"""FP32 graphs -> a recording of what their layers hold on real trajectories."""
+"""Run FP32 graphs on real trajectories and record the activations of their layers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -30,7 +30,7 @@ from moebius_edge.runtimes.onnxruntime import spare_memory
 
 
 class GraphRuntime:
-    """The three graphs in memory, run by ONNX Runtime: the FP32 loop that calibration follows."""
+    """A runtime for three graphs in memory, run by ONNX Runtime: the FP32 loop that calibration follows."""
 
     name = "onnxruntime"
 
@@ -38,7 +38,7 @@ class GraphRuntime:
         self.models, self.sessions = dict(models), dict[str, Any]()
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Evaluate one graph, loading it at first use."""
+        """Evaluate one graph, opening its session at first use, and return its outputs by name."""
         if graph not in self.sessions:
             options = session_options()
             spare_memory(graph, options)
@@ -59,9 +59,10 @@ class GraphRuntime:
 
 
 def draw_pairs(images: Path | None, side: int, options: CalibrationOptions) -> list[Pair]:
-    """Photos [side,side,3] with holes to calibrate on. `images`: a folder; None: the photos of the package.
+    """Return photos [side,side,3] with masks [side,side] to calibrate on.
 
-    Raises CalibrationError when the photos cannot be used.
+    `images`: a folder of photos; None means the photos of the package. Raises CalibrationError when the
+    photos cannot be used.
     """
     return list(edits(photo_files(images or packaged_photos()), side, options))
 
@@ -72,7 +73,7 @@ def follow(
     options: CalibrationOptions,
     say: Stage | None = None,
 ) -> Followed:
-    """Run the FP32 loop over photos with holes: what went into each graph, and what was painted.
+    """Run the FP32 loop over photos with holes; return what went into each graph and what was painted.
 
     `models`: encoder, denoiser and decoder in FP32; `pairs`: of `draw_pairs`, of the encoder's side.
     """
@@ -97,9 +98,10 @@ def record(
     *,
     say: Stage | None = None,
 ) -> Recording:
-    """Record the layers of an FP32 denoiser on inputs that `follow` saw.
+    """Record the activations of an FP32 denoiser's layers on inputs that `follow` saw.
 
-    Raises CalibrationError when the model overflows on them or has no layer that can be quantized.
+    `weights_sha256` goes into the recording, which then fits only a model of these weights. Raises
+    CalibrationError when the model overflows on the samples or has no layer that can be quantized.
     """
     tell = say or (lambda what, done, total: None)
     sites = site_tensors(denoiser)
@@ -121,7 +123,7 @@ def record(
 
 
 def sides(models: Mapping[str, onnx.ModelProto]) -> tuple[int, int]:
-    """Of the pictures and of the latents."""
+    """Return the side of the pictures in pixels and the side of the latents, read from the graphs' inputs."""
     of_picture, of_latents = (
         int(models[name].graph.input[0].type.tensor_type.shape.dim[-1].dim_value)
         for name in ("encoder", "denoiser")

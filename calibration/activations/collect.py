@@ -1,4 +1,4 @@
-"""Runs an FP32 graph on calibration inputs and counts what its tensors hold."""
+"""Run an FP32 graph on calibration inputs and make histograms of its tensors."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -27,10 +27,10 @@ def collect(
     progress: Tick | None = None,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> dict[str, Histogram]:
-    """Histograms of the named tensors of the graph over all inputs.
+    """Return histograms of the named tensors of the graph over all inputs.
 
-    Every group of tensors is a run of the graph per input. Raises CalibrationError, naming the tensor, for
-    NaN and Inf.
+    Tensors are read in groups of at most `chunk_bytes`; each group runs the graph once per input. Raises
+    CalibrationError, naming the tensor, for NaN and Inf.
     """
     groups, variants = list(_groups(model, tensors, chunk_bytes)), Variants(model)
     histograms: dict[str, Histogram] = {}
@@ -48,7 +48,7 @@ def _count(
     inputs: Sequence[Mapping[str, Array]],
     histograms: dict[str, Histogram],
 ) -> Iterator[int]:
-    """One group of tensors over all inputs, in a session of its own; yields how many inputs are done."""
+    """Count one group of tensors over all inputs, in a session of its own; yield how many inputs are done."""
     session = variants.session(variants.giving(group))
     for done, feed in enumerate(inputs, 1):
         for name, values in zip(group, run(session, group, feed), strict=True):

@@ -1,4 +1,4 @@
-"""Calibration data: denoiser inputs from real trajectories of the FP32 loop.
+"""Draw calibration data: denoiser inputs from real trajectories of the FP32 loop.
 
 Activations depend on how noisy the latents are and on how much of the picture is hole, so both are
 stratified: hole areas are spread evenly over `AREA`, and the kept steps evenly over the loop.
@@ -34,7 +34,10 @@ Pair = tuple[NDArray[np.uint8], NDArray[np.bool_]]  # photo [R,R,3] and mask [R,
 
 @dataclass(frozen=True)
 class CalibrationOptions:
-    """What is run. Raises CalibrationError for numbers that cannot be."""
+    """How much calibration runs, and with which options of the loop.
+
+    Raises CalibrationError for numbers that the loop cannot have, and for too few or too many samples.
+    """
 
     edits: int = 12  # photo and mask pairs; photos are repeated, with other masks, when there are fewer
     steps_per_edit: int = 5  # denoiser inputs kept of each edit
@@ -73,19 +76,22 @@ class Edit:
 
 @dataclass(frozen=True)
 class Followed:
-    """What was seen on the way of the FP32 loop."""
+    """What was seen while the FP32 loop ran."""
 
     samples: dict[str, list[Sample]]  # inputs of each graph
     edits: list[Edit]
 
 
 def packaged_photos() -> Path:
-    """The folder of CC0 photos in the package, none of them used for evaluation."""
+    """Return the folder of CC0 photos in the package; none of them is used for evaluation."""
     return Path(str(resources.files("moebius_edge") / "assets" / "calibration"))
 
 
 def photo_files(folder: Path) -> list[Path]:
-    """The photos in a folder, by name. Raises CalibrationError when there is none or it cannot be read."""
+    """List the photos in a folder, sorted by name.
+
+    Raises CalibrationError when there is none or the folder cannot be read.
+    """
     try:
         files = sorted(
             path
@@ -104,7 +110,10 @@ def photo_files(folder: Path) -> list[Path]:
 
 
 def squares(files: Sequence[Path], side: int) -> Iterator[NDArray[np.uint8]]:
-    """Each photo's largest centred square, resized to [side, side, 3]. Raises CalibrationError by name."""
+    """Yield each photo's largest centred square, resized to uint8 [side,side,3].
+
+    Raises CalibrationError, naming the photo, for one that cannot be read.
+    """
     for path in files:
         try:
             rgb = Image.fromarray(read_photo(path).rgb)
@@ -116,7 +125,7 @@ def squares(files: Sequence[Path], side: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def edits(files: Sequence[Path], side: int, options: CalibrationOptions) -> Iterator[Pair]:
-    """Photos with masks; the areas rise evenly through the pairs.
+    """Yield `options.edits` photos with masks; the holes' areas rise evenly over `AREA` through the pairs.
 
     Raises CalibrationError for a photo that cannot be read.
     """
@@ -137,9 +146,10 @@ def trajectories(
     options: CalibrationOptions,
     progress: Tick | None = None,
 ) -> Followed:
-    """Follow the FP32 loop: `edits` pictures, and `edits * steps_per_edit` denoiser inputs.
+    """Follow the FP32 loop; return `edits` pictures and `edits * steps_per_edit` denoiser inputs.
 
-    `runtime` holds the FP32 graphs; `pairs` are of `edits`. The same options and pairs give the same samples.
+    `runtime` holds the FP32 graphs; `pairs` come from `edits`. The same options and pairs give the same
+    samples.
     """
     resolution = len(pairs[0][0])
     inpainter = Inpainter(runtime, resolution=resolution, latent_size=latent_size, low_memory=False)
@@ -167,9 +177,9 @@ def paint(
     seed: int,
     options: CalibrationOptions,
 ) -> NDArray[np.uint8]:
-    """One edit of a whole square as calibration runs it: the finished picture [R,R,3].
+    """Run one edit of a whole square as calibration does; return the finished picture [R,R,3].
 
-    Colours are not fitted to the photo's, which would hide a precision's shift of them.
+    Colours are not fitted to the photo's, because that would hide a precision's shift of them.
     """
     pictures = inpainter.batch(
         [photo],
@@ -184,9 +194,10 @@ def paint(
 
 
 def spread(samples: Sequence[Sample], count: int, per_edit: int) -> list[Sample]:
-    """At most `count` of the samples of `trajectories`: of small and large holes, of early and late steps.
+    """Choose at most `count` of the samples of `trajectories`: small and large holes, early and late steps.
 
-    Edits and steps are each spread evenly, and paired by chance (the same every time).
+    Edits and steps are each spread evenly, and paired at random with a fixed seed, so the choice is always
+    the same. `per_edit`: samples of each edit.
     """
     count = min(count, len(samples) // per_edit)
     places = np.linspace(0, len(samples) // per_edit - 1, count).round().astype(int)
@@ -195,7 +206,7 @@ def spread(samples: Sequence[Sample], count: int, per_edit: int) -> list[Sample]
 
 
 def strata(steps: int, count: int, rng: np.random.Generator) -> list[int]:
-    """`count` different steps, one from each of as many equal parts of the loop."""
+    """Draw `count` different steps, one from each of `count` equal parts of the loop."""
     ends = np.linspace(0, steps, count + 1)
     lows, highs = np.ceil(ends[:-1]).astype(int), np.maximum(np.ceil(ends[1:]).astype(int), 1)
     return [int(rng.integers(low, high)) for low, high in zip(lows, highs, strict=True)]

@@ -1,4 +1,4 @@
-"""Histograms of activations, and the ranges that observers read off them.
+"""Keep histograms of activations, and read ranges off them with one of four observers.
 
 A range is what 256 levels are spread over: a wide one rounds coarsely, a narrow one clips. `minmax` clips
 nothing; `percentile` leaves a fixed share out; `mse` takes the least squared error; `entropy` the least
@@ -51,22 +51,22 @@ class Histogram:
 
     @property
     def centres(self) -> Floats:
-        """The middle of each bin."""
+        """The middle of each bin, [BINS]."""
         return np.linspace(-1, 1, BINS, endpoint=False) * self.limit + self.limit / BINS
 
     @property
     def ends(self) -> Range:
-        """Smallest and largest value, widened to hold 0, which is always represented."""
+        """The smallest and the largest value, widened to hold 0, which is always represented."""
         return min(self.low, 0.0), max(self.high, 0.0)
 
 
 def minmax(histogram: Histogram) -> Range:
-    """Everything that was seen."""
+    """Return the range of everything that was seen."""
     return histogram.ends
 
 
 def percentile(histogram: Histogram) -> Range:
-    """What is left when (100 - PERCENTILE) / 2 per cent are cut off at each end."""
+    """Return the range that is left when (100 - PERCENTILE) / 2 per cent are cut off at each end."""
     low, high = histogram.ends
     share = np.cumsum(histogram.counts) / histogram.counts.sum()
     cut = (100 - PERCENTILE) / 200
@@ -78,7 +78,7 @@ def percentile(histogram: Histogram) -> Range:
 
 
 def mse(histogram: Histogram) -> Range:
-    """The range of the least squared error, each end searched by itself in turns."""
+    """Return the range of the least squared error; the two ends are searched in turns."""
     low, high = histogram.ends
     best = low, high
     for _ in range(2):
@@ -88,7 +88,7 @@ def mse(histogram: Histogram) -> Range:
 
 
 def squared_error(histogram: Histogram, ends: Range) -> float:
-    """Mean squared error of rounding to the levels between `ends` and clipping to them."""
+    """Return the mean squared error of rounding to the levels between `ends` and clipping to them."""
     step = max(ends[1] - ends[0], 1e-30) / (LEVELS - 1)
     centres = histogram.centres
     beyond = np.maximum(ends[0] - centres, 0) + np.maximum(centres - ends[1], 0)
@@ -98,7 +98,7 @@ def squared_error(histogram: Histogram, ends: Range) -> float:
 
 
 def entropy(histogram: Histogram) -> Range:
-    """The range whose quantized distribution diverges least from what was seen."""
+    """Return the range whose quantized distribution diverges least from what was seen."""
     low, high = histogram.ends
     if low == high:  # nothing but zeros
         return low, high
@@ -106,9 +106,10 @@ def entropy(histogram: Histogram) -> Range:
 
 
 def divergence(histogram: Histogram, ends: Range) -> float:
-    """Kullback-Leibler divergence of the distribution from its copy with the levels between `ends`.
+    """Return the Kullback-Leibler divergence of the distribution from its copy quantized between `ends`.
 
-    Values beyond the ends count at them; a level's share is spread over those of its bins that hold values.
+    Values beyond the ends count at them. The share of a level is spread over those of its bins that hold
+    values. The result is inf for a range narrower than a bin.
     """
     step = max(ends[1] - ends[0], 1e-30) / (LEVELS - 1)
     level = np.clip(np.rint((histogram.centres - ends[0]) / step), 0, LEVELS - 1).astype(np.int64)

@@ -1,7 +1,7 @@
-"""What calibration saw: histograms of every layer's input and output, with the recipe that made them.
+"""Save and load what calibration saw: histograms of every layer's input and output, and their recipe.
 
 The file is safetensors: per site `<site>.counts` int64 [2048] and `<site>.ends` float64 [3] (limit of the
-histogram, smallest and largest value), and `recipe`, UTF-8 JSON as uint8. Never photos, never pickle.
+histogram, smallest and largest value), and `recipe`, UTF-8 JSON as uint8. It never holds photos or pickle.
 """
 
 import json
@@ -28,7 +28,7 @@ MAX_COUNT = 2**62 // BINS  # so that no sum of a histogram overflows
 
 
 def site_tensors(model: onnx.ModelProto) -> dict[str, str]:
-    """Site -> the tensor of this graph that it names: what each layer reads, what each convolution gives.
+    """Map each site to its tensor in this graph: what a layer reads (".in") and what it gives (".out").
 
     Sites are named by layers ("down.0.1.1.ffn.expand.0.in"), so that a recording fits every layout.
     """
@@ -41,13 +41,16 @@ def site_tensors(model: onnx.ModelProto) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Recording:
-    """Histograms by site, and how they were made."""
+    """Histograms by site, with the recipe that made them."""
 
     recipe: dict[str, Any]  # "weights_sha256", "samples", "options" of the calibration data, "tools"
     histograms: dict[str, Histogram]
 
     def ranges(self, model: onnx.ModelProto, observer: str) -> dict[str, Range]:
-        """Ranges by tensor of `model`. Raises CalibrationError for a layer that was not seen."""
+        """Return the range of each tensor of `model`, by tensor name.
+
+        Raises CalibrationError for an unknown observer and for a layer that was not seen.
+        """
         if observer not in OBSERVERS:
             raise CalibrationError(f"there is no observer {observer!r}; observers are {', '.join(OBSERVERS)}")
         found: dict[str, Range] = {}
@@ -61,7 +64,7 @@ class Recording:
         return found
 
     def require(self, weights_sha256: str) -> None:
-        """Raise CalibrationError unless it was recorded from these weights."""
+        """Raise CalibrationError unless the recording was made from these weights."""
         if (found := self.recipe.get("weights_sha256")) != weights_sha256:
             raise CalibrationError(
                 f"the calibration was recorded from other weights (SHA-256 {str(found)[:16]}..., this model "
@@ -69,7 +72,7 @@ class Recording:
             )
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all. Raises CalibrationError when it cannot be written."""
+        """Write the file atomically. Raises CalibrationError when it cannot be written."""
         recipe = json.dumps({"format": FORMAT, **self.recipe}, sort_keys=True)
         tensors: dict[str, Array] = {"recipe": np.frombuffer(recipe.encode(), np.uint8)}
         for site, histogram in self.histograms.items():
@@ -82,7 +85,7 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path) -> "Recording":
-        """Raises CalibrationError for anything but a whole recording of this version."""
+        """Read a recording. Raises CalibrationError for anything but a complete one of this version."""
         try:
             tensors = read_tensors(path, MAX_BYTES)
             if "recipe" not in tensors:

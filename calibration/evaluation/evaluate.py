@@ -1,8 +1,9 @@
-"""What a precision costs, in dB: `python -m moebius_edge.calibration.evaluation.evaluate`.
+"""Measure what a precision costs, in dB: `python -m moebius_edge.calibration.evaluation.evaluate`.
 
 Every photo of the folder is edited with several seeded masks by the FP32 bundle and by each of the others.
 *Picture*: PSNR against the FP32 bundle's result inside the hole, peak 255. *Denoiser*: the guided noise for
-the FP32 bundle's own latents, peak = range of the FP32 noise. dB; mean over all, and the worst.
+the FP32 bundle's own latents, peak = range of the FP32 noise. Both are in dB: the mean over all, and the
+worst.
 """
 
 import json
@@ -39,7 +40,7 @@ Case = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one bundle against the FP32 bundle."""
+    """One bundle against the FP32 bundle."""
 
     bundle: str
     precision: str
@@ -59,7 +60,10 @@ class Truth:
 
 
 def cases(folder: Path, side: int, masks: int, seed: int) -> Iterator[Case]:
-    """Every photo's centred square with `masks` seeded masks each."""
+    """Yield every photo's centred square with `masks` seeded masks each.
+
+    Raises InvalidInput when `masks` is below 1 or makes more than `MAX_EDITS` edits.
+    """
     rng, photos = np.random.default_rng(check_seed(seed)), photo_files(folder)
     most = max(MAX_EDITS // len(photos), 1)
     if not 1 <= masks <= most:
@@ -70,16 +74,17 @@ def cases(folder: Path, side: int, masks: int, seed: int) -> Iterator[Case]:
 
 
 def edit(inpainter: Inpainter, case: Case) -> NDArray[np.uint8]:
-    """The finished picture, with the default options of the program: a bundle's own might differ.
+    """Return the finished picture uint8 [R,R,3], made with the program's default options.
 
-    Colours are not fitted to the photo's, which would hide a precision's shift of them.
+    A bundle's own defaults might differ from bundle to bundle. Colours are not fitted to the photo's, because
+    that would hide a precision's shift of them.
     """
     options = asdict(InpaintOptions()) | {"margin": 0.0, "blend": "feather"}
     return np.asarray(inpainter(*case, **options))
 
 
 def truth(inpainter: Inpainter, case: Case) -> Truth:
-    """The FP32 bundle's edit with what went through its denoiser."""
+    """Run the FP32 bundle's edit, keeping what went through its denoiser at every `EVERY`th step."""
     runtime = inpainter.runtime
     inpainter.runtime = recorder = Recorder(runtime)
     try:
@@ -91,7 +96,7 @@ def truth(inpainter: Inpainter, case: Case) -> Truth:
 
 
 def costs(reference: Path, bundles: Sequence[Path], folder: Path, masks: int, seed: int) -> Iterator[Cost]:
-    """One row per bundle. Raises InvalidInput when `reference` is not FP32, or of another model."""
+    """Yield one row per bundle. Raises InvalidInput when `reference` is not FP32, or of another model."""
     manifests = comparable(reference, bundles)
     fp32 = Inpainter.load(reference, low_memory=False)
     pairs = list(cases(folder, fp32.resolution, masks, seed))
@@ -121,7 +126,10 @@ def costs(reference: Path, bundles: Sequence[Path], folder: Path, masks: int, se
 
 
 def comparable(reference: Path, bundles: Sequence[Path]) -> list[Manifest]:
-    """The manifests of the bundles, all opened before anything takes minutes."""
+    """Open all bundles, before anything takes minutes, and return their manifests.
+
+    Raises InvalidInput when `reference` is not FP32, or a bundle was made from other weights.
+    """
     base = Bundle.open(reference).manifest
     if base.precision != "fp32":
         raise InvalidInput(f"{reference} is {base.precision}; the first bundle must be fp32")
@@ -133,7 +141,7 @@ def comparable(reference: Path, bundles: Sequence[Path]) -> list[Manifest]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; exit code 2 for what cannot be used."""
+    """Run the command; exit code 2 for what cannot be used."""
     parser = script_parser("moebius_edge.calibration.evaluation.evaluate", __doc__)
     parser.add_argument("reference", type=Path, help="an FP32 bundle")
     parser.add_argument("bundles", type=Path, nargs="+", help="bundles of the same model")

@@ -1,8 +1,9 @@
-"""The engine's own quantization, to compare: `python -m moebius_edge.calibration.evaluation.naive`.
+"""Quantize with the engine's own tool, to compare: `python -m moebius_edge.calibration.evaluation.naive`.
 
-`onnxruntime.quantization.quantize_static` with its defaults (QDQ, s8 activations and weights, one scale per
-tensor, smallest and largest values) on the denoiser of an FP32 bundle, calibrated on the samples that this
-project's INT8 is calibrated on. The result is a bundle, for `profile --against` and `calibration.evaluate`.
+Runs `onnxruntime.quantization.quantize_static` with its defaults (QDQ, s8 activations and weights, one scale
+per tensor, smallest and largest values) on the denoiser of an FP32 bundle, calibrated on the samples that
+this project's INT8 is calibrated on. The result is a bundle, for `profile --against` and
+`calibration.evaluation.evaluate`.
 """
 
 import shlex
@@ -36,12 +37,15 @@ class Samples:
         self.rest: Iterator[Sample] = iter(samples)
 
     def get_next(self) -> Sample | None:
-        """The next inputs; None after the last."""
+        """Return the next inputs; None after the last."""
         return next(self.rest, None)
 
 
 def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
-    """Write the bundle. Raises InvalidInput when `source` is no FP32 bundle of ONNX graphs."""
+    """Write a copy of the bundle `source` whose denoiser the engine's tool has quantized, and open it.
+
+    Raises InvalidInput when `source` is no FP32 bundle of ONNX graphs.
+    """
     bundle = Bundle.open(source)
     manifest = bundle.manifest
     graphs = {name: manifest.graphs[name].file for name in GRAPH_NAMES}
@@ -72,10 +76,10 @@ def naive(source: Path, output: Path, options: CalibrationOptions) -> Bundle:
 
 
 def separate_weights(model: onnx.ModelProto) -> None:
-    """Give each node weights of its own.
+    """Give each node weights of its own, by copying those that several nodes read.
 
     The engine's tool copies a bias that several nodes read by appending a number to its name, and "val_26"
-    with a 6 is the name of an activation; on x86 without VNNI the engine cannot load a quantized weight that
+    with a 6 is the name of an activation. On x86 without VNNI the engine cannot load a quantized weight that
     several nodes read.
     """
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -93,7 +97,7 @@ def separate_weights(model: onnx.ModelProto) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point; exit code 2 for what cannot be used."""
+    """Run the command; exit code 2 for what cannot be used."""
     parser = script_parser("moebius_edge.calibration.evaluation.naive", __doc__)
     parser.add_argument("fp32", type=Path, help="an FP32 bundle for ort")
     parser.add_argument("output", type=Path, help="the bundle to write")

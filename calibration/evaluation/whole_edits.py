@@ -1,4 +1,7 @@
-"""What a precision costs in whole edits: on the self-test's one picture, INT8 is a matter of luck."""
+"""Measure what a precision costs in whole edits.
+
+The self-test has only one picture, and INT8's dB on one picture is a matter of luck.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +24,10 @@ class EditsCost:
 
 
 class WholeEdits:
-    """Photos with holes, and what the FP32 model fills them with: made here, which takes as long as edits do.
+    """Photos with holes, and what the FP32 model fills them with.
 
-    `tick(done, total)` counts edits. A model that overflows on a photo raises NotFinite.
+    Making one runs every edit in FP32. `tick(done, total)` counts edits. A model that overflows on a photo
+    raises NotFinite.
     """
 
     def __init__(self, fp32: Inpainter, cases: Sequence[Case], tick: Tick) -> None:
@@ -31,7 +35,7 @@ class WholeEdits:
         self._pictures = list(self._edited(fp32, tick))
 
     def cost(self, inpainter: Inpainter, tick: Tick) -> EditsCost:
-        """Of a model with the same resolution."""
+        """Run the edits with another model of the same resolution and return how close they come."""
         pictures = self._edited(inpainter, tick)
         found = [
             region_db(picture, expected, hole)

@@ -1,4 +1,4 @@
-"""QDQ graph -> the same with float16 where it has floats, for engines that compute in INT8 and float16."""
+"""Turn the float parts of a QDQ graph into float16, for engines that compute in INT8 and float16."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,11 @@ OPSET = 19  # the first whose Q/DQ take float16
 def halve_between(
     quantized: onnx.ModelProto, amplitudes: Mapping[str, float]
 ) -> tuple[onnx.ModelProto, Fp16Report]:
-    """Convert what is float in a graph of `qdq.quantize`; `quantized` is not changed.
+    """Convert what is float in a graph of `qdq.quantize` to float16; `quantized` is not changed.
 
     `amplitudes`: of the graph before it was quantized (`amplitudes.amplitudes`). Scales should be numbers of
-    float16 already (`QDQStyle.half_scales`): rounding them now would move every weight of a channel.
+    float16 already (`QDQStyle.half_scales`): rounding them now would move every weight of a channel. The
+    opset is raised to 19, the first whose Q/DQ take float16.
     """
     model = onnx.ModelProto()
     model.CopyFrom(quantized)
@@ -29,7 +30,7 @@ def halve_between(
 
 
 def with_rounded(quantized: onnx.ModelProto, amplitudes: Mapping[str, float]) -> dict[str, float]:
-    """`amplitudes` and those of the tensors that the Q/DQ pairs brought, which follow from them."""
+    """Return `amplitudes` with those of the tensors that the Q/DQ pairs added, which follow from them."""
     found = dict(amplitudes)
     weights = {tensor.name: tensor for tensor in quantized.graph.initializer}
     makers = {name: node for node in quantized.graph.node for name in node.output}

@@ -1,7 +1,7 @@
-"""FP32 graph -> FP16 graph with the same interface: float32 outside, float16 inside wherever that is safe.
+"""Convert an FP32 graph to FP16 with the same interface: float32 outside, float16 inside wherever it is safe.
 
-Weights and intermediate tensors become float16. What the plan keeps stays as it is, between Casts; a
-tensor is cast at most once in each direction. Inputs and outputs keep their names and float32.
+Weights and intermediate tensors become float16. What the plan keeps stays as it is, between Casts; a tensor
+is cast at most once in each direction. Inputs and outputs keep their names and float32.
 
 ONNX Runtime's CPU computes float16 graphs in float32 and leaves most of the roundings out: there such a graph
 is closer to FP32 than on an engine that stores float16.
@@ -37,7 +37,7 @@ SUFFIX: dict[int, str] = {TensorProto.FLOAT16: "fp16", TensorProto.FLOAT: "fp32"
 
 @dataclass(frozen=True)
 class Fp16Report:
-    """What became of the graph."""
+    """What a conversion did to the graph, in counts and bytes."""
 
     options: Fp16Options
     nodes: int  # that compute or move floats
@@ -53,14 +53,14 @@ class Fp16Report:
     small_epsilons: tuple[str, ...]  # normalizations whose epsilon is below 2^-14: it must not be float16
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
+        """Return plain values for `json.dumps`."""
         return asdict(self)
 
 
 def to_fp16(
     model: onnx.ModelProto, amplitudes: Mapping[str, float], options: Fp16Options = DEFAULTS
 ) -> tuple[onnx.ModelProto, Fp16Report]:
-    """Convert; `model` is not changed. The same arguments give the same bytes.
+    """Convert a graph to float16 and report on it; `model` is not changed. Equal arguments give equal bytes.
 
     `amplitudes`: of every float32 input and intermediate tensor, from `amplitudes.amplitudes` on this graph.
     Raises InvalidInput when one is missing, when `options.keep` has an unknown name, and for a graph that
@@ -80,7 +80,7 @@ def to_fp16(
 
 
 class _Writer:
-    """Writes the nodes of the new graph in order, with casts and weights where they are first needed."""
+    """A writer of the new graph's nodes, in order; casts and weights come where they are first needed."""
 
     def __init__(self, model: onnx.ModelProto, planner: Planner, plan: Plan) -> None:
         self.model, self.planner, self.plan = model, planner, plan
@@ -120,7 +120,7 @@ class _Writer:
                 self.forms[name][TensorProto.FLOAT] = name
 
     def _input(self, i: int, k: int, name: str, kind: int) -> str:
-        """The name of input `k` of node `i` in the type `kind`, made at first use."""
+        """Return the name of input `k` of node `i` in the type `kind`; the tensor is made at first use."""
         if (i, k) in self.plan.weights:
             return self._weight(self._fresh(f"{name}.scaled{i}"), self.plan.weights[i, k], kind)
         if name in self.planner.weights:
@@ -164,7 +164,7 @@ class _Writer:
         return name
 
     def finish(self) -> onnx.ModelProto:
-        """The new model."""
+        """Return the new model."""
         source = self.model.graph
         used = {name for node in self.nodes for name in node.input} | self.outputs
         written = {tensor.name for tensor in self.tensors}
@@ -217,7 +217,7 @@ def _set(node: onnx.NodeProto, name: str, value: float) -> None:
 
 
 def _without_constants(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with Constant nodes turned into initializers; the model itself when there are none."""
+    """Return the model with Constant nodes turned into initializers; the model itself when it has none."""
     constants = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
     if not constants:
         return model

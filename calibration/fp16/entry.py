@@ -1,8 +1,9 @@
-"""Where the inputs of a graph enter it: nodes that float16 would blur before anything is averaged.
+"""Find the nodes at a graph's inputs that stay FP32, because float16 would blur the inputs too much.
 
 A denoiser's noise is (x - √ᾱ x0) / √(1 - ᾱ): late in the loop it multiplies an error of its input by up to
 34. A depthwise convolution hands the roundings of its few input channels on as they are; only the convolution
-that mixes channels averages those that come after it. nano in FP16, worst step: 54.5 dB, and 70.4 so.
+that mixes channels averages those that come after it. nano in FP16, worst step: 54.5 dB without this rule,
+and 70.4 dB with it.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,10 +18,11 @@ FOLLOW = {"Relu", "Clip"}  # may stand between the two convolutions
 def entry_nodes(
     nodes: Sequence[onnx.NodeProto], inputs: Collection[str], moves: Collection[str]
 ) -> dict[int, str]:
-    """The nodes from the graph's `inputs` through a depthwise convolution to the one that mixes its channels.
+    """Find the nodes from the graph's `inputs` to the first convolution that mixes channels.
 
-    `moves`: operators that hand numbers on. Returns for each node's index the tensor that it enters by; empty
-    for graphs that begin otherwise.
+    The path leads through a depthwise convolution. `moves`: operators that hand numbers on. Returns, for the
+    index of each node, the tensor by which the inputs enter it; the result is empty for graphs that begin
+    otherwise.
     """
     entered = dict.fromkeys(inputs, False)  # tensor -> whether a depthwise convolution made it
     kept: dict[int, str] = {}

@@ -1,7 +1,7 @@
-"""What of a graph can be float16: one decision per node, from the ranges of its tensors.
+"""Decide what of a graph can be float16: one decision per node, from the ranges of its tensors.
 
 float16 has 11 significant bits, a largest number of 65504 and full precision down to 2^-14. A node computes
-in float16 unless a rule below says that this would not give its result.
+in float16 unless a rule below says that its result would be wrong.
 """
 
 from collections.abc import Iterator, Mapping
@@ -44,7 +44,7 @@ DEFAULT_EPSILON = 1e-5  # of all three, in the ONNX specification
 
 @dataclass(frozen=True)
 class Fp16Options:
-    """What decides. Raises InvalidInput for what cannot be."""
+    """The limits of the decision. Raises InvalidInput for impossible ones."""
 
     safety: float = 4.0  # how much larger than in the samples a tensor may become without overflow
     phase_error: float = 1e-3  # radians by which rounding may move the angle of a sine or cosine
@@ -90,15 +90,15 @@ class Plan:
 
 
 def node_name(node: onnx.NodeProto) -> str:
-    """How a report calls a node."""
+    """Return the name by which reports call a node: its own, or that of its first output."""
     return node.name or node.output[0]
 
 
 class Planner:
-    """Looks at one graph; `plan` decides."""
+    """The links and amplitudes of one graph; `plan` makes the decisions."""
 
     def __init__(self, model: onnx.ModelProto, ranges: Mapping[str, float], options: Fp16Options) -> None:
-        """`ranges`: amplitude of every float32 input and intermediate tensor (`amplitudes`).
+        """Take the `ranges`: the amplitude of every float32 input and intermediate tensor (`amplitudes`).
 
         Raises InvalidInput for a missing, negative or infinite one, and for an unknown name in `keep`.
         """
@@ -129,7 +129,7 @@ class Planner:
                 raise InvalidInput(f"there is no node or tensor {name!r} to keep in FP32")
 
     def plan(self) -> Plan:
-        """Every decision; the order of the rules is the order of the reasons in a report."""
+        """Make every decision; the order of the rules is the order of the reasons in a report."""
         plan = Plan()
         if self.options.rescale:
             for i in range(len(self.nodes)):
@@ -145,7 +145,7 @@ class Planner:
         return plan
 
     def half_inputs(self, node: onnx.NodeProto) -> list[bool]:
-        """For each input whether the operator takes it as float16; not so, for example, Resize's scales."""
+        """Tell for each input whether the operator takes it as float16; Resize's scales are not taken so."""
         schema = self._schema(node)
         if schema is None:
             return [False] * len(node.input)
@@ -171,7 +171,7 @@ class Planner:
         )
 
     def is_float(self, node: onnx.NodeProto) -> bool:
-        """Whether a node takes or gives float32 tensors."""
+        """Return whether a node takes or gives float32 tensors."""
         return any(name in self.floats for name in (*node.input, *node.output))
 
     def _reason(self, i: int, node: onnx.NodeProto, plan: Plan) -> Kept | None:
@@ -201,7 +201,7 @@ class Planner:
         return bool({node_name(node), *node.output} & set(self.options.keep))
 
     def _input_amplitude(self, i: int, k: int, name: str, plan: Plan) -> float:
-        """Largest magnitude of what node `i` gets as input `k`."""
+        """Return the largest magnitude of what node `i` gets as input `k`."""
         if (i, k) in plan.weights:
             return float(np.abs(plan.weights[i, k]).max(initial=0))
         return self.ranges.get(name, 0.0)
@@ -214,7 +214,7 @@ class Planner:
         )
 
     def _phase(self) -> Iterator[int]:
-        """Sines and cosines of large angles, and every node that computes an angle."""
+        """Yield sines and cosines of large angles, and every node that computes such an angle."""
         todo = [
             i
             for i, node in enumerate(self.nodes)
@@ -259,9 +259,9 @@ class Planner:
         plan.rescaled.append(Rescaled(node_name(node), node.output[0], amplitude, factor))
 
     def _until_norms(self, tensor: str) -> tuple[list[str], list[int]]:
-        """The tensors from `tensor` through reshapes, and the normalizations that end them.
+        """Follow `tensor` through reshapes; return all its tensors and the normalizations that they end in.
 
-        Both are empty if anything else sees the tensor.
+        Both are empty if anything else reads the tensor.
         """
         tensors, norms = [tensor], []
         for name in tensors:
@@ -282,12 +282,12 @@ class Planner:
 
 
 def epsilon(node: onnx.NodeProto) -> float:
-    """A normalization's epsilon."""
+    """Return a normalization's epsilon."""
     return float(attributes_of(node).get("epsilon", DEFAULT_EPSILON))
 
 
 def _rounding(amplitude: float) -> float:
-    """Largest error of rounding numbers up to `amplitude` to float16."""
+    """Return the largest error of rounding numbers up to `amplitude` to float16."""
     return float(2.0 ** (np.floor(np.log2(amplitude)) - DIGITS)) if amplitude else 0.0
 
 

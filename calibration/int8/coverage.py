@@ -1,7 +1,7 @@
-"""How much of a graph ONNX Runtime really runs quantized: read off its optimized graph.
+"""Find how much of a graph ONNX Runtime really runs quantized, from its optimized graph.
 
-A Q/DQ pair is only a wish; what counts is whether the engine fuses it. Layers are recognised by the names of
-their weights, which the engine keeps.
+A Q/DQ pair only asks for integers; what counts is whether the engine fuses it. Layers are recognised by the
+names of their weights, which the engine keeps.
 """
 
 import tempfile
@@ -19,7 +19,7 @@ from moebius_edge.onnx_tools.sessions import engine_errors, session_options
 
 @dataclass(frozen=True)
 class Coverage:
-    """What runs in which arithmetic."""
+    """How many layers and multiply-accumulates run in integers."""
 
     layers: int  # quantized layers, fused
     wished: int  # layers with Q/DQ
@@ -30,7 +30,7 @@ class Coverage:
 def coverage(fp32: onnx.ModelProto, quantized: Path) -> Coverage:
     """Compare the engine's form of the file `quantized` with the FP32 graph that it was made from.
 
-    Raises CalibrationError when the engine cannot load it, or its folder is full.
+    Raises CalibrationError when the engine cannot load the file, or its folder is full.
     """
     layers = {layer.weight: layer for layer in find_layers(Graph(fp32)).values()}
     wished = {node.input[0] for node in onnx.load(quantized, load_external_data=False).graph.node}
@@ -48,7 +48,7 @@ def coverage(fp32: onnx.ModelProto, quantized: Path) -> Coverage:
 
 
 def _optimized(path: Path) -> onnx.ModelProto:
-    """The graph that the engine makes of a file, without its weights."""
+    """Return the graph that the engine makes of a file, without its weights."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         file = Path(folder) / "optimized.onnx"
         options = session_options()

@@ -1,4 +1,4 @@
-"""The layers of a deploy graph that can be quantized, found by their weights.
+"""Find the layers of a deploy graph that can be quantized, by their weights.
 
 A layer is a convolution or a matrix product with a constant weight; its name is its weight's, without the
 ending. Names are the same in every layout of the deploy graphs, so what is known of a layer (ranges, how
@@ -51,7 +51,7 @@ class Layer:
 
 
 class Graph:
-    """An ONNX graph with its links: who makes and who reads each tensor, and shapes."""
+    """An ONNX graph with its links: which node makes and which ones read each tensor, and all shapes."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -65,13 +65,13 @@ class Graph:
                 self.readers[name].append(node)
 
     def source(self, name: str) -> str:
-        """The tensor that `name` holds the values of, before operators that only move values."""
+        """Return the tensor whose values `name` holds, before operators that only move values."""
         while name in self.maker and self.maker[name].op_type in MOVES:
             name = self.maker[name].input[0]
         return name
 
     def final_readers(self, name: str) -> list[onnx.NodeProto]:
-        """Who computes with the values of a tensor, behind operators that only move them."""
+        """List the nodes that compute with the values of a tensor, behind operators that only move them."""
         found = []
         for node in self.readers[name]:
             moves = node.op_type in MOVES
@@ -79,13 +79,17 @@ class Graph:
         return found
 
     def after_relu(self, name: str) -> str:
+        """Return the output of the Relu that alone reads `name`; `name` itself when there is none."""
         readers = self.readers[name]
         alone = len(readers) == 1 and readers[0].op_type == "Relu"
         return str(readers[0].output[0]) if alone else name
 
 
 def find_layers(graph: Graph) -> dict[str, Layer]:
-    """The layers by name, in the order of the graph. Raises CalibrationError when two have the same name."""
+    """Return the layers by name, in the order of the graph.
+
+    Raises CalibrationError when two have the same name.
+    """
     found: dict[str, Layer] = {}
     for index in _products(graph):
         layer = _layer(graph, index)
@@ -101,13 +105,13 @@ def find_layers(graph: Graph) -> dict[str, Layer]:
 
 
 def left_floats(graph: Graph) -> dict[str, Reason]:
-    """Why the other products with a constant weight stay floats, by weight."""
+    """Return, by weight, why the other products with a constant weight stay floats."""
     layers = [_layer(graph, index) for index in _products(graph)]
     return {layer.weight: reason for layer in layers if (reason := _reason(graph, layer)) is not None}
 
 
 def _products(graph: Graph) -> list[int]:
-    """Places of the convolutions and matrix products with a constant weight."""
+    """List the places of the convolutions and matrix products with a constant weight."""
     return [
         index
         for index, node in enumerate(graph.nodes)
@@ -140,7 +144,7 @@ def _layer(graph: Graph, index: int) -> Layer:
 
 
 def _reason(graph: Graph, layer: Layer) -> Reason | None:
-    """Why a product is not worth quantizing; None: it is."""
+    """Say why a product is not worth quantizing; None when it is."""
     sizes = graph.weights[layer.weight].dims
     if layer.op == "MatMul" and len(sizes) != 2:
         return "batched"

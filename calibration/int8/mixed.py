@@ -1,7 +1,8 @@
-"""Mixed precision: INT8 everywhere but in the layers that cost most, as few of them as the target allows.
+"""Search for mixed precision: INT8 except in the layers that cost most, as few as the target allows.
 
-INT8 alone is tried first. Then, by the ledger, layers are kept in floats in the order of the noise that each
-takes away per second that it costs; how many it needs is found by halving, each count tried on whole edits.
+INT8 alone is tried first. If it misses the target, some layers are kept in floats. The ledger gives their
+order: first those that take away most noise per second that they cost. How many it needs is found by halving,
+and each count is tried on whole edits.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -28,20 +29,20 @@ RATES = {False: (75e9, 280e9), True: (7.5e9, 20e9)}
 
 @dataclass(frozen=True)
 class Score:
-    """How close edits are to FP32's, inside their holes, peak 255; one counts for `CAP_DB` at most."""
+    """How close edits are to FP32's, inside their holes, peak 255; one edit counts for `CAP_DB` at most."""
 
     mean_db: float  # of the edits that were run
     worst_db: float
     edits: int  # how many were run: all, but that one far below the target ends a trial
 
     def reaches(self, target_db: float) -> bool:
-        """Whether the mean does, and no edit is far below."""
+        """Return whether the mean reaches the target and no edit is more than `WORST_DB` below it."""
         return self.mean_db >= target_db and self.worst_db >= target_db - WORST_DB
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What the search chose."""
+    """What the search chose: the layers in floats, and how close the edits are with them."""
 
     target_db: float
     score: Score  # on the edits of the calibration
@@ -52,7 +53,7 @@ class Mix:
 
 
 def seconds_saved(entry: Entry) -> float:
-    """Of a run on one core when the layer is quantized."""
+    """Estimate the seconds of a run on one core that quantizing the layer saves, from `RATES`."""
     floats, integers = RATES[entry.depthwise]
     return entry.macs * (1 / floats - 1 / integers)
 
@@ -60,9 +61,9 @@ def seconds_saved(entry: Entry) -> float:
 def score(
     runtime: GraphRuntime, edits: Sequence[Edit], options: CalibrationOptions, target_db: float = -np.inf
 ) -> Score:
-    """Run the edits with the graphs of `runtime`, until one of them is too far below the target.
+    """Run the edits with the graphs of `runtime` until one of them is too far below the target.
 
-    Raises CalibrationError when there is none.
+    Raises CalibrationError when there is no edit.
     """
     if not edits:
         raise CalibrationError("there is no edit to compare with FP32; expected one or more")
@@ -84,12 +85,12 @@ def search(
     target_db: float,
     say: Stage,
 ) -> Mix:
-    """The fewest layers in floats with which `trial` reaches the target.
+    """Find the fewest layers in floats with which `trial` reaches the target.
 
-    They are taken in the order of the noise that goes with them per second that INT8 had saved. `costs`: the
-    ledger, which takes minutes and is asked for only when INT8 alone does not reach the target. Raises
-    CalibrationError when the target is out of `TARGETS_DB` or is not reached with every layer in floats, and
-    for a ledger of other layers.
+    Layers are taken in the order of the noise that they take away per second that INT8 had saved. `trial`
+    scores a set of layers in floats. `costs` gives the ledger, which takes minutes, so it is called only when
+    INT8 alone does not reach the target. Raises CalibrationError when the target is out of `TARGETS_DB` or is
+    not reached with every layer in floats, and for a ledger of other layers.
     """
     check_target(target_db)
     tried: dict[int, Score] = {}
@@ -130,7 +131,7 @@ def _out_of_reach(target_db: float, best: Score) -> CalibrationError:
 
 
 def _by_gain(ledger: Ledger, layers: Collection[str]) -> list[Entry]:
-    """The ledger's entries, those first whose noise is largest per second that INT8 saves."""
+    """Sort the ledger's entries by their noise per second that INT8 saves, the largest first."""
     if sorted(entry.layer for entry in ledger.entries) != sorted(layers):
         raise CalibrationError(
             f"the ledger's {len(ledger.entries)} layers are not the {len(layers)} of this model; run "
@@ -140,7 +141,7 @@ def _by_gain(ledger: Ledger, layers: Collection[str]) -> list[Entry]:
 
 
 def check_target(target_db: float) -> None:
-    """Raise CalibrationError for a target that is no number of dB that a search can aim at."""
+    """Raise CalibrationError for a target in dB outside `TARGETS_DB`, which no search can aim at."""
     low, high = TARGETS_DB
     if not low <= target_db <= high:
         raise CalibrationError(

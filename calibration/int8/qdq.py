@@ -1,4 +1,4 @@
-"""FP32 graph + ranges -> QDQ graph: Q/DQ pairs around the layers, in the form that an engine fuses.
+"""Write a QDQ graph from an FP32 graph and ranges: Q/DQ pairs around the layers, as an engine fuses them.
 
 The arithmetic is the ONNX specification's: q = saturate(round(x / scale) + zero), x ≈ (q - zero) scale. What
 a layer reads is quantized, and what a convolution gives; the sums of a matrix product may leave it as floats.
@@ -56,7 +56,7 @@ class Scale:
 
     @classmethod
     def of(cls, low_high: Range, style: QDQStyle) -> "Scale":
-        """For values in the range; the range is widened to hold 0, which padding needs exactly."""
+        """Choose the parameters for a range of values, widened to hold 0, which padding needs exactly."""
         low, high = min(low_high[0], 0.0), max(low_high[1], 0.0)
         if style.signed:
             return cls(np.float32(_scales(max(-low, high) / S8_LIMIT, style.half_scales)), 0)
@@ -65,7 +65,7 @@ class Scale:
 
 
 def _scales(wanted: float | Floats, half: bool) -> Floats:
-    """The nearest numbers above zero of the type that holds scales."""
+    """Return the nearest numbers above zero of the type that holds scales."""
     if half:
         least = np.finfo(np.float16).smallest_subnormal
         return np.clip(wanted, least, np.finfo(np.float16).max).astype(np.float16).astype(np.float32)
@@ -73,7 +73,10 @@ def _scales(wanted: float | Floats, half: bool) -> Floats:
 
 
 def quantize_weight(weight: Floats, axis: int, half: bool = False) -> tuple[NDArray[np.int8], Floats]:
-    """Symmetric int8 per channel of `axis`: the integers, and a scale per channel; `half`: of float16."""
+    """Quantize to symmetric int8 per channel of `axis`; return the integers and the scales [channels].
+
+    `half`: scales are numbers of float16.
+    """
     others = tuple(i for i in range(weight.ndim) if i != axis)
     scale = _scales(np.abs(weight).max(axis=others).astype(np.float32) / np.float32(S8_LIMIT), half)
     shape = [1] * weight.ndim
@@ -83,10 +86,10 @@ def quantize_weight(weight: Floats, axis: int, half: bool = False) -> tuple[NDAr
 
 
 class QDQWriter:
-    """Rewrites one graph in place; every tensor is rounded once, whoever reads it."""
+    """A writer that changes one graph in place; every tensor is rounded once, however many nodes read it."""
 
     def __init__(self, graph: Graph, ranges: Mapping[str, Range], style: QDQStyle) -> None:
-        """`ranges` by tensor name."""
+        """Prepare to rewrite `graph`; `ranges` are by tensor name."""
         self.graph, self.ranges, self.style = graph, dict(ranges), style
         self.first: list[onnx.NodeProto] = []  # nodes that only read constants
         self.after: dict[str, list[onnx.NodeProto]] = {}  # tensor -> nodes to insert after its maker
@@ -95,7 +98,7 @@ class QDQWriter:
         self.only_rounded: list[str] = []  # what convolutions give: nobody reads the sums themselves
 
     def quantize(self, layer: Layer) -> None:
-        """One layer: what it reads, its weight and bias, and what a convolution gives."""
+        """Quantize one layer: what it reads, its weight and bias, and what a convolution gives."""
         node = self.graph.nodes[layer.node]
         as_convolution = layer.op != "Conv" and self.style.products_as_convolutions and self._read_once(layer)
         weight = numpy_helper.to_array(self.graph.weights[layer.weight]).astype(np.float32)
@@ -117,7 +120,7 @@ class QDQWriter:
             self.only_rounded.append(layer.output)
 
     def _read_once(self, layer: Layer) -> bool:
-        """Whether one node computes with the sums of the layer, which is then worth a Q/DQ pair.
+        """Return whether only one node computes with the layer's sums, so that a Q/DQ pair pays.
 
         ONNX Runtime repeats a DequantizeLinear for every reader, on one thread; two cost more than a
         convolution saves.
@@ -130,7 +133,7 @@ class QDQWriter:
         return len(readers) - len(silu) == 1
 
     def _bias(self, layer: Layer, scales: Floats) -> str:
-        """The bias in units of the layer's integer sums."""
+        """Write the bias in units of the layer's integer sums."""
         assert layer.bias is not None
         bias = numpy_helper.to_array(self.graph.weights[layer.bias]).astype(np.float64)
         sums = (self._scale(layer.source).scale * scales).astype(np.float32)
@@ -138,7 +141,7 @@ class QDQWriter:
         return self._constant(f"{layer.name}.bias_of_sums", whole, sums, 0)
 
     def _convolution(self, layer: Layer, inputs: list[str]) -> None:
-        """A product of tokens [..,K] x [K,N] as a 1x1 convolution of a picture of M x 1 pixels."""
+        """Write a product of tokens [..,K] x [K,N] as a 1x1 convolution of a picture of M x 1 pixels."""
         read, given = self.graph.nodes[layer.node].input[0], self.graph.nodes[layer.node].output[0]
         shape = self.graph.shapes[given]
         name = layer.name
@@ -159,7 +162,7 @@ class QDQWriter:
         self.only_rounded.append(given)
 
     def finish(self) -> onnx.ModelProto:
-        """The rewritten model."""
+        """Return the rewritten model."""
         if self.style.quantized_silu:
             self._quantize_silu()
         if self.style.fused_silu:
@@ -198,7 +201,7 @@ class QDQWriter:
             self.only_rounded.append(name)
 
     def _rounded(self, name: str) -> str:
-        """The rounded copy of a tensor; operators that only move values move the integers."""
+        """Return a tensor's rounded copy, made once. Operators that only move values move its integers."""
         if name not in self.copies:
             self.copies[name] = copy = f"{name}.dq"
             source = self.graph.source(name)
@@ -227,7 +230,7 @@ class QDQWriter:
         ]
 
     def _constant(self, name: str, integers: NDArray[np.signedinteger], scales: Floats, axis: int) -> str:
-        """A dequantized constant, per channel of `axis`."""
+        """Write a dequantized constant, with scales per channel of `axis`."""
         if name not in self.copies:
             self.copies[name] = copy = f"{name}.dq"
             parts = [f"{name}.q", f"{name}.scale", f"{name}.zero"]
@@ -248,7 +251,7 @@ def quantize(
     *,
     names: Collection[str] | None = None,
 ) -> onnx.ModelProto:
-    """A copy of `model` with its layers quantized; `names`: only these. `ranges` by tensor.
+    """Return a copy of `model` with its layers quantized; `names`: only these. `ranges` are by tensor.
 
     Raises CalibrationError when a tensor that is to be rounded has no range.
     """

@@ -1,4 +1,4 @@
-"""Small changes to ONNX graphs that the QDQ writer is made of."""
+"""Change ONNX graphs in small ways: the steps that the QDQ writer is made of."""
 
 import math
 from collections.abc import Container
@@ -13,13 +13,16 @@ MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
 
 
 def silu_range(ends: Range) -> Range:
-    """Of x * sigmoid(x) for x in the range: it falls to -0.2785 at -1.2785 and rises from there."""
+    """Return the range of x * sigmoid(x) for x in `ends`, widened to hold 0.
+
+    The function falls to -0.2785 at x = -1.2785 and rises from there.
+    """
     values = [x / (1 + math.exp(-max(x, -60.0))) for x in (*ends, min(max(-1.2785, ends[0]), ends[1]))]
     return min(*values, 0.0), max(*values, 0.0)
 
 
 def fuse_silu(graph: Graph, keep: Container[str]) -> None:
-    """x * sigmoid(x) as one QuickGelu (com.microsoft, alpha 1), but for sigmoids in `keep`.
+    """Write x * sigmoid(x) as one QuickGelu (com.microsoft, alpha 1), except for sigmoids in `keep`.
 
     ONNX Runtime fuses the two by itself, but not behind a DequantizeLinear, which it repeats per reader.
     """
@@ -49,7 +52,7 @@ def fuse_silu(graph: Graph, keep: Container[str]) -> None:
 def replace_nodes(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]
 ) -> None:
-    """Give a model these nodes, in order, and constants; what nothing reads any more is dropped."""
+    """Give a model these nodes, in order, and these constants; drop what nothing reads any more."""
     needed = {value.name for value in model.graph.output}
     kept: list[onnx.NodeProto] = []
     for node in reversed(nodes):
@@ -63,7 +66,7 @@ def replace_nodes(
 
 
 def replace_input(node: onnx.NodeProto, old: str, new: str) -> None:
-    """Let a node read `new` where it read `old`."""
+    """Let a node read `new` in every place where it read `old`."""
     for place, name in enumerate(node.input):
         if name == old:
             node.input[place] = new

@@ -1,8 +1,8 @@
-"""The ledger: what it costs to quantize each layer alone, measured on calibration trajectories.
+"""Measure the ledger: what it costs to quantize each layer alone, on calibration trajectories.
 
 Cost is noise: the mean squared error of the guided denoiser output in units of the squared range of FP32's,
 averaged over the samples; -10 log10 of it is on the scale of `verify`'s dB. Errors of different layers are
-nearly independent, so that noises add; `Ledger.together` shows how far that holds.
+nearly independent, so their noises add; `Ledger.together` shows how far that holds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,13 @@ LEAST = 1e-20  # noise of a layer whose rounding changes nothing: 200 dB
 
 
 def decibels(noise: float) -> float:
-    """Of a mean squared error relative to the squared peak."""
+    """Convert noise, a mean squared error relative to the squared peak, to dB; 200 dB at most."""
     return float(-10 * np.log10(max(noise, LEAST)))
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One layer."""
+    """One layer and its cost."""
 
     layer: str
     op: str
@@ -47,14 +47,17 @@ class Entry:
 
     @property
     def db(self) -> float:
-        """The denoiser against FP32 when only this layer is quantized."""
+        """The denoiser against FP32 in dB when only this layer is quantized."""
         return decibels(self.noise)
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Every layer's cost, the worst first. It holds for other ranges of the same weights by and large: that
-    they are the same is not checked."""
+    """Every layer's cost, the worst first.
+
+    It is not checked that an export has the same ranges: for other ranges of the same weights the costs are
+    about the same.
+    """
 
     weights_sha256: str
     observer: str
@@ -65,18 +68,18 @@ class Ledger:
 
     @property
     def predicted(self) -> float:
-        """Noise of all layers together if noises add."""
+        """The noise of all layers together if noises add."""
         return sum(entry.noise for entry in self.entries)
 
     @property
     def possible(self) -> bool:
-        """Whether a measurement can give these numbers."""
+        """Whether a measurement can give these numbers: none negative, every layer once, samples seen."""
         least = min((min(entry.noise, entry.macs) for entry in self.entries), default=-1)
         different = len({entry.layer for entry in self.entries}) == len(self.entries)
         return least >= 0 and different and self.samples > 0 and self.together >= 0
 
     def require(self, weights_sha256: str, observer: str, style: str) -> None:
-        """Raise CalibrationError unless it was measured for just this."""
+        """Raise CalibrationError unless the ledger was measured for these weights, observer and style."""
         expected = {"weights_sha256": weights_sha256, "observer": observer, "style": style}
         for key, value in expected.items():
             if (found := getattr(self, key)) != value:
@@ -86,7 +89,7 @@ class Ledger:
                 )
 
     def save(self, path: Path) -> None:
-        """Write JSON, whole or not at all. Raises CalibrationError when it cannot be written."""
+        """Write JSON, atomically. Raises CalibrationError when it cannot be written."""
         try:
             write_atomically(path, strictjson.dumps({"format": FORMAT, **asdict(self)}))
         except OSError as error:
@@ -94,7 +97,10 @@ class Ledger:
 
     @classmethod
     def load(cls, path: Path) -> "Ledger":
-        """Raises CalibrationError for anything but a whole ledger of this version."""
+        """Read a ledger.
+
+        Raises CalibrationError for anything but a complete one of this version whose numbers are possible.
+        """
         try:
             plain_size(path)  # raises for a pipe, which would never end
             with path.open("rb") as file:
@@ -119,9 +125,10 @@ def measure_sensitivity(
     samples: Sequence[Sample],
     progress: Tick | None = None,
 ) -> tuple[tuple[Entry, ...], float]:
-    """The entries, the worst first, and the noise of all layers together.
+    """Measure every layer alone; return the entries, the worst first, and the noise of all layers together.
 
-    `model`: an FP32 denoiser; `ranges` by its tensors, of `Recording.ranges`.
+    `model`: an FP32 denoiser; `ranges` by its tensors, from `Recording.ranges`. Raises CalibrationError when
+    a quantized denoiser gives NaN or Inf.
     """
     layers = find_layers(Graph(model))
     variants = Variants(model)
@@ -146,7 +153,10 @@ def _outputs(session: Any, samples: Sequence[Sample]) -> list[Array]:
 
 
 def _noise(found: Sequence[Array], exact: Sequence[Array], what: str) -> float:
-    """`what` was quantized."""
+    """Return the mean noise of `found` against `exact`.
+
+    Raises CalibrationError for NaN or Inf; `what` names the quantized layer in its message.
+    """
     with np.errstate(all="ignore"):  # what is not finite is reported below
         errors = [
             np.mean((a.astype(np.float64) - b) ** 2) / (np.ptp(b.astype(np.float64)) or 1.0) ** 2

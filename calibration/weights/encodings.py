@@ -1,4 +1,4 @@
-"""How integer weights are written into a graph. The numbers that come out are the same, to the bit.
+"""Write integer weights into a graph, in one of two encodings that give the same numbers, to the bit.
 
 * `arithmetic`: Cast and Mul; 4-bit numbers lie two to a byte and are taken apart by Floor, Mul and Sub. Any
   opset, and an engine that folds constants does all of it once, when it loads: it then runs at FP32 speed.
@@ -25,18 +25,18 @@ NIBBLE_ZERO = 8  # 4-bit numbers are stored from 0 to 15
 
 @dataclass
 class Written:
-    """Nodes that make a weight, the last one's output, and what they need."""
+    """The nodes that make a weight (the last one's output) and the constants that they need."""
 
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     tensors: list[onnx.TensorProto] = field(default_factory=list)
 
     def constant(self, name: str, values: Array) -> str:
-        """Add an initializer."""
+        """Add an initializer and return its name."""
         self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values).reshape(values.shape), name))
         return name
 
     def node(self, operator: str, inputs: list[str], output: str, **attributes: int) -> str:
-        """Add a node."""
+        """Add a node and return the name of its output."""
         made = helper.make_node(operator, inputs, [output], name=output)
         made.attribute.extend(helper.make_attribute(key, value) for key, value in attributes.items())
         self.nodes.append(made)
@@ -55,7 +55,7 @@ class Integers:
     bits: Bits
 
     def floats(self) -> NDArray[np.float32]:
-        """The weight that an engine sees."""
+        """Return the weight that an engine computes with."""
         if self.block:
             scales = np.repeat(self.scales, self.block, axis=self.axis)
         else:
@@ -65,12 +65,12 @@ class Integers:
 
 
 def opset(form: WeightEncoding, bits: Bits) -> int:
-    """The oldest opset that has what the form needs."""
+    """Return the oldest opset that has what the form needs."""
     return 21 if form == "dequantize" and bits == 4 else 13
 
 
 def dequantized(weight: Integers, form: WeightEncoding) -> Written:
-    """The nodes whose output `weight.name` is the float32 weight."""
+    """Return the nodes whose output `weight.name` is the float32 weight."""
     written = Written()
     if form == "dequantize":
         _by_operator(weight, written)
@@ -121,7 +121,7 @@ def _by_arithmetic(weight: Integers, written: Written) -> None:
 
 
 def _scales(weight: Integers, scales: Array, written: Written) -> str:
-    """The scales as float32; those that were fitted as float16 are stored so."""
+    """Write the scales and return them as float32; those that were fitted as float16 are stored so."""
     stored = written.constant(f"{weight.name}.scales", scales.astype(SCALE_TYPES[weight.bits]))
     if SCALE_TYPES[weight.bits] is np.float32:
         return stored
@@ -129,7 +129,7 @@ def _scales(weight: Integers, scales: Array, written: Written) -> str:
 
 
 def _nibbles(weight: Integers, written: Written) -> str:
-    """Bytes -> the numbers from -8 to 7, flat, or in the weight's shape when it has one scale per channel."""
+    """Write bytes and nodes that make of them the numbers from -8 to 7, flat."""
     name = weight.name
     flat = (weight.values.ravel() + np.int8(NIBBLE_ZERO)).astype(np.uint8)
     written.constant(f"{name}.integers", pack_nibbles(flat, halves=True))

@@ -1,4 +1,4 @@
-"""FP32 graph -> the same graph with its large float weights stored as float16; FP32 is computed.
+"""Store the large float weights of an FP32 graph as float16; the engine still computes in FP32.
 
 An engine that folds constants casts them back when it loads. A weight is rounded by 2^-11 of itself at most,
 which is less than any other rounding of a quantized model.
@@ -16,7 +16,11 @@ LEAST_DB = 60.0
 
 
 def store_halves(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of `model`; which weights count as large is as for integers: see `weights.roles`."""
+    """Return a copy of `model` whose large float weights are stored as float16.
+
+    Which weights count as large is as for integers: see `weights.roles`. A weight stays float32 where float16
+    would leave it below `LEAST_DB`.
+    """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     graph, chosen = changed.graph, select(model, WeightOptions())[0]

@@ -1,4 +1,4 @@
-"""FP32 graph -> the same graph with its large weights as 8- or 4-bit integers; FP32 is computed.
+"""Store the large weights of an FP32 graph as 8- or 4-bit integers; the engine still computes in FP32.
 
 `w8`: int8, symmetric, one scale per output channel. `w4`: int4, symmetric, one scale per block of weights
 that are multiplied with neighbouring inputs. Biases, norms and small weights stay float32.
@@ -38,7 +38,7 @@ class QuantizedWeight:
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What became of the weights."""
+    """What quantization did to the weights."""
 
     bits: Bits
     options: WeightOptions
@@ -49,7 +49,7 @@ class WeightReport:
     bytes_kept: int  # of them float32 as before
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
+        """Return plain values for `json.dumps`."""
         return asdict(self)
 
 
@@ -58,8 +58,8 @@ def quantize_weights(
 ) -> tuple[onnx.ModelProto, WeightReport]:
     """Store the large constant operands of Conv, Gemm and MatMul as integers; `model` is not changed.
 
-    The same arguments give the same bytes. Raises InvalidInput for other `bits` or an unknown name in
-    `keep`. Only the form `dequantize` with 4 bits raises the opset, to 21.
+    Equal arguments give equal bytes. Raises InvalidInput for other `bits` or an unknown name in `keep`. Only
+    the form `dequantize` with 4 bits raises the opset, to 21.
     """
     if bits not in RANGES:
         raise InvalidInput(f"bits is {bits}; expected 8 or 4")
@@ -89,14 +89,14 @@ def quantize_weights(
 
 
 def total_bytes(model: onnx.ModelProto) -> int:
-    """Size of all weights of a graph."""
+    """Return the size of all weights of a graph in bytes."""
     return sum(weight_bytes(tensor) for tensor in model.graph.initializer)
 
 
 def _quantize(
     weight: Array, use: Use, bits: Bits, options: WeightOptions
 ) -> tuple[Integers, QuantizedWeight]:
-    """Integers for one weight; for 8 bits along the outer axis that gives the least error."""
+    """Quantize one weight; for 8 bits along the outer axis that gives the least error."""
     candidates = []
     if bits == 8:
         for axis in use.outer:
@@ -114,7 +114,7 @@ def _quantize(
 
 
 def _relative_error(weight: Array, integers: Integers, inner: int) -> float:
-    """Squared error relative to the weights of the same output, averaged over the outputs.
+    """Return the squared error relative to the weights of the same output, averaged over the outputs.
 
     Absolute errors would choose an axis that loses the smaller matrices of a batch.
     """
@@ -126,7 +126,7 @@ def _relative_error(weight: Array, integers: Integers, inner: int) -> float:
 def _with(
     model: onnx.ModelProto, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], least: int
 ) -> onnx.ModelProto:
-    """The model with other nodes and weights, at opset `least` or newer."""
+    """Return the model with other nodes and weights, at opset `least` or newer."""
     graph = helper.make_graph(
         nodes, model.graph.name, list(model.graph.input), list(model.graph.output), tensors
     )

@@ -1,4 +1,4 @@
-"""Which weights of a graph become integers, and along which axes."""
+"""Choose which weights of a graph become integers, and along which axes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ Reason = Literal[
 
 @dataclass(frozen=True)
 class WeightOptions:
-    """What is quantized, and how it is written. Raises InvalidInput for what cannot be."""
+    """What is quantized, and how it is written. Raises InvalidInput for impossible numbers and forms."""
 
     # Numbers; smaller weights stay FP32. This is more than the first and the last convolution of every graph
     # have. Keeping the time embedding as well was measured on nano: it changes nothing.
@@ -62,7 +62,7 @@ class Use:
 
 
 def select(model: onnx.ModelProto, options: WeightOptions) -> tuple[dict[str, Use], tuple[KeptWeight, ...]]:
-    """The weights to quantize, in the order of the graph, and those of the same operators that stay.
+    """Return the weights to quantize, in the order of the graph, and those of the same operators that stay.
 
     Raises InvalidInput for an unknown name in `options.keep`.
     """
@@ -95,7 +95,7 @@ def select(model: onnx.ModelProto, options: WeightOptions) -> tuple[dict[str, Us
 
 
 def roles(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Use]:
-    """The constant operands of a Conv, Gemm or MatMul; `shapes` are those of the float weights."""
+    """Yield the constant operands of a Conv, Gemm or MatMul; `shapes` are those of the float weights."""
     attributes = attributes_of(node)
     if node.op_type == "Conv" and (name := node.input[1]) in shapes:
         shape = shapes[name]

@@ -1,4 +1,4 @@
-"""Integer grids for weights: symmetric, one scale per channel or per block, of least squared error."""
+"""Fit integer grids to weights: symmetric, one scale per channel or per block, of least squared error."""
 
 import math
 from dataclasses import dataclass
@@ -35,12 +35,12 @@ class Grid:
     scales: NDArray[np.float32]
 
     def values(self) -> NDArray[np.float32]:
-        """The weights that an engine sees."""
+        """Return the weights that an engine computes with, [rows, n]."""
         return self.integers.astype(np.float32) * self.scales[:, None]
 
 
 def fit(rows: Array, bits: Bits, *, half: bool = False) -> Grid:
-    """The grid of least squared error over the candidates of `SHARES`, per row of `rows` [rows, n].
+    """Fit the grid of least squared error over the candidates of `SHARES`, per row of `rows` [rows, n].
 
     `half`: scales are numbers of float16, as those of 4 bits always are. The error of a weight is at most
     half a scale, unless it lies beyond the end of the grid.
@@ -70,7 +70,7 @@ def _integers(rows: NDArray[np.float32], scales: NDArray[np.float32], bits: Bits
 def per_channel(
     weight: Array, axis: int, bits: Bits, *, half: bool = False
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Integers of the shape of `weight` and scales [weight.shape[axis]]; `half` as in `fit`."""
+    """Return integers of the shape of `weight` and scales [weight.shape[axis]]; `half` as in `fit`."""
     moved = np.moveaxis(weight, axis, 0)
     grid = fit(moved.reshape(len(moved), -1), bits, half=half)
     integers = np.moveaxis(grid.integers.reshape(moved.shape), 0, axis)
@@ -78,8 +78,10 @@ def per_channel(
 
 
 def block_of(length: int, block: int) -> int:
-    """The block for an axis of `length`: `block`, or its largest part from 16 up that divides the axis, or
-    else the whole axis."""
+    """Choose the size of the blocks for an axis of `length`.
+
+    It is `block`, or the largest divisor of `block` from 16 up that divides the axis, or else the whole axis.
+    """
     common = math.gcd(length, block)
     return common if common >= SMALLEST_BLOCK else length
 
@@ -87,7 +89,7 @@ def block_of(length: int, block: int) -> int:
 def blockwise(
     weight: Array, axis: int, block: int, bits: Bits
 ) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Integers of the shape of `weight`, and scales of that shape with `axis` divided by `block`.
+    """Return integers of the shape of `weight`, and scales of that shape with `axis` divided by `block`.
 
     One scale covers `block` neighbours along `axis`. Raises ValueError when `block` does not divide the axis.
     """
@@ -101,7 +103,7 @@ def blockwise(
 
 
 def pack_nibbles(unsigned: NDArray[np.uint8], *, halves: bool) -> NDArray[np.uint8]:
-    """Numbers from 0 to 15, in C order, two to a byte; an odd count ends in zero.
+    """Pack numbers from 0 to 15, in C order, two to a byte; an odd count is padded with a zero.
 
     The low bits hold the even ones and the high bits the odd ones, as in ONNX; or, with `halves`, the first
     half and the second half, so that taking them apart needs no interleaving.

@@ -1,4 +1,4 @@
-"""What the mobile execution providers of ONNX Runtime accept, as data, each with its source.
+"""Tell what the mobile execution providers of ONNX Runtime accept, as data, each with its source.
 
 A provider that does not take a node leaves it to the CPU. The rules are the published ones: a device may
 refuse more, so the counts made from them are upper bounds.
@@ -37,7 +37,7 @@ class Provider:
     max_rank: int | None = None  # of any input
 
     def refuses(self, node: Node) -> str:
-        """Why this provider leaves the node to the CPU, or "" when it takes it."""
+        """Say why this provider leaves the node to the CPU; "" when it takes it."""
         if node.operator not in self.rules:
             return "not on its list"
         ranks = [len(shape) for shape in node.shapes if shape is not None]
@@ -47,7 +47,7 @@ class Provider:
 
 
 def constant(*inputs: int) -> Rule:
-    """These inputs, where given, must be weights."""
+    """Demand that these inputs, where given, are weights."""
 
     def rule(node: Node) -> str:
         moving = [i for i in inputs if i < len(node.constant) and node.types[i] and not node.constant[i]]
@@ -57,7 +57,7 @@ def constant(*inputs: int) -> Rule:
 
 
 def rank(index: int, *allowed: int) -> Rule:
-    """The number of dimensions of an input."""
+    """Demand that an input has one of the allowed numbers of dimensions; an unknown shape passes."""
 
     def rule(node: Node) -> str:
         shape = node.shapes[index] if index < len(node.shapes) else None
@@ -67,35 +67,35 @@ def rank(index: int, *allowed: int) -> Rule:
 
 
 def types(*allowed: str) -> Rule:
-    """The type of input 0."""
+    """Demand that input 0 has one of the allowed types."""
     return lambda node: "" if node.types[0] in allowed else f"input 0 is {node.types[0] or 'left out'}"
 
 
 def attribute(name: str, *allowed: Any) -> Rule:
-    """The value of an attribute, where given."""
+    """Demand that an attribute, where given, has one of the allowed values."""
     return lambda node: (
         "" if node.attributes.get(name, allowed[0]) in allowed else f"{name} is {node.attributes[name]}"
     )
 
 
 def inputs_at_most(count: int) -> Rule:
-    """The number of inputs."""
+    """Demand that a node has at most `count` inputs."""
     return lambda node: "" if len(node.types) <= count else f"it has {len(node.types)} inputs"
 
 
 def follows(*operators: str) -> Rule:
-    """The node must be fused into one of these, taken by the same provider."""
+    """Demand that the node can be fused into one of these operators, taken by the same provider."""
     return lambda node: "" if node.producer in operators else f"it does not follow {' or '.join(operators)}"
 
 
 def last_axis(node: Node) -> str:
-    """Only over the last axis."""
+    """Demand that a node works over the last axis."""
     shape, axis = node.shapes[0], node.attributes.get("axis", -1)
     return "" if shape is not None and axis in (-1, len(shape) - 1) else f"axis is {axis}, not the last"
 
 
 def same_or_one_more_rank(node: Node) -> str:
-    """A [M,K] or [batch,M,K] times B [K,N]."""
+    """Demand a product of A [M,K] or [batch,M,K] with B [K,N]."""
     a, b = node.shapes[0], node.shapes[1]
     if a is None or b is None:
         return "a shape is unknown"

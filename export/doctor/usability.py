@@ -1,4 +1,4 @@
-"""Which nodes of a bundle's graphs a phone's execution providers would take, and why not the others."""
+"""Find which nodes of a bundle's graphs a phone's execution providers would take, and why not the others."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -45,7 +45,7 @@ class Use:
 
     @property
     def share(self) -> float:
-        """Of the multiply-accumulates, 0 to 1."""
+        """The part of the multiply-accumulates that the provider takes, 0 to 1."""
         return self.macs_taken / self.macs if self.macs else 1.0
 
 
@@ -61,21 +61,21 @@ class ProviderUse:
 
 @dataclass(frozen=True)
 class Usability:
-    """The answer of `moebius-edge doctor` for this target."""
+    """The answer of `moebius-edge doctor` for a bundle's target."""
 
     bundle: str
     precision: str
     providers: tuple[ProviderUse, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
+        """Return plain values for `json.dumps`."""
         return asdict(self)
 
 
 def examine(bundle: Bundle) -> Usability:
-    """Read the graphs of a bundle, .ort or .onnx, and apply the rules of `PROVIDERS`; runs nothing.
+    """Apply the rules of `PROVIDERS` to the graphs of a bundle, .ort or .onnx; nothing is run.
 
-    Raises ExportError for a graph in another format.
+    Raises ExportError for a graph in another format, and for a damaged one.
     """
     graphs = {name: load(bundle.file(bundle.manifest.graphs[name].file)) for name in GRAPH_NAMES}
     rows = tuple(
@@ -99,7 +99,10 @@ def _used(bundle: Bundle, name: str, model: onnx.ModelProto, provider: Provider)
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """The graph of an .ort or .onnx file, with types and shapes, without large weights."""
+    """Read the graph of an .ort or .onnx file, with types and shapes, without large weights.
+
+    Raises ExportError for another format, and for a file that is not complete.
+    """
     if path.suffix == ".ort":
         return structure(path)
     if path.suffix != ".onnx":
@@ -113,7 +116,7 @@ def load(path: Path) -> onnx.ModelProto:
 
 
 def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with the type and shape of every value, through operators that ONNX does not know, too."""
+    """Add the type and shape of every value to the graph, also behind operators that ONNX does not know."""
     known = onnx.ModelProto()
     known.CopyFrom(model)
     for node in known.graph.node:
@@ -159,10 +162,12 @@ def use(name: str, model: onnx.ModelProto, provider: Provider) -> Use:
 
 
 def partitions(links: Iterable[tuple[Iterable[str], Iterable[str]]], taken: list[bool]) -> int:
-    """Pieces that the taken nodes lie in; `links`: what each node reads and gives, in topological order.
+    """Count the pieces that the taken nodes lie in.
 
-    As ONNX Runtime groups them (`CreateSupportedPartitionNodeGroups`): all nodes that can run in a stage
-    before any left node that needs them make one piece; a left node that needs a taken one ends its stage.
+    `links`: what each node reads and gives, in topological order; `taken`: whether the provider takes it.
+    Nodes are grouped as ONNX Runtime does (`CreateSupportedPartitionNodeGroups`): all nodes that can run in a
+    stage before any left node that needs them make one piece; a left node that needs a taken one ends its
+    stage.
     """
     stage: dict[str, tuple[int, bool]] = {}  # output -> (stage, whether its node was taken)
     stages = set()
@@ -194,7 +199,7 @@ def _node(
 
 
 def _tensors(model: onnx.ModelProto) -> dict[str, tuple[str, Shape | None]]:
-    """Type and shape of every value and weight; no shape where a size is not fixed."""
+    """Return the type and shape of every value and weight; the shape is None where a size is not fixed."""
     graph = model.graph
     found: dict[str, tuple[str, Shape | None]] = {}
     for value in (*graph.input, *graph.value_info, *graph.output):

@@ -1,4 +1,4 @@
-"""One PyTorch module -> one clean ONNX graph: opset 18, static shapes, the same bytes every time."""
+"""Export one PyTorch module as one clean ONNX graph: opset 18, static shapes, the same bytes every time."""
 
 import hashlib
 import warnings
@@ -21,7 +21,7 @@ IR_VERSION = 10  # the newest that ONNX Runtime 1.20 reads
 
 @dataclass(frozen=True)
 class ComponentSpec:
-    """What is needed to export one graph."""
+    """The module, example inputs and names that one graph is exported from."""
 
     name: str  # "encoder", "denoiser", "decoder"
     module: nn.Module
@@ -32,8 +32,8 @@ class ComponentSpec:
 def to_onnx(spec: ComponentSpec, *, simplify: bool = True) -> onnx.ModelProto:
     """Export through torch's graph capture and clean the result; weights are inside the returned model.
 
-    `simplify` folds constants and joins MatMul and Add with onnxsim; raises ExportError if that fails its
-    own comparison.
+    `simplify` folds constants and joins MatMul and Add with onnxsim. Raises ExportError when onnxsim's own
+    comparison of the two graphs fails.
     """
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -60,7 +60,7 @@ def to_onnx(spec: ComponentSpec, *, simplify: bool = True) -> onnx.ModelProto:
 
 
 def strip(model: onnx.ModelProto) -> None:
-    """Remove what describes the machine and the code of the export rather than the function."""
+    """Remove everything that describes the export's machine and code and not the function."""
     model.ir_version = min(model.ir_version, IR_VERSION)
     model.producer_name, model.producer_version, model.doc_string = "moebius-edge", "", ""
     del model.metadata_props[:]
@@ -93,7 +93,7 @@ def share_initializers(model: onnx.ModelProto) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter reports optional packages it did not find, and deprecations inside torch."""
+    """Silence the exporter's reports of optional packages it did not find, and deprecations inside torch."""
     with silenced("torch.onnx"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

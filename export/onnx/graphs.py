@@ -1,4 +1,4 @@
-"""Checkpoint -> the three FP32 graphs in memory."""
+"""Make the three FP32 graphs of a checkpoint, in memory."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,10 @@ def fp32_graphs(
     progress: Stage | None = None,
     names: Sequence[str] = GRAPH_NAMES,
 ) -> dict[str, onnx.ModelProto]:
-    """The three FP32 graphs in memory, or those of `names`."""
+    """Return the three FP32 graphs, or those of `names`, by name, with their weights inside.
+
+    `kind`: "deploy", rewritten in `forms`, or "direct", the reference's own modules.
+    """
     models = {}
     for done, name in enumerate(names):
         if progress is not None:
@@ -47,7 +50,10 @@ def _graph(name: str, checkpoint: Checkpoint, forms: Forms, kind: str) -> onnx.M
 
 
 def build_module(name: str, checkpoint: Checkpoint, forms: Forms, kind: str = "deploy") -> nn.Module:
-    """One of the three graphs as a module; it may share weights with the checkpoint."""
+    """Return one of the three graphs as a module; it may share weights with the checkpoint.
+
+    `kind`: "deploy" or "direct", as in `fp32_graphs`.
+    """
     if kind == "direct":
         return build_graphs(checkpoint.model, checkpoint.vae)[name]
     with torch.no_grad():

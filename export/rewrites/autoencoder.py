@@ -1,4 +1,4 @@
-"""The deploy encoder and decoder: diffusers' modules with the scalings folded and exact upsamplers."""
+"""Rewrite the encoder and the decoder for deployment: scalings are folded, upsamplers exact and cheaper."""
 
 import copy
 
@@ -25,7 +25,7 @@ class DeployEncoder(nn.Module):
         self.quant_conv = affine_after(vae.quant_conv, scale, torch.zeros_like(scale))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Shapes as in `model.graphs.Encoder.forward`."""
+        """Encode a picture; shapes as in `model.graphs.Encoder.forward`."""
         mean, log_variance = self.quant_conv(self.encoder(image)).chunk(2, dim=1)
         return mean, torch.exp(0.5 * log_variance.clamp(*LOG_VARIANCE_RANGE)) * self.scaling_factor
 
@@ -50,15 +50,15 @@ class DeployDecoder(nn.Module):
         self.decoder.conv_out = affine_after(self.decoder.conv_out, half, half)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Shapes as in `model.graphs.Decoder.forward`."""
+        """Decode latents; shapes as in `model.graphs.Decoder.forward`."""
         image: Tensor = self.decoder(self.post_quant_conv(latents))
         return image.clamp(0.0, 1.0)
 
 
 class _ShortcutFirst(nn.Module):
-    """diffusers' `ResnetBlock2D` with a shortcut, which is computed first and as a matrix product.
+    """diffusers' `ResnetBlock2D` with a shortcut, computed first and as a matrix product.
 
-    What the block reads, 268 MB at 512 x 512, can then be freed before the block needs most. As a 1x1
+    The block's input, 268 MB at 512 x 512, can then be freed before the block needs most memory. As a 1x1
     convolution the shortcut would come last: ONNX Runtime adds the other path inside of it.
     """
 
@@ -72,7 +72,7 @@ class _ShortcutFirst(nn.Module):
         self.register_buffer("shortcut_bias", shortcut.bias.detach()[:, None].clone())
 
     def forward(self, image: Tensor, temb: None = None) -> Tensor:
-        """[B,C,h,w] -> [B,D,h,w]; a VAE has no time embedding."""
+        """Map [B,C,h,w] to [B,D,h,w]; a VAE has no time embedding."""
         shortcut = self.shortcut_weight @ image.flatten(2) + self.shortcut_bias
         shortcut = shortcut.reshape(image.shape[0], -1, *image.shape[2:])
         block = self.block
@@ -83,13 +83,14 @@ class _ShortcutFirst(nn.Module):
 
 
 class _Upsample2D(nn.Module):
-    """Stands in for diffusers' `Upsample2D`, whose forward takes an output size."""
+    """A replacement of diffusers' `Upsample2D`, whose forward takes an output size."""
 
     def __init__(self, conv: nn.Conv2d, form: UpsampleForm) -> None:
         super().__init__()
         self.upsample = deploy_upsample(conv, form)
 
     def forward(self, hidden_states: Tensor, output_size: int | None = None) -> Tensor:
+        """Map [B,C,h,w] to [B,C,2h,2w]; `output_size` must be None."""
         assert output_size is None, "static shapes: the output is twice the input"
         upsampled: Tensor = self.upsample(hidden_states)
         return upsampled

@@ -1,4 +1,4 @@
-"""The blocks of the deploy denoiser with channels first: pictures [B,C,h,w], fastest in FP32.
+"""Build the blocks of the deploy denoiser with channels first: pictures [B,C,h,w], fastest in FP32.
 
 Every BatchNorm is folded, and the transformer units work on tokens [B,N,C] up to their convolutional half.
 """
@@ -24,12 +24,13 @@ class PictureSeparableConv(nn.Module):
         self.residual = source.residual
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map [B,C,h,w] to [B,C',h,w]."""
         y: Tensor = self.pointwise(self.depthwise(x).relu())
         return y + x if self.residual else y
 
 
 class PictureResidualBlock(nn.Module):
-    """A residual block with folded convolutions; the time term has batch 1."""
+    """A residual block on pictures with folded convolutions; the time term has batch 1."""
 
     def __init__(self, source: ResidualBlock, size: int) -> None:
         super().__init__()
@@ -39,6 +40,7 @@ class PictureResidualBlock(nn.Module):
         self.shortcut = source.conv_shortcut
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Map `x` [B,C,h,w] and `time` [1,T], after SiLU, to [B,C',h,w]."""
         y = self.conv1(F.silu(self.norm1(x))) + self.time(time)[:, :, None, None]
         y = self.conv2(F.silu(self.norm2(y)))
         return y + self.shortcut(x)
@@ -62,7 +64,7 @@ class PictureTransformerUnit(nn.Module):
         self.register_buffer("project_out_weight", source.proj_out.weight.detach()[:, :, 0, 0].clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """[1 or 2,C,h,w] -> [2,C,h,w]."""
+        """Map [1 or 2,C,h,w] to [2,C,h,w]."""
         _, channels, height, width = x.shape
         tokens = F.group_norm(x, self.groups, eps=self.group_eps).flatten(2).transpose(1, 2)
         tokens = tokens @ self.project_in_weight + self.project_in_bias

@@ -1,4 +1,4 @@
-"""The blocks of the deploy denoiser with channels last: tokens [B,N,C], fastest in INT8.
+"""Build the blocks of the deploy denoiser with channels last: tokens [B,N,C], fastest in INT8.
 
 N = h*w positions, row by row. A 1x1 convolution is one matrix product, and an INT8 depthwise convolution
 needs no transpose. Measured on one core (ns per element, ONNX Runtime 1.32, x86-64): a depthwise 3x3
@@ -28,15 +28,22 @@ class Linear(nn.Module):
         self.register_buffer("bias", bias.detach().clone())
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens [B,N,in] to [B,N,out]."""
         return tokens @ self.weight + self.bias
 
 
 class SpatialConv(nn.Module):
-    """A convolution with a larger kernel on tokens; engines move the transposes or have none."""
+    """A convolution with a larger kernel on tokens.
+
+    It transposes to pictures and back; engines move these transposes elsewhere, or need none.
+    """
 
     def __init__(self, conv: nn.Conv2d, size: int, *, relu: bool = False) -> None:
-        """`size`: side of the input. `relu`: the activation that follows, beside the convolution so that
-        engines see the pair."""
+        """Take the weights of `conv` for pictures of `size` x `size`.
+
+        `relu`: a ReLU follows; it is computed here, directly behind the convolution, so that engines see the
+        pair.
+        """
         super().__init__()
         assert conv.bias is not None
         self.register_buffer("weight", conv.weight.detach().clone())
@@ -45,6 +52,7 @@ class SpatialConv(nn.Module):
         self.stride, self.padding, self.groups = conv.stride, conv.padding, conv.groups
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens [B,size*size,C] to [B,N',C']; N' is smaller where the convolution has a stride."""
         batch, _, channels = tokens.shape
         image = tokens.reshape(batch, self.size, self.size, channels).permute(0, 3, 1, 2)
         image = F.conv2d(image, self.weight, self.bias, self.stride, self.padding, groups=self.groups)
@@ -55,13 +63,13 @@ class SpatialConv(nn.Module):
 
 
 class GroupNorm(nn.Module):
-    """GroupNorm of tokens plus a shift t per channel, which needs no pass of its own: x + t -> norm(x + t).
+    """GroupNorm of tokens plus a shift t per channel: norm(x + t), without a pass that adds t.
 
     Group sums are combined from the sums over the positions: mean and E[x²] - mean² per group.
     """
 
     def __init__(self, source: nn.GroupNorm, *, affine: bool = True) -> None:
-        """Without `affine` the norm's weight and bias are left to what follows."""
+        """Take the parameters of `source`; without `affine` the weight and bias are left to what follows."""
         super().__init__()
         self.groups, self.eps, self.affine = source.num_groups, source.eps, affine
         if affine:
@@ -69,7 +77,7 @@ class GroupNorm(nn.Module):
             self.register_buffer("bias", source.bias.detach().clone())
 
     def forward(self, tokens: Tensor, shift: Tensor | None = None) -> Tensor:
-        """`tokens` [B,N,C], `shift` [1,C] -> [B,N,C]."""
+        """Normalize `tokens` [B,N,C] plus `shift` [1,C]; returns [B,N,C]."""
         batch, _, channels = tokens.shape
         mean, square = tokens.mean(1), (tokens * tokens).mean(1)
         if shift is not None:
@@ -101,6 +109,7 @@ class TokenSeparableConv(nn.Module):
         self.residual = source.residual
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map tokens [B,N,C] to [B,N,C']."""
         y: Tensor = self.pointwise(self.depthwise(x))
         return y + x if self.residual else y
 
@@ -117,16 +126,20 @@ class TokenResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if plain else Linear(source.conv_shortcut)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Map tokens `x` [B,N,C] and `time` [1,T], after SiLU, to [B,N,C']."""
         y = self.conv1(F.silu(self.norm1(x)))
         y = self.conv2(F.silu(self.norm2(y, self.time(time))))
         return y + self.shortcut(x)
 
 
 class TokenMixFFN(nn.Module):
-    """`export.mix_ffn` on tokens."""
+    """`mix_ffn.DeployMixFFN` on tokens."""
 
     def __init__(self, source: MixFFN, affine: tuple[Tensor, Tensor], project: nn.Conv2d, size: int) -> None:
-        """`affine`: scale and shift [C] of the LayerNorm before; `project`: the unit's proj_out."""
+        """Take the weights of `source` for pictures of `size` x `size`.
+
+        `affine`: scale and shift [C] of the LayerNorm before; `project`: the unit's proj_out.
+        """
         super().__init__()
         # The same weights as with channels first, laid out for tokens.
         halves = DeployMixFFN(source, *affine, project)
@@ -135,6 +148,7 @@ class TokenMixFFN(nn.Module):
         self.reduce = Linear(halves.reduce)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map normalised tokens [B,N,C] to [B,N,C'], projected by `project`."""
         value, gate = (mix(F.silu(expand(x))) for expand, mix in zip(self.expand, self.mix, strict=True))
         y: Tensor = self.reduce(value * F.silu(gate))
         return y
@@ -158,7 +172,7 @@ class TokenTransformerUnit(nn.Module):
         self.project_out = Linear(straight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[1 or 2,N,C] -> [2,N,C]."""
+        """Map tokens [1 or 2,N,C] to [2,N,C]."""
         tokens = self.project_in(self.norm(x))
         tokens = tokens + self.local(self._normalise(tokens))
         tokens = tokens + self.interactive(self._normalise(tokens))
@@ -170,10 +184,10 @@ class TokenTransformerUnit(nn.Module):
 
 
 class TokenUpsample(nn.Module):
-    """`export.upsample.DifferenceUpsample` on tokens."""
+    """`upsample.DifferenceUpsample` on tokens."""
 
     def __init__(self, conv: nn.Conv2d, size: int) -> None:
-        """`size`: side of the input."""
+        """Take the weights of the 3x3 convolution `conv`; `size` is the side of the input."""
         super().__init__()
         assert conv.bias is not None
         self.size = size
@@ -190,7 +204,7 @@ class TokenUpsample(nn.Module):
             self.register_buffer(f"{name}_weight", part.permute(1, 0, 2).flatten(1).contiguous())
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B,n*n,C] -> [B,4n*n,C']."""
+        """Map tokens [B,n*n,C] to [B,4*n*n,C']."""
         batch, _, channels = tokens.shape
         image = tokens.reshape(batch, self.size, self.size, channels)
         padded = F.pad(image, (0, 0, 1, 1, 1, 1))

@@ -1,7 +1,7 @@
-"""The deploy denoiser: the reference's function, rewritten for inference.
+"""Build the deploy denoiser: the reference's function, rewritten for inference.
 
 Every BatchNorm is folded, the conditioning is constant, and the guidance branches share their common prefix.
-What the blocks look like depends on the layout: `export.channels_first`, `export.channels_last`.
+What the blocks look like depends on the layout: `channels_first`, `channels_last`.
 """
 
 from collections.abc import Callable
@@ -87,7 +87,7 @@ class DeployDenoiser(nn.Module):
     def forward(
         self, latents: Tensor, mask: Tensor, masked_latents: Tensor, timestep: Tensor, guidance: Tensor
     ) -> Tensor:
-        """Shapes as in `model.graphs.Denoiser.forward`."""
+        """Predict the guided noise; shapes as in `model.graphs.Denoiser.forward`."""
         time = F.silu(self.time_embedding(timestep))
         # Batch 1 until the first Interactive-λ: the guidance branches are the same picture up to there.
         sample = torch.cat([latents, mask, masked_latents], dim=1)

@@ -1,6 +1,6 @@
-"""Folding of affine maps into the 1x1 and depthwise convolutions beside them.
+"""Fold affine maps into the 1x1 and depthwise convolutions beside them.
 
-All are exact in real arithmetic; in FP32 they differ by rounding. Sums are done in FP64.
+All folds are exact in real arithmetic; in FP32 they differ by rounding. Sums are done in FP64.
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def batch_norm_affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """BN(x) = scale * x + shift per channel, from the running statistics; both [C], FP64."""
+    """Return scale and shift, both [C] in FP64, of BN(x) = scale * x + shift, from the running statistics."""
     assert norm.running_mean is not None and norm.running_var is not None
     scale = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
     return scale, norm.bias.double() - scale * norm.running_mean.double()
@@ -36,15 +36,15 @@ def _bias(conv: nn.Conv2d) -> Tensor:
 
 
 def affine_after(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> nn.Conv2d:
-    """The convolution x -> scale * conv(x) + shift; `scale`, `shift` [out]."""
+    """Return the convolution x -> scale * conv(x) + shift; `scale`, `shift` [out]."""
     weight = conv.weight.double() * scale[:, None, None, None]
     return _with_weights(conv, weight, _bias(conv) * scale + shift)
 
 
 def affine_before(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> nn.Conv2d:
-    """The 1x1 convolution x -> conv(scale * x + shift); `scale`, `shift` [in].
+    """Return the 1x1 convolution x -> conv(scale * x + shift); `scale`, `shift` [in].
 
-    Raises ValueError for another kernel: zero padding would see the shift.
+    Raises ValueError for another kernel: its zero padding would not be shifted.
     """
     if tuple(conv.kernel_size) != (1, 1) or conv.groups != 1:
         raise ValueError(f"an affine map folds forward only into a dense 1x1 convolution, not into {conv}")
@@ -54,5 +54,5 @@ def affine_before(conv: nn.Conv2d, scale: Tensor, shift: Tensor) -> nn.Conv2d:
 
 
 def fold_batch_norm(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """The convolution x -> norm(conv(x))."""
+    """Return the convolution x -> norm(conv(x))."""
     return affine_after(conv, *batch_norm_affine(norm))

@@ -1,4 +1,4 @@
-"""Which form of each rewrite a target gets, as data. Every form computes the same function.
+"""Choose the form of each rewrite for a target, as data. Every form computes the same function.
 
 What each form computes is in `docs/graphs.md`. Which one is fastest depends on the engine: compare two
 exports with `moebius-edge profile A --against B`.
@@ -17,7 +17,7 @@ Layout = Literal["channels_first", "channels_last"]
 class Forms:
     """How the deploy graphs are written."""
 
-    # Pictures [B,C,h,w], fastest in FP32, or tokens [B,h*w,C], fastest in INT8 (`export.channels_last`).
+    # Pictures [B,C,h,w], fastest in FP32, or tokens [B,h*w,C], fastest in INT8 (`channels_last`).
     layout: Layout = "channels_first"
     # Local-λ: position lambdas by a 15x15 convolution, or relative scores over windows of keys.
     # The window form is used at latent sides up to `window_up_to`, the convolution above.
@@ -32,11 +32,11 @@ class Forms:
     decoder_shortcut: ShortcutForm = "product"  # of blocks that change the number of channels
 
     def local_lambda(self, size: int) -> LocalLambdaForm:
-        """The form for latents of `size` x `size`."""
+        """Return the form of Local-λ for latents of `size` x `size`."""
         return "window" if size <= self.window_up_to else "convolution"
 
     def tile(self, size: int) -> int:
-        """Query columns per tile of the window form for latents of `size` x `size`."""
+        """Return the query columns per tile of the window form for latents of `size` x `size`."""
         return size if size <= self.whole_rows_up_to or size % self.window_tile else self.window_tile
 
 

@@ -1,8 +1,8 @@
-"""Exact deploy form of Interactive-λ: the ten category tokens are constants of each guidance branch.
+"""Rewrite Interactive-λ exactly: the ten category tokens are constants of each guidance branch.
 
-With K, V [m,·] constant per branch, λc = K^T V and λp[n] = E[n]^T V have the same right factor, so
-Y[n,h] = (Q[n,h] (E[n] + K)^T) V: ten scores per query instead of a k x v matrix per position. The embedding,
-its projection, to_k, to_v and norm_v leave the graph.
+With K, V [m,·] constant per branch, λc = K^T V and λp[n] = E[n]^T V have the same right factor, so Y[n,h] =
+(Q[n,h] (E[n] + K)^T) V: ten scores per query instead of a k x v matrix per position. The embedding, its
+projection, to_k, to_v and norm_v leave the graph.
 """
 
 import torch
@@ -13,11 +13,14 @@ from moebius_edge.model.lambdas import InteractiveLambda
 
 
 class DeployInteractiveLambda(nn.Module):
-    """Y of Interactive-λ on token-major tensors, for the two guidance branches at once."""
+    """The output Y of Interactive-λ on token-major tensors, for the two guidance branches at once."""
 
     def __init__(self, source: InteractiveLambda, context: Tensor, scale: Tensor, shift: Tensor) -> None:
-        """`context` [2,m,D]: the projected categories, unconditional first; `scale`, `shift` [C]: the
-        affine map of the LayerNorm before."""
+        """Compute the constants of both branches.
+
+        `context` [2,m,D]: the projected categories, unconditional first; `scale`, `shift` [C]: the affine map
+        of the LayerNorm before.
+        """
         super().__init__()
         self.heads = source.heads
         query = affine_before(fold_batch_norm(source.to_q, source.norm_q), scale, shift)
@@ -33,7 +36,7 @@ class DeployInteractiveLambda(nn.Module):
         self.register_buffer("table", table.contiguous())
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`tokens` [1 or 2,N,C], normalised without affine map -> [2,N,C]."""
+        """Map `tokens` [1 or 2,N,C], normalised without affine map, to [2,N,C]."""
         batch, positions, channels = tokens.shape
         dim = channels // self.heads
         query = (tokens @ self.query_weight + self.query_bias).reshape(batch, positions, self.heads, dim)
@@ -45,6 +48,6 @@ class DeployInteractiveLambda(nn.Module):
 
 @torch.no_grad()
 def branch_contexts(embedding: nn.Embedding, projection: nn.Linear, tokens: int) -> Tensor:
-    """The projected categories of both branches, [2,m,D], unconditional first."""
+    """Return the projected categories of both branches, [2,m,D] in FP64, unconditional first."""
     rows = torch.stack([torch.arange(tokens, 2 * tokens), torch.arange(tokens)])
     return embedding.weight.double()[rows] @ projection.weight.double().T + projection.bias.double()

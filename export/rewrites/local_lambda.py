@@ -1,4 +1,4 @@
-"""Exact deploy forms of Local-λ on token-major tensors [B,N,C] (N = h*w positions, row by row).
+"""Rewrite Local-λ exactly, in two forms, on token-major tensors [B,N,C] (N = h*w positions, row by row).
 
 Both share the content lambda λc and differ in how the position lambdas act on the queries:
 
@@ -23,10 +23,13 @@ from moebius_edge.model.lambdas import LocalLambda
 
 
 class DeployLocalLambda(nn.Module, ABC):
-    """Y of Local-λ for normalised tokens; subclasses supply the position part."""
+    """The output Y of Local-λ for normalised tokens; subclasses supply the position part."""
 
     def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor) -> None:
-        """`scale`, `shift` [C]: the affine map of the LayerNorm before; `size`: side of the latents."""
+        """Fold the norms of `source` into its projections.
+
+        `scale`, `shift` [C]: the affine map of the LayerNorm before; `size`: side of the latents.
+        """
         super().__init__()
         self.heads, self.size = source.heads, size
         self.dim = source.pos_conv.out_channels
@@ -42,7 +45,7 @@ class DeployLocalLambda(nn.Module, ABC):
         self.register_buffer("position_bias", source.pos_conv.bias.detach()[:, None].clone())
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """`tokens` [B,N,C], normalised without affine map -> [B,N,C]."""
+        """Map `tokens` [B,N,C], normalised without affine map, to [B,N,C]."""
         batch, positions, channels = tokens.shape
         key = (tokens @ self.key_weight).transpose(1, 2).softmax(dim=-1)
         value = tokens @ self.value_weight + self.value_bias
@@ -54,17 +57,18 @@ class DeployLocalLambda(nn.Module, ABC):
 
     @abstractmethod
     def position(self, query: Tensor, value: Tensor) -> Tensor:
-        """`query` [B,N,C], `value` [B,N,v] -> Σ_k Q[n,h,k] λp[k,v,n] as [B,N,C]."""
+        """Return Σ_k Q[n,h,k] λp[k,v,n] as [B,N,C], from `query` [B,N,C] and `value` [B,N,v]."""
 
 
 class ConvolutionLocalLambda(DeployLocalLambda):
-    """Position lambdas by a 2-D convolution with the value planes folded into the batch."""
+    """Local-λ with position lambdas by a 2-D convolution, the value planes folded into the batch."""
 
     def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor) -> None:
         super().__init__(source, size, scale, shift)
         self.register_buffer("kernel", source.pos_conv.weight.detach().squeeze(2).clone())
 
     def position(self, query: Tensor, value: Tensor) -> Tensor:
+        """Compute it by the convolution; shapes as in `DeployLocalLambda.position`."""
         batch, positions, channels = query.shape
         planes = value.transpose(1, 2).reshape(batch * self.dim, 1, self.size, self.size)
         lambdas = F.conv2d(planes, self.kernel, padding=self.kernel.shape[-1] // 2)
@@ -75,7 +79,11 @@ class ConvolutionLocalLambda(DeployLocalLambda):
 
 
 class WindowLocalLambda(DeployLocalLambda):
-    """Relative scores over windows of key rows and columns; no convolution and no index per pair."""
+    """Local-λ with relative scores over windows of key rows and columns.
+
+    It has no convolution and no index per pair. Raises ValueError when the tile does not divide the latent
+    side.
+    """
 
     def __init__(self, source: LocalLambda, size: int, scale: Tensor, shift: Tensor, tile: int) -> None:
         super().__init__(source, size, scale, shift)
@@ -100,6 +108,7 @@ class WindowLocalLambda(DeployLocalLambda):
         self.register_buffer("rows_of", (rows * self.tiles + tiles[None, :, None]).flatten())
 
     def position(self, query: Tensor, value: Tensor) -> Tensor:
+        """Compute it over the windows; shapes as in `DeployLocalLambda.position`."""
         batch, positions, channels = query.shape
         windows = batch * self.size * self.tiles
         # [query column of the tile, head, window, k]: each column has its own shift of the kernel.
@@ -111,7 +120,7 @@ class WindowLocalLambda(DeployLocalLambda):
         return out.reshape(batch, positions, channels)
 
     def windows(self, value: Tensor) -> Tensor:
-        """`value` [B,N,v] -> the keys that each tile of queries sees, [B*rows*tiles, keys, v]."""
+        """Gather the keys that each tile of queries sees: `value` [B,N,v] becomes [B*rows*tiles, keys, v]."""
         batch, above = value.shape[0], self.window // 2
         image = value.reshape(batch, self.size, self.size, self.dim)
         image = F.pad(image, (0, 0, self.padding, self.padding, above, above))
@@ -123,7 +132,10 @@ class WindowLocalLambda(DeployLocalLambda):
 def deploy_local_lambda(
     source: LocalLambda, size: int, scale: Tensor, shift: Tensor, forms: Forms
 ) -> DeployLocalLambda:
-    """The form that `forms` asks for at this size."""
+    """Build Local-λ in the form that `forms` asks for at this size.
+
+    `scale`, `shift` [C]: the affine map of the LayerNorm before; `size`: side of the latents.
+    """
     if forms.local_lambda(size) == "window":
         return WindowLocalLambda(source, size, scale, shift, forms.tile(size))
     return ConvolutionLocalLambda(source, size, scale, shift)

@@ -1,4 +1,4 @@
-"""Mix-FFN for deployment: two chains instead of a split, and one projection less."""
+"""Rewrite Mix-FFN for deployment: two chains instead of a split, and one projection less."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -10,11 +10,14 @@ from moebius_edge.model.blocks import MixFFN
 class DeployMixFFN(nn.Module):
     """Mix-FFN with each half of its hidden layer as a chain of its own, so that nothing is split.
 
-    The unit's output projection follows without anything in between, so it is multiplied into the last one.
+    The unit's output projection follows directly, so it is multiplied into the last convolution.
     """
 
     def __init__(self, source: MixFFN, scale: Tensor, shift: Tensor, project: nn.Conv2d) -> None:
-        """`scale`, `shift` [C]: the affine map of the LayerNorm before; `project`: the unit's proj_out."""
+        """Take the weights of `source`, with what stands before and after it multiplied in.
+
+        `scale`, `shift` [C]: the affine map of the LayerNorm before; `project`: the unit's proj_out.
+        """
         super().__init__()
         expand = affine_before(source.inverted_conv.conv, scale, shift)
         mix = source.depth_conv.conv
@@ -27,13 +30,14 @@ class DeployMixFFN(nn.Module):
         self.reduce.weight = nn.Parameter(weight[:, :, None, None].float(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map normalised pictures [B,C,h,w] to [B,C',h,w], projected by `project`."""
         value, gate = (mix(F.silu(expand(x))) for expand, mix in zip(self.expand, self.mix, strict=True))
         y: Tensor = self.reduce(value * F.silu(gate))
         return y
 
 
 def _output_half(conv: nn.Conv2d, index: int) -> nn.Conv2d:
-    """The first or second half of the convolution's output channels (and input channels, if depthwise)."""
+    """Return half `index` (0, 1) of a convolution's output channels, and of its inputs if depthwise."""
     half = conv.out_channels // 2
     part = nn.Conv2d(
         conv.in_channels if conv.groups == 1 else half,

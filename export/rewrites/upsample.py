@@ -1,9 +1,12 @@
-"""Exact forms of "nearest x2, then a 3x3 convolution" with fewer multiplications.
+"""Compute "nearest x2, then a 3x3 convolution" exactly, in forms with fewer multiplications.
 
 In one dimension the even and odd outputs are e = w0 x[-1] + (w1 + w2) x[0] and o = (w0 + w1) x[0] + w2 x[1].
+
 *Phase*: as written, 2 taps each: 16 in two dimensions instead of 36.
-*Difference*: with s = w0 + w1 + w2 and d = x[1] - x[0], e = s x[0] - w0 d[-1] and o = s x[0] + w2 d[0]:
-three products instead of four, so 9 in two dimensions, and as many weights as the 3x3 kernel itself.
+
+*Difference*: with s = w0 + w1 + w2 and d = x[1] - x[0], e = s x[0] - w0 d[-1] and o = s x[0] + w2 d[0]: three
+products instead of four, so 9 in two dimensions, and as many weights as the 3x3 kernel itself.
+
 *Transposed*: the phases as one transposed convolution with a 4x4 kernel: nothing is interleaved.
 """
 
@@ -20,7 +23,7 @@ SAME, BEFORE, AFTER = (1.0, 1.0, 1.0), (-1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
 
 
 def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
-    """Two tensors [.., n, ..] -> one [.., 2n, ..], even first along `dim`."""
+    """Interleave two tensors [.., n, ..] along `dim` to one [.., 2n, ..], even first."""
     shape = list(even.shape)
     inner = shape[dim + 1 :]
     # Four dimensions are enough, and more is more than some engines take.
@@ -30,7 +33,7 @@ def interleave(even: Tensor, odd: Tensor, dim: int) -> Tensor:
 
 
 class PhaseUpsample(nn.Module):
-    """Four 2x2 convolutions on the small grid, interleaved."""
+    """Nearest x2 and the 3x3 convolution as four 2x2 convolutions on the small grid, interleaved."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -44,7 +47,7 @@ class PhaseUpsample(nn.Module):
         self.register_buffer("bias", conv.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C',2h,2w]."""
+        """Map [B,C,h,w] to [B,C',2h,2w]."""
         rows = []
         for y in range(2):
             # Even outputs look one pixel back, odd ones one pixel ahead.
@@ -57,7 +60,10 @@ class PhaseUpsample(nn.Module):
 
 
 class DifferenceUpsample(nn.Module):
-    """Nine 1x1 products of the picture and its first differences, added up and interleaved."""
+    """Nearest x2 and the 3x3 convolution as nine 1x1 products, added up and interleaved.
+
+    The products are of the picture and its first differences.
+    """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -72,7 +78,7 @@ class DifferenceUpsample(nn.Module):
         self.register_buffer("bias", conv.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C',2h,2w]."""
+        """Map [B,C,h,w] to [B,C',2h,2w]."""
         # Differences over the zero-padded picture: index 0 is d[-1], so n + 1 of them along a side.
         padded = F.pad(x, (1, 1, 1, 1))
         along_y = padded[:, :, 1:] - padded[:, :, :-1]
@@ -98,7 +104,10 @@ class DifferenceUpsample(nn.Module):
 
 
 class TransposedUpsample(nn.Module):
-    """One transposed convolution: 16 taps per input pixel, as many weights as the phases."""
+    """Nearest x2 and the 3x3 convolution as one transposed convolution.
+
+    It has 16 taps per input pixel and as many weights as the phases.
+    """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -110,19 +119,22 @@ class TransposedUpsample(nn.Module):
         self.register_buffer("bias", conv.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C',2h,2w]."""
+        """Map [B,C,h,w] to [B,C',2h,2w]."""
         return F.conv_transpose2d(x, self.weight, self.bias, stride=2, padding=1)
 
 
 class NearestUpsample(nn.Module):
-    """The operation as the reference has it: fewest weights where the engine has a fast 3x3."""
+    """Nearest x2 and the 3x3 convolution as the reference has them.
+
+    It has the fewest weights, and suits engines with a fast 3x3 convolution.
+    """
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C',2h,2w]."""
+        """Map [B,C,h,w] to [B,C',2h,2w]."""
         y: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return y
 
@@ -136,5 +148,5 @@ UPSAMPLERS: dict[UpsampleForm, type[nn.Module]] = {
 
 
 def deploy_upsample(conv: nn.Conv2d, form: UpsampleForm) -> nn.Module:
-    """Nearest x2 followed by the 3x3 convolution `conv`, in the given form."""
+    """Build nearest x2 followed by the 3x3 convolution `conv`, in the given form."""
     return UPSAMPLERS[form](conv)

@@ -1,4 +1,4 @@
-"""The bundle: a folder with a manifest, the artifacts of the three graphs and a self-test capsule.
+"""Read and write bundles: folders with a manifest, the artifacts of the three graphs and a self-test capsule.
 
 `Bundle.open` believes nothing: schema, names, sizes and SHA-256 of every file are checked before an engine
 sees a byte. `staging` and `seal` write one: whole or absent, and the same inputs give the same bytes. The
@@ -32,14 +32,28 @@ DEBRIS = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose files were what its manifest says at the time it was opened."""
+    """A bundle whose files were what its manifest says at the time it was opened.
+
+    >>> from moebius_edge import Bundle
+    >>> bundle = Bundle.open("small.moebius")
+    >>> bundle.manifest.target, bundle.manifest.precision, bundle.manifest.resolution
+    ('ort', 'fp32', 64)
+    >>> bundle.file("denoiser.onnx").name, bundle.capsule()["decoder.latents"].shape
+    ('denoiser.onnx', (1, 4, 8, 8))
+    >>> Bundle.open("elsewhere.moebius")
+    Traceback (most recent call last):
+    moebius_edge.common.errors.BundleError: elsewhere.moebius does not exist; ...
+    """
 
     folder: Path
     manifest: Manifest
 
     @classmethod
     def open(cls, folder: str | Path) -> "Bundle":
-        """Check everything and return the bundle. Raises BundleError, one sentence that names the file."""
+        """Check the manifest and every file, and return the bundle.
+
+        Raises BundleError, one sentence that names the file.
+        """
         folder = Path(folder)
         try:
             if not folder.is_dir():
@@ -53,21 +67,30 @@ class Bundle:
         return cls(folder, manifest)
 
     def file(self, name: str) -> Path:
-        """The path of a file, or folder of files, that the manifest lists. Raises BundleError for others."""
+        """Return the path of a file, or folder of files, that the manifest lists.
+
+        `name` is relative to the bundle's folder. Raises BundleError for any other name.
+        """
         files = self.manifest.files
         if name not in files and not any(listed.startswith(name + "/") for listed in files):
             raise BundleError(f"{name!r} is not in the bundle {self.folder.name}; it has {', '.join(files)}")
         return self.folder / name
 
     def graph_bytes(self, graph: str) -> int:
-        """The size of a graph, its external weights or the contents of its folder included."""
+        """Return the size of a graph in bytes, its external weights or the contents of its folder included.
+
+        `graph` is "encoder", "denoiser" or "decoder".
+        """
         name = self.manifest.graphs[graph].file
         own = (name, f"{name}.data")
         files = self.manifest.files.items()
         return sum(entry.size for file, entry in files if file in own or file.startswith(f"{name}/"))
 
     def capsule(self) -> dict[str, Array]:
-        """The self-test tensors by name. Raises BundleError when they are not finite, well-formed tensors."""
+        """Read the self-test tensors, by name.
+
+        Raises BundleError when they are not finite, well-formed tensors.
+        """
         name = self.manifest.capsule
         try:
             return read_tensors(self.file(name), MAX_CAPSULE_BYTES)
@@ -76,18 +99,18 @@ class Bundle:
 
 
 def staging(output: str | Path, *, overwrite: bool = False) -> AbstractContextManager[Path]:
-    """A temporary sibling folder to build a bundle in; call `seal` in the block.
+    """Yield a temporary sibling folder to build a bundle in; call `seal` in the block.
 
-    It is renamed to `output` when the block ends well and removed otherwise, Ctrl-C included. `overwrite`
-    replaces an existing bundle, and only a bundle. Raises ExportError, with nothing written, when the folder
-    cannot be written or the disk is full, and InvalidInput for one in another bundle.
+    The folder is renamed to `output` when the block ends well and removed otherwise, Ctrl-C included.
+    `overwrite` replaces an existing bundle, and only a bundle. Raises ExportError, with nothing written, when
+    the folder cannot be written or the disk is full, and InvalidInput for an `output` inside another bundle.
     """
     refuse_inside(Path(output))
     return stage(Path(output), overwrite=overwrite, replaceable=MANIFEST_NAME)
 
 
 def refuse_inside(path: Path) -> None:
-    """Raise InvalidInput where `path` would lie in a bundle, which then would not open again."""
+    """Raise InvalidInput when `path` would lie in a bundle, which then would not open again."""
     for folder in path.resolve().parents:
         with suppress(OSError, BundleError):  # another program's manifest.json
             _read_manifest(folder)
@@ -98,7 +121,7 @@ def refuse_inside(path: Path) -> None:
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:
-    """Hash every file in `folder` and write `manifest.json` last; returns the manifest with its `files`.
+    """Hash every file in `folder`, write `manifest.json` last and return the manifest with its `files`.
 
     Raises ExportError when the result would not open again.
     """
@@ -119,9 +142,10 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def rewritten(bundle: Bundle, change: Callable[[Manifest], Manifest]) -> Bundle:
-    """The bundle with another manifest for the same files: `change` of what the manifest is by now.
+    """Replace the manifest of a bundle, its files unchanged, and return the bundle, opened again.
 
-    Raises BundleError when it cannot be written or would not open again; then it is as it was.
+    `change` gets the manifest that the folder has by now and returns the new one. Raises BundleError when it
+    cannot be written or would not open again; then the bundle is as it was.
     """
     folder = bundle.folder.resolve()
     try:
@@ -135,9 +159,10 @@ def rewritten(bundle: Bundle, change: Callable[[Manifest], Manifest]) -> Bundle:
 
 
 def _replace(folder: Path, data: bytes) -> None:
-    """Replace the manifest in one step, by a file beside the bundle: a stray one in it would spoil it.
+    """Replace the manifest in one step, by a file beside the bundle.
 
-    A bundle that is mounted has no beside; there the file has a name that is not counted (see `_listing`).
+    A stray file inside would spoil the bundle. Where nothing can be written beside the bundle, because it is
+    mounted, the file lies inside, under a name that is not counted (see `_listing`).
     """
     unique = secrets.token_hex(4)
     beside = folder.with_name(f".{folder.name}.manifest-{unique}")
@@ -167,7 +192,10 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def _check_listing(folder: Path, manifest: Manifest) -> None:
-    """Every listed file is there as a plain file of its size, and nothing else is. Reads no contents."""
+    """Raise BundleError unless every listed file is there, plain and of its size, and nothing else is there.
+
+    Reads no contents.
+    """
     for name, entry in manifest.files.items():
         if not os.path.lexists(folder / name):
             raise BundleError(
@@ -199,7 +227,10 @@ def _check_contents(folder: Path, manifest: Manifest) -> None:
 
 
 def _listing(folder: Path) -> Iterator[str]:
-    """Relative names of everything in `folder` that is not a folder; links are not followed."""
+    """Yield the relative name of everything in `folder` that is not a folder; links are not followed.
+
+    What operating systems leave behind (`DEBRIS`, names that begin with "._") is left out.
+    """
     count = 0
     for base, folders, files in os.walk(folder):
         links = [name for name in folders if (Path(base) / name).is_symlink()]
@@ -213,7 +244,10 @@ def _listing(folder: Path) -> Iterator[str]:
 
 
 def _regular_size(path: Path) -> int:
-    """Size of a plain file in bytes; links, pipes and devices are refused before anything opens them."""
+    """Return the size of a plain file in bytes.
+
+    Links, pipes and devices are refused with BundleError before anything opens them.
+    """
     info = path.lstat()
     if not stat.S_ISREG(info.st_mode):
         raise BundleError(f"{path.name} in {path.parent.name} is not a plain file; {REPAIR}")

@@ -1,4 +1,4 @@
-"""Proofs: what `verify` and a clock found on a machine where a bundle really runs, kept in its manifest.
+"""Proofs: what `verify` and a clock found on a machine where a bundle runs, kept in the bundle's manifest.
 
 A Mac, an iPhone or an edge box proves what the machine that made the bundle cannot: each compute unit of the
 engine replays the self-test and is timed. The JSON of a proof names the files it was measured on, so it can
@@ -26,7 +26,10 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 @dataclass(frozen=True)
 class GraphProof:
-    """One graph on one compute unit."""
+    """What was measured of one graph on one compute unit.
+
+    Raises ValueError for numbers that cannot be.
+    """
 
     db: float  # against the FP32 reference, on the reference's inputs; the denoiser's worst step
     p50_ms: float
@@ -44,7 +47,10 @@ class GraphProof:
 
 @dataclass(frozen=True)
 class UnitProof:
-    """One compute unit of the engine: what `verify` says of it, and times."""
+    """What `verify` says of one compute unit of the engine, and times.
+
+    Raises ValueError when it contradicts itself or has a name that is none.
+    """
 
     unit: str  # "CPU_AND_NE"; "default" where the engine has no choice
     ok: bool
@@ -65,7 +71,10 @@ class UnitProof:
 
 @dataclass(frozen=True)
 class Proof:
-    """One machine."""
+    """What was found on one machine.
+
+    Raises ValueError for an impossible number of runs and for a machine without system and processor.
+    """
 
     files_sha256: str  # of `files_sha256`: which graphs were run
     runtime: str  # "coreml"
@@ -84,22 +93,22 @@ class Proof:
 
     @property
     def ok(self) -> bool:
-        """Whether a compute unit passed."""
+        """Whether at least one compute unit passed."""
         return any(unit.ok for unit in self.units)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
+        """Return the proof as plain values for `json.dumps`."""
         return {"ok": self.ok, **asdict(self)}
 
 
 def files_sha256(files: Mapping[str, Any]) -> str:
-    """SHA-256 over names and SHA-256s of a manifest's `files`."""
+    """Return the SHA-256 over the names and SHA-256s of a manifest's `files`, sorted by name."""
     listing = "".join(f"{name} {files[name].sha256}\n" for name in sorted(files))
     return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def read(path: Path) -> Proof:
-    """A proof from its JSON file. Raises InvalidInput for anything else."""
+    """Read a proof from its JSON file. Raises InvalidInput for anything else."""
     try:
         if plain_size(path) > MAX_BYTES:
             raise InvalidInput(f"{path} has more than {MAX_BYTES:,} bytes; expected the JSON of a proof")

@@ -1,4 +1,4 @@
-"""The self-test capsule: what the FP32 reference computed, so that any runtime anywhere can prove itself.
+"""Record the self-test capsule: what the FP32 reference computed, for any runtime anywhere to prove itself.
 
 One short edit of a real photo is recorded: the inputs and outputs of each graph, the latents after each step,
 the two branches of the guidance and the finished picture. docs/bundle.md lists the tensors for programs in
@@ -28,7 +28,10 @@ Layout = dict[str, tuple[str, tuple[int, ...]]]
 
 
 def edit_options(guidance: float) -> InpaintOptions:
-    """The options of the recorded edit, every one that matters by value: new defaults must not change it."""
+    """Return the options of the recorded edit.
+
+    Every option that matters is given by value, so that new defaults do not change the edit.
+    """
     return InpaintOptions(
         steps=STEPS,
         guidance=guidance,
@@ -45,7 +48,10 @@ def edit_options(guidance: float) -> InpaintOptions:
 
 
 def layout(resolution: int, latent_size: int) -> Layout:
-    """Every tensor of a capsule: name -> (dtype, shape). R = `resolution`, h = w = `latent_size`, S steps."""
+    """Return every tensor of a capsule as name -> (dtype, shape).
+
+    R = `resolution`, h = w = `latent_size`, S = the steps that are run.
+    """
     steps = len(DDIM().timesteps(STEPS, STRENGTH))
     image = (1, 3, resolution, resolution)
     latents = (1, 4, latent_size, latent_size)
@@ -114,7 +120,7 @@ def record(
 
 
 def schedule_tensors(scheduler: DDIM) -> dict[str, Array]:
-    """Timesteps and coefficients of the recorded loop, as the loop uses them."""
+    """Return the timesteps and the coefficients of the recorded loop, as the loop uses them."""
     steps = scheduler.coefficients(STEPS, STRENGTH)
     return {
         "loop.timesteps": np.array([step.timestep for step in steps], np.int32),
@@ -124,13 +130,16 @@ def schedule_tensors(scheduler: DDIM) -> dict[str, Array]:
 
 
 def branch_noise(runtime: Runtime, inputs: Mapping[str, Array], guidance: float) -> Array:
-    """The denoiser's output [1,4,h,w] for these inputs with another guidance."""
+    """Return the denoiser's output [1,4,h,w] for these inputs with another guidance."""
     noise: Array = runtime.run("denoiser", {**inputs, "guidance": np.array([guidance], np.float32)})["noise"]
     return noise
 
 
 def step_inputs(tensors: Mapping[str, Array], index: int) -> dict[str, Array]:
-    """The denoiser's inputs at step `index` (0, 1, ... or -1) of the loop, after the reference's steps."""
+    """Return the denoiser's inputs at step `index` (0, 1, ... or -1) of the loop.
+
+    The latents are those that the reference had after the steps before.
+    """
     count = len(tensors["loop.timesteps"])
     index %= count
     before = tensors["loop.start"] if index == 0 else tensors["loop.latents"][index - 1 : index]
@@ -144,7 +153,10 @@ def step_inputs(tensors: Mapping[str, Array], index: int) -> dict[str, Array]:
 
 
 def checked(tensors: Mapping[str, Array], resolution: int, latent_size: int) -> dict[str, Array]:
-    """The tensors of the layout, in its order. Raises BundleError when one is missing or has another form."""
+    """Return the tensors of the layout, in its order.
+
+    Raises BundleError when one is missing or has another dtype or shape.
+    """
     result = {}
     for name, (dtype, shape) in layout(resolution, latent_size).items():
         if name not in tensors:
@@ -162,7 +174,7 @@ def checked(tensors: Mapping[str, Array], resolution: int, latent_size: int) -> 
 
 
 def _graph_tensors(recorder: "Recorder", latents: list[Array]) -> dict[str, Array]:
-    """What went through the graphs: one encode, of the masked picture."""
+    """Return what went through the graphs: one encode, of the masked picture, all steps, one decode."""
     image = recorder.calls["encoder"][0]
     loop_inputs, loop_outputs = zip(*recorder.calls["denoiser"], strict=True)
     first: dict[str, Array] = loop_inputs[0]
@@ -183,20 +195,20 @@ def _graph_tensors(recorder: "Recorder", latents: list[Array]) -> dict[str, Arra
 
 
 class Recorder:
-    """A runtime that keeps what goes into and comes out of another one."""
+    """A runtime that passes runs on to another one and keeps what goes in and comes out."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime, self.name = runtime, runtime.name
         self.calls: dict[str, list[tuple[dict[str, Array], dict[str, Array]]]] = {}
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the other runtime and keep copies."""
+        """Run the other runtime and keep copies of inputs and outputs."""
         outputs = self.runtime.run(graph, inputs)
         self.calls.setdefault(graph, []).append((_copies(inputs), _copies(outputs)))
         return outputs
 
     def release(self, graph: str) -> None:
-        """Passed on."""
+        """Release the graph of the other runtime."""
         self.runtime.release(graph)
 
 

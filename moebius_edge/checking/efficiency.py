@@ -1,4 +1,4 @@
-"""The columns of the paper's efficiency table for a bundle, with the published rows for scale."""
+"""Give the columns of the paper's efficiency table for a bundle, with the published rows for scale."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EfficiencyRow:
-    """One row. None: not published, or not measured."""
+    """One row of the table. None: not published, or not measured."""
 
     model: str
     parameters_m: float | None  # millions, of the denoising network
@@ -54,7 +54,11 @@ def note(rows: Sequence[EfficiencyRow]) -> str:
 def row(
     model: str, parameters: int, macs: int | None, ms_per_step: float | None, steps: int
 ) -> EfficiencyRow:
-    """The row of a bundle measured here. `macs` and `ms_per_step`: one guided call of its denoiser graph."""
+    """Return the row of a bundle measured here.
+
+    `parameters`: of its denoising network. `macs` and `ms_per_step`: one guided call of its denoiser graph.
+    `steps`: calls per edit.
+    """
     return EfficiencyRow(
         model=model,
         parameters_m=round(parameters / 1e6, 2),

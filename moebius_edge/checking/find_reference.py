@@ -1,4 +1,4 @@
-"""Finding the FP32 reference of a bundle on this machine, for `verify`."""
+"""Find the FP32 reference of a bundle on this machine, for `verify`."""
 
 from importlib.util import find_spec
 
@@ -10,10 +10,10 @@ from moebius_edge.runtimes import open_runtime
 
 
 def find_reference(bundle: Bundle, wanted: bool | None) -> tuple[Runtime | None, str]:
-    """The reference of a bundle, or None and why not.
+    """Return the reference of a bundle and "", or None and the reason why there is none.
 
-    `wanted` None: where torch is installed and nothing has to be downloaded. True: raises MoebiusError where
-    it cannot be had. False: never.
+    `wanted` None: only where torch is installed and nothing has to be downloaded. True: raises MoebiusError
+    where it cannot be had. False: never.
     """
     if wanted is False:
         return None, "not asked for"

@@ -1,4 +1,4 @@
-"""Peak memory and first runs of a bundle, measured in a process of its own so that nothing else is counted.
+"""Measure peak memory and first runs of a bundle, in a process of its own so that nothing else is counted.
 
 The peak of a process never falls again; two bundles measured in one process would share the larger one.
 """
@@ -25,7 +25,7 @@ EDIT_STEPS = 3  # of the measured edit: 2 are run; the peak does not depend on t
 
 @dataclass(frozen=True)
 class FirstRun:
-    """What a fresh process saw."""
+    """What was measured in a fresh process."""
 
     peak_mb: float | None  # largest resident memory in 10^6 bytes; None where the system does not tell
     first_run_ms: dict[str, float]  # per graph, loading included
@@ -36,7 +36,8 @@ def measure_first_run(
 ) -> FirstRun:
     """Run these graphs once each, or a whole short edit if they are all three, in a new Python process.
 
-    Raises RuntimeUnavailable when that process fails or is killed.
+    `runtime`, `threads`: as for `open_runtime`. Raises RuntimeUnavailable when that process fails or is
+    killed.
     """
     request = {
         "bundle": str(bundle.folder.resolve()),
@@ -56,7 +57,7 @@ def measure_first_run(
 
 
 def graph_inputs(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    """Real inputs for each graph, from a capsule."""
+    """Return real inputs for each graph, taken from the tensors of a capsule."""
     return {
         "encoder": {"image": tensors["encoder.image"]},
         "denoiser": capsule.step_inputs(tensors, 0),
@@ -65,21 +66,21 @@ def graph_inputs(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
 
 
 class Stopwatch:
-    """A runtime that notes how long each run of another one took, in milliseconds."""
+    """A runtime that passes runs on to another one and notes how long each took, in milliseconds."""
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime, self.name = runtime, runtime.name
         self.times: dict[str, list[float]] = {}
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run and note the time."""
+        """Run the other runtime and note the time."""
         start = time.perf_counter()
         outputs = self.runtime.run(graph, inputs)
         self.times.setdefault(graph, []).append(1000 * (time.perf_counter() - start))
         return outputs
 
     def release(self, graph: str) -> None:
-        """Passed on."""
+        """Release the graph of the other runtime."""
         self.runtime.release(graph)
 
 
@@ -99,7 +100,10 @@ def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads:
 
 
 def main() -> int:
-    """The fresh process: one JSON request as argument, one JSON answer on stdout."""
+    """Do the work of the fresh process: one JSON request as argument, one JSON answer on stdout.
+
+    Returns the exit code, 2 for an error that is said on stderr.
+    """
     request = json.loads(sys.argv[1])
     try:
         run = _measure_here(request["bundle"], request["graphs"], request["runtime"], request["threads"])

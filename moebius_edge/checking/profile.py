@@ -1,8 +1,8 @@
-"""`profile`: how fast a bundle is here, alone or against another one, and how much memory it takes.
+"""Measure how fast a bundle is here, alone or against another one, and how much memory it takes.
 
-Two bundles are timed in pairs, one run of each, the order changing from pair to pair: a machine that
-grows hot or busy slows both. The ratio is the median over the pairs of (time of B / time of A). One graph
-of each bundle is loaded at a time.
+Two bundles are timed in pairs, one run of each, the order changing from pair to pair: a machine that grows
+hot or busy slows both. The ratio is the median over the pairs of (time of B / time of A). One graph of each
+bundle is loaded at a time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +56,7 @@ class ProfileOptions:
 
 @dataclass(frozen=True)
 class Timing:
-    """One graph, or the whole edit."""
+    """The times of one graph."""
 
     p50_ms: float  # of the bundle
     p95_ms: float
@@ -82,7 +82,7 @@ class EditTiming:
 
 @dataclass(frozen=True)
 class Subject:
-    """One of the bundles."""
+    """One of the bundles that were measured."""
 
     name: str
     model: str
@@ -112,7 +112,7 @@ class Profile:
     busy: tuple[str, ...]  # graphs, and "edit", whose repetitions differ so much that something else ran
 
     def to_json(self) -> dict[str, Any]:
-        """The profile as plain values for `json.dumps`; no NaN, no infinity."""
+        """Return the profile as plain values for `json.dumps`, without NaN or infinity."""
         return asdict(self)
 
 
@@ -130,9 +130,19 @@ def profile(
     options: ProfileOptions = ProfileOptions(),
     progress: Tick | None = None,
 ) -> Profile:
-    """Measure `bundle`, and `against` beside it. `progress(done, total)` counts runs.
+    """Measure `bundle`, and `against` in turns with it.
 
-    Raises RuntimeUnavailable when an engine cannot run, BundleError for a capsule that cannot be used.
+    `progress(done, total)` counts runs. Raises RuntimeUnavailable when an engine cannot run, BundleError for
+    a capsule that cannot be used.
+
+    >>> from moebius_edge import Bundle, profile
+    >>> from moebius_edge.checking.profile import ProfileOptions
+    >>> options = ProfileOptions(graphs=("encoder", "decoder"), runs=3)
+    >>> measured = profile(Bundle.open("small.moebius"), options=options)
+    >>> measured.graphs["encoder"].p50_ms > 0, len(measured.graphs["decoder"].times_ms)
+    (True, 3)
+    >>> measured.bundle.precision, measured.bundle.runtime, measured.memory
+    ('fp32', 'onnxruntime', 'one run of each of: encoder, decoder')
     """
     bundles = [bundle] if against is None else [bundle, against]
     complete = set(options.graphs) == set(GRAPH_NAMES)

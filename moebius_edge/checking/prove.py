@@ -1,4 +1,4 @@
-"""`prove`: replay and time a bundle on every compute unit of this machine, and keep what was found."""
+"""Replay and time a bundle on every compute unit of this machine, and keep what was found: `prove`."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,10 +31,11 @@ def prove(
     runs: int = 10,
     progress: Stage | None = None,
 ) -> Proof:
-    """`verify` and `runs` timed runs of each graph, on each of the compute units `units` (none: all of them).
+    """Replay the self-test and time each graph `runs` times, on each of the compute units `units`.
 
-    A unit that cannot run the bundle is an entry with the reason. `progress(what, done, total)`. Raises
-    InvalidInput for a unit that the runtime does not have, RuntimeUnavailable when the runtime is not here.
+    No `units`: all that the runtime has. `runtime` None: the bundle's own. A unit that cannot run the bundle
+    is an entry with the reason. `progress(what, done, total)` counts units. Raises InvalidInput for a unit
+    that the runtime does not have and impossible `runs`, RuntimeUnavailable when the runtime is not here.
     """
     if not 1 <= runs <= MAX_RUNS:
         raise InvalidInput(f"runs is {runs}; expected 1 to {MAX_RUNS}")
@@ -63,7 +64,7 @@ def prove(
 
 
 def _versions(runtime: str) -> dict[str, str]:
-    """Of the engine's packages that are installed under their usual names."""
+    """Return the versions of the engine's packages that are installed under their usual names."""
     found = {}
     for package in ENGINES[runtime]:
         with suppress(metadata.PackageNotFoundError):
@@ -97,8 +98,9 @@ def _graph(engine: Runtime, graph: str, inputs: Mapping[str, Array], db: float, 
 def attach(bundle: Bundle, proof: Proof) -> Bundle:
     """Keep a proof in the manifest of its bundle; one of the same machine and runtime is replaced.
 
-    Raises InvalidInput for a proof of other files or one that contradicts itself, RuntimeUnavailable for one
-    by a runtime that cannot open the bundle, BundleError when the manifest cannot be written.
+    Returns the bundle, opened again. Raises InvalidInput for a proof of other files, one that contradicts
+    itself and one too many, RuntimeUnavailable for one by a runtime that cannot open the bundle, BundleError
+    when the manifest cannot be written.
     """
 
     def keep(manifest: Manifest) -> Manifest:
@@ -121,7 +123,7 @@ def attach(bundle: Bundle, proof: Proof) -> Bundle:
 
 
 def _require_consistent(proof: Proof, bars: Thresholds) -> None:
-    """Raise InvalidInput for a proof that says ok of what is below the bars, or of units that are none."""
+    """Raise InvalidInput for a proof that says ok of what is below the bars, or has impossible units."""
     units = [unit.unit for unit in proof.units]
     if len(set(units)) < len(units) or not set(units) <= set(units_of(proof.runtime)):
         expected = ", ".join(units_of(proof.runtime))

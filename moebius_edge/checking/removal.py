@@ -1,8 +1,8 @@
-"""What each part of the composition changes: `python -m moebius_edge.checking.removal BUNDLE --photos DIR`.
+"""Measure what each part of the composition changes: `python -m moebius_edge.checking.removal ...`.
 
-Photos with holes whose truth is known, and the two samples of the package, whose object is to go. One sample
-per hole, seed 0. The rows go from the loop as it was to the loop as it is, one change after another; with
-`--vary guidance 1 1.5 2` they are the loop as it is with these values of an option.
+Measured are photos with holes whose truth is known, and the two samples of the package, whose object is to
+go. One sample per hole, seed 0. The rows go from the loop as it was to the loop as it is, one change after
+another; with `--vary guidance 1 1.5 2` they are the loop as it is with these values of an option.
 """
 
 import argparse
@@ -56,6 +56,8 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Case:
+    """A photo with a hole."""
+
     name: str
     photo: Photo
     mask: Bools  # [H,W]
@@ -63,9 +65,11 @@ class Case:
 
 
 def cases(photos: Path, masks: Path | None, count: int, seed: int = 0) -> Iterator[Case]:
-    """The samples, then `count` photos of a folder, by name, with one hole of each of `SIZES` somewhere.
+    """Yield the samples, then `count` photos of a folder with holes.
 
-    `masks`: a folder of silhouettes (white on black) to take at random; None draws blobs.
+    The photos come by name, each with one hole of each of `SIZES`, somewhere. `masks`: a folder of
+    silhouettes (white on black) to take at random; None draws blobs. Raises InvalidInput for a folder without
+    pictures.
     """
     for name in SAMPLES:
         photo_path, mask_path = sample(name)
@@ -89,7 +93,10 @@ def _drawn(rng: np.random.Generator, shapes: list[Path]) -> Bools:
 
 
 def _placed(rng: np.random.Generator, shape: Bools, size: tuple[int, int], part: float) -> Bools:
-    """A shape with its longer side `part` of the short side of a photo of `size`, somewhere inside it."""
+    """Return a mask for a photo of `size` with the shape at a random place inside it.
+
+    The shape's longer side is `part` of the photo's short side.
+    """
     left, top, right, bottom = bounding_box(shape)
     scale = part * min(size) / max(right - left, bottom - top)
     small = Image.fromarray(shape).crop((left, top, right, bottom))
@@ -101,7 +108,7 @@ def _placed(rng: np.random.Generator, shape: Bools, size: tuple[int, int], part:
 
 
 def edit(inpainter: Inpainter, case: Case, setting: Setting) -> Bytes:
-    """One edit, [H,W,3]: what `Inpainter` does, but for the start."""
+    """Make one edit, [H,W,3], as `Inpainter` does but for what the loop starts from."""
     options = inpainter.options(**setting.options)
     planned = PortableEdit.plan(case.photo, case.mask, (inpainter.resolution, inpainter.latent_size), options)
     pictures = loop.run(
@@ -115,10 +122,11 @@ def edit(inpainter: Inpainter, case: Case, setting: Setting) -> Bytes:
 
 
 def rim_contrast(result: Bytes, mask: Bools, truth: Bytes | None) -> float:
-    """How much neighbours differ across the mask's border: 1 is as much as in a photo without one.
+    """Measure how much neighbours differ across the mask's border: 1 is as much as in a photo without one.
 
     The mean over pairs `REACH` rows or columns apart, one in the mask and one outside, divided by that of the
     same pairs in `truth`, or, where it is not known, by that of pairs which both lie just outside the mask.
+    `result`, `truth` [H,W,3], `mask` [H,W].
     """
     around = grow(mask, 3 * REACH) & ~mask
     across, usual = [], []
@@ -139,14 +147,17 @@ def _pairs(values: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]
 
 
 def _differences(picture: Bytes, axis: int) -> NDArray[np.float64]:
-    """Mean absolute difference of the channels of each pair."""
+    """Return the mean absolute difference of the channels of each pair."""
     one, other = _pairs(picture.astype(np.float64), axis)
     difference: NDArray[np.float64] = np.abs(one - other).mean(axis=-1)
     return difference
 
 
 def varied(name: str, *values: str) -> tuple[Setting, ...]:
-    """The loop as it is with each value of one numeric option. Raises InvalidInput for another option."""
+    """Return a row for each value of one numeric option: the loop as it is, with that value.
+
+    Raises InvalidInput for another option.
+    """
     kind = type(getattr(InpaintOptions(), name, None))
     if kind not in (int, float) or not values:
         raise InvalidInput(f"--vary {name}: expected the name of a numeric option and its values")
@@ -159,7 +170,7 @@ def varied(name: str, *values: str) -> tuple[Setting, ...]:
 def compare_settings(
     inpainter: Inpainter, found: list[Case], settings: Sequence[Setting] = SETTINGS
 ) -> Table:
-    """One row per setting: means over the photos with a known truth, and the border of each sample."""
+    """Return a table, a row per setting: means over photos with a known truth, and each sample's border."""
     known = [case for case in found if case.truth]
     samples = [case for case in found if not case.truth]
     heads = ("PSNR in the hole, dB", "rim contrast", *(f"rim contrast, {case.name}" for case in samples))
@@ -177,7 +188,10 @@ def compare_settings(
 
 
 def sheet(inpainter: Inpainter, found: list[Case], side: int = 300) -> Image.Image:
-    """Each case in a row: the surroundings of the hole in the photo, and what each setting makes of them."""
+    """Draw each case in a row: the surroundings of the hole, and what each setting makes of them.
+
+    `side`: of a tile, in pixels.
+    """
     rows = []
     for case in found:
         left, top, right, bottom = bounding_box(case.mask)
@@ -194,6 +208,7 @@ def sheet(inpainter: Inpainter, found: list[Case], side: int = 300) -> Image.Ima
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the script with these command-line arguments; None: those of the process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument(

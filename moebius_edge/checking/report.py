@@ -1,4 +1,4 @@
-"""What `verify` found, as plain values, and which of it is below the bars."""
+"""Hold what `verify` found as plain values, and find which of it is below the bars."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -21,7 +21,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step of the loop."""
+    """What was found of one step of the loop."""
 
     timestep: int
     noise_db: float  # teacher-forced: the guided noise from the reference's latents
@@ -30,7 +30,10 @@ class StepReport:
 
 @dataclass(frozen=True)
 class GuidanceReport:
-    """What guidance does at one step: d = cond - uncond, of the runtime and of the reference."""
+    """How guidance acts at one step, in the runtime and in the reference.
+
+    d is the conditional minus the unconditional noise.
+    """
 
     timestep: int
     ratio: float | None  # std of the runtime's d / std of the reference's; None: the reference's d is zero
@@ -80,12 +83,15 @@ class Report:
         return not self.failures
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain values for `json.dumps`; no NaN, no infinity."""
+        """Return the report as plain values for `json.dumps`, without NaN or infinity."""
         return {"ok": self.ok, **asdict(self)}
 
 
 def below(report: Report, broken: str) -> Iterator[str]:
-    """One sentence for each number that is below its bar; `broken` is what broke off the edit, or empty."""
+    """Yield one sentence for each number that is below its bar.
+
+    `broken` is what broke off the edit, or "".
+    """
     bars, precision = report.thresholds, report.precision
 
     def db(name: str, value: float | None, bar: float, hint: str = "") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""`verify`: replay a bundle's self-test capsule through a runtime and compare with the FP32 reference.
+"""Replay a bundle's self-test capsule through a runtime and compare with the FP32 reference: `verify`.
 
 Three kinds of numbers, because each hides what another shows:
 
@@ -45,7 +45,7 @@ Tensors = Mapping[str, Array]
 
 
 def compare(found: Array, reference: Array, peak: float | None = None) -> Difference:
-    """Largest error and dB of an array against the reference's of the same shape.
+    """Return the largest error and the dB of an array against the reference's of the same shape.
 
     `peak` None: the range of `reference`, or 1 where it is constant. Raises MoebiusError for another shape.
     """
@@ -65,7 +65,7 @@ def compare(found: Array, reference: Array, peak: float | None = None) -> Differ
 
 
 def region_db(found: Array, reference: Array, region: NDArray[np.bool_]) -> float:
-    """PSNR of a picture [H,W,3] inside `region` [H,W], peak 255."""
+    """Return the PSNR in dB of a picture [H,W,3] inside `region` [H,W], peak 255."""
     return compare(found[region], reference[region], peak=255).db
 
 
@@ -82,6 +82,15 @@ def verify(
     `reference_note` says why there is no reference. `progress(done, total)` counts graph runs. Raises
     BundleError for a capsule or precision that this version does not know and RuntimeUnavailable when the
     engine cannot run; wrong numbers are no exception but a `Report` with failures.
+
+    >>> from moebius_edge import Bundle, verify
+    >>> from moebius_edge.runtimes import open_runtime
+    >>> bundle = Bundle.open("small.moebius")
+    >>> report = verify(bundle, open_runtime(bundle))
+    >>> report.ok, report.failures, report.image.outside_identical
+    (True, (), True)
+    >>> report.graphs["denoiser"].db > 100  # of its worst step
+    True
     """
     manifest = bundle.manifest
     bars = thresholds(manifest.precision, manifest.settings)
@@ -121,8 +130,10 @@ def verify(
 
 
 def image_report(picture: NDArray[np.uint8], tensors: Tensors) -> ImageReport:
-    """The finished picture [R,R,3] against the reference's in the hole and in the ring, and against the photo
-    outside. Distances are Chebyshev's: the mask grown by a square."""
+    """Compare the finished picture [R,R,3] with the reference's in the hole and in the ring.
+
+    Outside it is compared with the photo. Distances are Chebyshev's: the mask grown by a square.
+    """
     mask = tensors["mask"] > 127
     ring = _grown(mask, RING_PIXELS) & ~mask
     outside = ~_grown(mask, capsule.FEATHER_PIXELS)
@@ -137,7 +148,7 @@ def image_report(picture: NDArray[np.uint8], tensors: Tensors) -> ImageReport:
 
 
 def _replay(runtime: "Ticking", graph: str, tensors: Tensors) -> Difference:
-    """One of the two outer graphs on the reference's inputs; the worst of its outputs."""
+    """Run one of the two outer graphs on the reference's inputs; returns the worst of its outputs."""
     inputs, outputs = tensor_names(graph)
     found = runtime.run(graph, {name: tensors[f"{graph}.{name}"] for name in inputs})
     runtime.release(graph)
@@ -145,7 +156,7 @@ def _replay(runtime: "Ticking", graph: str, tensors: Tensors) -> Difference:
 
 
 def _step(runtime: Runtime, tensors: Tensors, index: int) -> Difference:
-    """The guided noise of one step from the reference's latents."""
+    """Compare the guided noise of one step, from the reference's latents."""
     found = runtime.run("denoiser", capsule.step_inputs(tensors, index))["noise"][0]
     return compare(found, tensors["loop.noise"][index])
 
@@ -153,9 +164,10 @@ def _step(runtime: Runtime, tensors: Tensors, index: int) -> Difference:
 def _free_run(
     manifest: Manifest, runtime: Runtime, tensors: Tensors, *, steps: bool = True
 ) -> tuple[list[Array], NDArray[np.uint8] | None, str]:
-    """The capsule's edit by the bundle alone: latents after each step, the picture, and what broke it off.
+    """Make the capsule's edit by the bundle alone.
 
-    `steps`: False leaves the loop to a runtime that has one of its own, and gives no latents.
+    Returns the latents after each step, the picture, and what broke the edit off, or "". `steps`: False
+    leaves the loop to a runtime that has one of its own, and gives no latents.
     """
     inpainter = Inpainter.of(manifest, runtime)
     options = capsule.edit_options(float(tensors["loop.guidance"][0]))
@@ -188,7 +200,10 @@ def _guidance(runtime: Runtime, tensors: Tensors) -> dict[str, GuidanceReport]:
 
 
 def guidance_report(timestep: int, found: Array, truth: Array) -> GuidanceReport:
-    """Compare cond - uncond of a runtime with the reference's."""
+    """Compare conditional minus unconditional noise of a runtime with the reference's.
+
+    `found`, `truth`: [4,h,w].
+    """
     if not np.isfinite(found).all():
         return GuidanceReport(timestep, None, None, finite=False)
     spread, expected = float(np.std(found)), float(np.std(truth))
@@ -200,7 +215,10 @@ def guidance_report(timestep: int, found: Array, truth: Array) -> GuidanceReport
 
 
 def _live_reference(runtime: "Ticking", tensors: Tensors) -> ReferenceReport:
-    """The reference again on its own recorded inputs: the capsule is stale, or edited, if this differs."""
+    """Run the reference again on its own recorded inputs.
+
+    If the outputs differ from the recorded ones, the capsule is stale, or edited.
+    """
     noise = [_step(runtime, tensors, index) for index in capsule.CHECKED_STEPS]
     graphs = {
         "encoder": _replay(runtime, "encoder", tensors),
@@ -219,7 +237,7 @@ def _steps(tensors: Tensors, noise: list[Difference], latents: list[Array]) -> t
 
 
 def _worst(differences: list[Difference]) -> Difference:
-    """The lowest dB and the largest error; None, for NaN and Inf, is the largest."""
+    """Return the lowest dB and the largest error; None, for NaN and Inf, is the largest."""
     errors = [difference.max_abs for difference in differences]
     known = [error for error in errors if error is not None]
     return Difference(
@@ -235,7 +253,10 @@ def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
 
 
 def _wrong_schedule(manifest: Manifest, ddim: DDIM, tensors: Tensors) -> Iterator[str]:
-    """Coefficients that are not those of the noise schedule: a host would run another loop."""
+    """Yield a sentence for coefficients that are not those of the noise schedule.
+
+    With them a host would run another loop.
+    """
     defaults = manifest.defaults
     for name, expected in capsule.schedule_tensors(ddim).items():
         if not np.allclose(tensors[name], expected, rtol=COEFFICIENT_TOLERANCE, atol=0):
@@ -251,18 +272,18 @@ def _wrong_schedule(manifest: Manifest, ddim: DDIM, tensors: Tensors) -> Iterato
 
 
 class Ticking:
-    """A runtime that counts its runs for a progress bar."""
+    """A runtime that passes runs on to another one and counts them for a progress bar."""
 
     def __init__(self, runtime: Runtime, progress: Tick | None, total: int, done: int = 0) -> None:
         self.runtime, self.name = runtime, runtime.name
         self.progress, self.total, self.done = progress, total, done
 
     def over(self, runtime: Runtime) -> "Ticking":
-        """The same count over another runtime."""
+        """Go on counting over another runtime."""
         return Ticking(runtime, self.progress, self.total, self.done)
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run and count."""
+        """Run the other runtime and count."""
         outputs = self.runtime.run(graph, inputs)
         self.done += 1
         if self.progress is not None:
@@ -270,5 +291,5 @@ class Ticking:
         return outputs
 
     def release(self, graph: str) -> None:
-        """Passed on."""
+        """Release the graph of the other runtime."""
         self.runtime.release(graph)

@@ -1,4 +1,4 @@
-"""Models from checkpoint files, or from the filling rule. Needs torch."""
+"""Build the models of a checkpoint from its files, or by the filling rule. Needs torch."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,11 @@ MAX_CONFIG_BYTES = 1 << 16
 
 
 def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Checkpoint:
-    """Read, check and load the parts; `license_` "" takes what config.json says. Raises CheckpointError."""
+    """Read, check and load the parts of a checkpoint.
+
+    `name` and `source` are kept in the result. `license_` "": the one in config.json, or "unknown". Raises
+    CheckpointError.
+    """
     settings = _read_config(files.config)
     vae_config = read_vae_config(settings.get("vae", settings), files.config.name)
     for path in (files.unet, files.vae):
@@ -39,7 +43,7 @@ def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Check
 
 
 def _guidance(settings: dict[str, Any], name: str) -> float:
-    """The default scale that the weights were trained for, if config.json says it."""
+    """Return the default scale that the weights were trained for, if config.json says it."""
     value = settings.get("guidance", Checkpoint.guidance)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
         raise CheckpointError(f"{name}: guidance is {value!r}; expected a number from 0 to 100")
@@ -47,7 +51,7 @@ def _guidance(settings: dict[str, Any], name: str) -> float:
 
 
 def synthetic(name: str, source: str, license_: str) -> Checkpoint:
-    """The published architecture filled by the rule of `moebius_edge.checkpoints.synthetic`."""
+    """Return the published architecture filled by the rule of `moebius_edge.checkpoints.synthetic`."""
     config, vae_config = CONFIGS["moebius"], VAE_CONFIGS["moebius"]
     with torch.device("meta"):
         model, vae = Moebius(config), build_vae(vae_config)

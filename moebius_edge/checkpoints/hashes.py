@@ -1,4 +1,4 @@
-"""Weight files whose SHA-256 stands in the config.json beside them: loading finds a flipped bit.
+"""Compare weight files with the SHA-256 in the config.json beside them, so that loading finds a flipped bit.
 
 safetensors has no checksum of its own, and a weight with a wrong bit is as a rule still a finite number.
 """
@@ -14,9 +14,10 @@ SHA256 = "sha256"  # the entry of config.json: {file name: 64 hexadecimal digits
 
 
 def check_sha256(settings: Mapping[str, Any], path: Path) -> None:
-    """Raise CheckpointError when `settings`, a config.json, has a SHA-256 for the file and it is another one.
+    """Raise CheckpointError when `settings`, a config.json, has another SHA-256 for the file than it has.
 
-    Files without an entry are not checked: configs of diffusers have none.
+    Files without an entry are not checked: configs of diffusers have none. Also raises CheckpointError for an
+    entry that is no text, and a file that cannot be read.
     """
     hashes = settings.get(SHA256, {})
     if isinstance(hashes, dict) and path.name not in hashes:

@@ -1,4 +1,4 @@
-"""Downloads from the model hub through `huggingface_hub`: cached, resumed, verified.
+"""Download from the model hub through `huggingface_hub`: cached, resumed, verified.
 
 Its environment variables work as documented there: HF_HUB_OFFLINE, HF_HOME, HF_ENDPOINT, HF_TOKEN. A
 connection that drops is resumed where it stopped; a process that is killed keeps the files it had finished.
@@ -16,10 +16,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def fetch(repo: str, paths: tuple[str, ...], revision: str = "main") -> Path:
-    """The local path of the first of `paths` that the repository has; downloaded if it is not in the cache.
+    """Return the local path of the first of `paths` that the repository has; download it if need be.
 
-    Shows a progress bar on stderr. Raises CheckpointError: offline, no connection, no such file or revision,
-    full disk, or a cached file that is damaged.
+    `revision`: a branch, tag or commit. Shows a progress bar on stderr. Raises CheckpointError: offline, no
+    connection, no such file or revision, full disk, or a cached file that is damaged.
     """
     try:
         from huggingface_hub import errors, hf_hub_download  # noqa: PLC0415
@@ -42,7 +42,7 @@ def fetch(repo: str, paths: tuple[str, ...], revision: str = "main") -> Path:
 
 
 def _reason(error: Exception | None) -> str:
-    """One sentence: what happened, and what to do."""
+    """Say in one sentence what happened, and what to do."""
     from huggingface_hub import constants, errors  # noqa: PLC0415
 
     if isinstance(error, errors.LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
@@ -63,9 +63,10 @@ def _reason(error: Exception | None) -> str:
 
 
 def _verify(path: Path) -> None:
-    """Large files are cached under their SHA-256: compare, so that a damaged cache is never loaded.
+    """Compare a large file with the SHA-256 under which it is cached.
 
-    Where the cache has no links (Windows without developer mode) the name is unknown and nothing is compared.
+    So a damaged cache is never loaded. Where the cache has no links (Windows without developer mode) the hash
+    is unknown and nothing is compared.
     """
     expected = path.resolve().name
     if not _SHA256.fullmatch(expected):

@@ -1,4 +1,4 @@
-"""Checkpoints by name or path: embedded nano, the published ones from the hub, local files, a synthetic one.
+"""Load checkpoints by name or path: nano in the package, those on the hub, local files, a synthetic one.
 
 The table `MODELS` can be read without torch; loading needs the extra `export`.
 """
@@ -31,7 +31,7 @@ LAYOUT = (
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One row of `moebius-edge models`."""
+    """One checkpoint that is known by name: a row of `moebius-edge models`."""
 
     name: str
     where: str  # "in the package", "generated", or the hub's repository
@@ -98,6 +98,14 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
     `revision` is a branch, tag or commit of the hub's repository of the U-Net. A local `.bin` or
     `.safetensors` is the U-Net: its configuration is read off the shapes, its VAE is looked for beside it.
     Raises CheckpointError: unknown name, download not possible, not this model, damaged, NaN or Inf.
+
+    >>> from moebius_edge import load_checkpoint
+    >>> checkpoint = load_checkpoint("nano")  # in the package: nothing is downloaded
+    >>> checkpoint.config.block_out_channels, checkpoint.guidance, checkpoint.license
+    ((64, 96, 128), 1.0, 'Apache-2.0')
+    >>> from moebius_edge.checkpoints.load import parameter_count
+    >>> parameter_count(checkpoint.model)
+    3987811
     """
     entry, path = MODELS.get(name_or_path), Path(name_or_path)
     if entry is None and not path.exists():
@@ -116,9 +124,10 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
 
 
 def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:
-    """Download a published checkpoint into the hub's cache and check all of it; returns its files.
+    """Download a published checkpoint into the hub's cache, check all of it and return its files.
 
-    Raises CheckpointError like `load_checkpoint`.
+    The files are those of the U-Net, of the VAE and the VAE's config.json. Raises CheckpointError like
+    `load_checkpoint`, and for a name that has nothing to download.
     """
     entry = MODELS.get(name)
     if entry is None:
@@ -135,12 +144,18 @@ def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:
 
 
 def parameter_count(model: "nn.Module") -> int:
-    """Number of parameters, statistics of norms not counted: 226,041,531 for the published model."""
+    """Count the parameters of a model; statistics of norms are not counted.
+
+    226,041,531 for the published model.
+    """
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def weights_sha256(checkpoint: Checkpoint) -> str:
-    """SHA-256 over the name, shape and float32 bytes of every tensor of the model, then of the VAE."""
+    """Return the SHA-256 of all weights: of the model's, then of the VAE's.
+
+    It covers the name, shape and float32 bytes of every tensor, sorted by name.
+    """
     digest = hashlib.sha256()
     for part in (checkpoint.model, checkpoint.vae):
         for name, tensor in sorted(part.state_dict().items()):
@@ -181,7 +196,7 @@ def _download(entry: ModelEntry, revision: str | None) -> CheckpointFiles:
 
 
 def _find(path: Path) -> CheckpointFiles:
-    """The parts of a local checkpoint; `path` is its folder or its U-Net."""
+    """Return the parts of a local checkpoint; `path` is its folder or its U-Net."""
     folder = path if path.is_dir() else path.parent
     unets = [folder / name for name in UNET_FILES] if path.is_dir() else [path]
     unet = _first(unets, f"{path} has no U-Net")

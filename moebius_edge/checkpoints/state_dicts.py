@@ -1,8 +1,8 @@
-"""State dicts from files that nobody vouches for: read, compared with the model, checked, loaded.
+"""Read untrusted state dicts: compared with the model, checked, then loaded. Needs torch.
 
-Needs torch. Pickles are opened with `weights_only=True` and only as uncompressed zip archives, the form
-`torch.save` has written since 1.6: no code runs, and no small file becomes a large one. Every name, shape and
-dtype is compared before the model's memory is allocated, every value before the model is handed out.
+Pickles are opened with `weights_only=True` and only as uncompressed zip archives, the form `torch.save` has
+written since 1.6: no code runs, and no small file becomes a large one. Every name, shape and dtype is
+compared before the model's memory is allocated, every value before the model is handed out.
 """
 
 import pickle
@@ -28,7 +28,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file or of a `torch.save`d state dict. Values are not checked yet.
+    """Read the tensors of a `.safetensors` file or of a `torch.save`d state dict. Values are not checked yet.
 
     Raises CheckpointError for anything else, and for a file that is cut off or damaged.
     """
@@ -85,7 +85,7 @@ def _check_archive(path: Path) -> None:
 
 
 def _check_state(path: Path, state: object) -> dict[str, Tensor]:
-    """A flat dict of plain tensors, each with its own data in the file."""
+    """Return the tensors of a flat dict of plain tensors, each with its own data in the file."""
     if not isinstance(state, dict) or not state:
         raise CheckpointError(f"{path.name} holds a {type(state).__name__}; expected a state dict of tensors")
     for name, tensor in state.items():
@@ -103,8 +103,9 @@ def _check_state(path: Path, state: object) -> dict[str, Tensor]:
 def load_into(model: nn.Module, state: Mapping[str, Tensor], origin: str) -> None:
     """Fill a model on the meta device strictly from `state` and put it in evaluation mode, in float32.
 
-    Names and shapes must be exactly the model's; floats may be stored as float32, float16 or bfloat16. Raises
-    CheckpointError that lists the first few differences.
+    `origin` names the file in messages. Names and shapes must be exactly the model's; floats may be stored as
+    float32, float16 or bfloat16. Raises CheckpointError that lists the first few differences, and for NaN,
+    Inf and negative variances.
     """
     expected = model.state_dict()
     if problems := _differences(expected, state):
@@ -149,7 +150,7 @@ def _sound(name: str, tensor: Tensor) -> bool:
 
 
 def infer_config(state: Mapping[str, Tensor]) -> MoebiusConfig:
-    """The U-Net configuration that tensors of these shapes belong to.
+    """Return the U-Net configuration that tensors of these shapes belong to.
 
     Where the shapes fit none, the published one: the strict load that follows then says what differs.
     """

@@ -1,4 +1,4 @@
-"""Weights without a file, for benchmarks and tests: a rule from tensor names to values. Needs torch."""
+"""Make weights by a rule from tensor names to values, for benchmarks and tests. Needs torch."""
 
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from torch import nn
 
 
 def rule(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """The value of the float tensor `name`, which keeps activations near unit scale in every layer.
+    """Return the value of the float tensor `name`, which keeps activations near unit scale in every layer.
 
     x is standard normal, from numpy's Philox with the CRC-32 of the name as key. The first line that fits:
     `running_var`: |x|/2 + 1/2; `running_mean`, `bias`: x/10; `rel_pos_emb`: x/sqrt(shape[2]); the embedding:
@@ -34,7 +34,7 @@ def rule(name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
 
 def fill_by_rule(module: nn.Module) -> None:
-    """Fill every tensor of the module's state dict by `rule`; integer tensors become 0. In place."""
+    """Fill every tensor of the module's state dict by `rule`, in place; integer tensors become 0."""
 
     def fill(item: tuple[str, torch.Tensor]) -> None:
         name, tensor = item

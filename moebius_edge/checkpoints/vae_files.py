@@ -1,4 +1,4 @@
-"""The VAE's files as diffusers writes them: its config.json, and the tensor names of its older versions."""
+"""Read the VAE's files as diffusers writes them: its config.json, and tensor names of its older versions."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -27,7 +27,11 @@ OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj
 
 
 def read_vae_config(settings: Mapping[str, Any], origin: str) -> VAEConfig:
-    """The `VAEConfig` in a config.json of diffusers, or in the "vae" part of ours. Raises CheckpointError."""
+    """Return the `VAEConfig` in a config.json of diffusers, or in the "vae" part of ours.
+
+    `origin` names the file in messages. Raises CheckpointError for settings that `build_vae` does not build
+    and for sizes out of range.
+    """
     names = list(VAEConfig.__dataclass_fields__)
     try:
         if not isinstance(settings, Mapping):
@@ -57,7 +61,10 @@ def read_vae_config(settings: Mapping[str, Any], origin: str) -> VAEConfig:
 
 
 def modern_names(state: Mapping[str, T]) -> dict[str, T]:
-    """The same tensors under the names of today's diffusers."""
+    """Return the same tensors under the names of today's diffusers.
+
+    Before 0.18 it called the projections of attention by the keys of `OLD_NAMES`.
+    """
     renamed = {}
     for name, tensor in state.items():
         new = name

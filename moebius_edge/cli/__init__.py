@@ -1,4 +1,7 @@
-"""The command line. Exit codes: 0 fine, 1 a check failed, 2 wrong use or bad input, 130 and 143 stopped."""
+"""Define the command line.
+
+Exit codes: 0 fine, 1 a check failed, 2 wrong use or bad input, 130 and 143 stopped.
+"""
 
 import sys
 from collections.abc import Callable
@@ -24,19 +27,22 @@ from moebius_edge.common.explain import explained
 
 
 class Commands(TyperGroup):
-    """The commands in the order in which one needs them, and one place where their errors end."""
+    """The group of all commands, in the order in which one needs them; their errors are explained here."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """In the order of registration, not the alphabet's."""
+        """Return the names in the order of registration, not of the alphabet."""
         return list(self.commands)
 
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Read the arguments; typer by itself would end without a word when Ctrl-C comes here."""
+        """Read the arguments.
+
+        Ctrl-C at this time is explained too; typer by itself would end without a word.
+        """
         with explained():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command."""
+        """Run a command, with its errors explained."""
         with explained():
             return super().invoke(ctx)
 
@@ -108,6 +114,9 @@ def about(
 
 
 def main() -> None:
-    """Run what `sys.argv` says; ends in SystemExit, or in KeyboardInterrupt before there is a command."""
+    """Run the command of `sys.argv`; help when it has none.
+
+    Ends in SystemExit, or in KeyboardInterrupt before there is a command.
+    """
     show.tolerate_any_name()
     app(sys.argv[1:] or ["--help"], prog_name="moebius-edge")

@@ -1,4 +1,4 @@
-"""`export`."""
+"""Make bundles: the commands `export` and `import-engine`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,8 +73,8 @@ def export(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Turn a checkpoint into a bundle.
 
-    The bundle is written whole or not at all: an error or Ctrl-C leaves nothing behind, and with
-    `--overwrite` the old bundle stays until the new one is complete. Full-size models take minutes.
+    An error or Ctrl-C leaves nothing behind: the bundle appears only when it is complete, and with
+    `--overwrite` the old bundle stays until then. Full-size models take minutes.
     """
     from moebius_edge.bundle.manifest import MANIFEST_NAME  # noqa: PLC0415
     from moebius_edge.calibration.activations.recording import Recording  # noqa: PLC0415
@@ -151,7 +151,7 @@ def import_engine(
 ) -> None:
     """Make a bundle of the engines that a box has built of a kit.
 
-    Engines of other graphs, of another build and damaged ones are refused, and nothing is written.
+    Engines of other graphs or of another build, and damaged ones, are refused, and nothing is written.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.bundle.manifest import MANIFEST_NAME  # noqa: PLC0415

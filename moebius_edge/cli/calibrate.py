@@ -1,4 +1,4 @@
-"""`calibrate`."""
+"""Record what a model's layers hold: the command `calibrate`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,8 +27,8 @@ def calibrate(
 ) -> None:
     """Record what a model's layers hold on real edits, once for all targets and precisions.
 
-    Holes are drawn into photos and the FP32 loop is followed; histograms of every layer are written, never
-    photos. `export --calibration FILE` uses the recording.
+    Holes are drawn into photos and the FP32 loop is followed. The recording has histograms of every layer and
+    never photos. `export --calibration FILE` uses it.
     """
     from moebius_edge.calibration.activations.data import CalibrationOptions  # noqa: PLC0415
     from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415

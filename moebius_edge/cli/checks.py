@@ -1,4 +1,4 @@
-"""`verify` and `inspect`."""
+"""Check and show bundles: the commands `verify` and `inspect`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -34,9 +34,9 @@ def verify(
 ) -> None:
     """Prove a bundle against the FP32 reference; exit 1 when a number is below its bar.
 
-    First every file's SHA-256. Then the self-test is replayed: each graph on the reference's own inputs, the
-    whole edit by the bundle alone, and both branches of the guidance. dB are 20 log10(peak / rms error), the
-    peak being the range of the reference, 255 for pictures.
+    First every file is checked by its SHA-256. Then the self-test is replayed: each graph on the reference's
+    own inputs, the whole edit by the bundle alone, and both branches of the guidance. dB are 20 log10(peak /
+    rms error), where the peak is the range of the reference, and 255 for pictures.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.checking.find_reference import find_reference  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`moebius-edge demo`: export the built-in model, check it, remove a bird from each of two photos."""
+"""Run the demo: export the built-in model, check it, remove a bird from each of two photos."""
 
 import io
 import time
@@ -33,7 +33,7 @@ Say = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Demo:
-    """What was made and what it took."""
+    """What the demo made and what it took."""
 
     bundle: Path
     picture: Path
@@ -75,7 +75,10 @@ def run(
 
 
 def _remove(inpainter: Inpainter) -> tuple[list[tuple[Image.Image, Image.Image]], list[float]]:
-    """Per sample: the photo with the object outlined and the result, RGB; and the seconds of each edit."""
+    """Remove the object of each sample; return pairs of pictures and the seconds of each edit.
+
+    A pair is the photo with the object outlined and the result, both RGB.
+    """
     rows, seconds = [], []
     for name in SAMPLES:
         photo_path, mask_path = sample(name)
@@ -88,14 +91,17 @@ def _remove(inpainter: Inpainter) -> tuple[list[tuple[Image.Image, Image.Image]]
 
 
 def outlined(photo: Image.Image, mask: Image.Image) -> Image.Image:
-    """The photo with a line around the white part of the mask; RGB and L of one size."""
+    """Draw a line around the white part of the mask into the photo; RGB and L of one size."""
     hole = mask.point(lambda level: 255 * (level > 127))
     line = ImageChops.subtract(hole.filter(ImageFilter.MaxFilter(2 * OUTLINE + 1)), hole)
     return Image.composite(Image.new("RGB", photo.size, HOLE), photo, line)
 
 
 def draw(rows: list[tuple[Image.Image, Image.Image]], captions: tuple[str, ...]) -> Image.Image:
-    """A row per removal, two pictures of one size side by side, and lines of text below, the first darker."""
+    """Draw a row per removal, two pictures of one size side by side, and lines of text below.
+
+    The first line of text is darker.
+    """
     heights = [round(PANEL * left.height / left.width) for left, _ in rows]
     title_font, caption_font = ImageFont.load_default(TITLE_SIZE), ImageFont.load_default(CAPTION_SIZE)
     top = MARGIN + TITLE_SIZE + 8
@@ -118,7 +124,7 @@ def draw(rows: list[tuple[Image.Image, Image.Image]], captions: tuple[str, ...])
 def _captions(
     manifest: Manifest, report: Report, seconds: list[float], peak_mb: float | None
 ) -> tuple[str, str]:
-    """What was done, for people; what it is and how it was proven, for engineers."""
+    """Say what was done, for people; and what it is and how it was proven, for engineers."""
     took = " and ".join(f"{value:.1f}" for value in seconds)
     memory = "" if peak_mb is None else f", {peak_mb:,.0f} MB of memory at its peak"
     worst = min(graph.db for graph in report.graphs.values())

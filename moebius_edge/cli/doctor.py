@@ -1,4 +1,4 @@
-"""`doctor`."""
+"""Show what accelerators would take of a bundle: the command `doctor`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,12 +22,13 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Show how much of a bundle a target's accelerators can take, and what falls off.
+    """Show how much of a bundle a target's accelerators can take, and what is left to others.
 
-    For `ort-mobile`: per execution provider (XNNPACK, CoreML, QNN) and graph the number of pieces, the share
-    of nodes and of multiply-accumulates (MACs) that it takes, and the operators that are left to the CPU,
-    heaviest first. For `coreml`: the same of the Neural Engine, and what is slow there. Read from published
-    rules, without a device: upper bounds. Nothing is run.
+    For `ort-mobile`, the answer is per execution provider (XNNPACK, CoreML, QNN) and graph: the number of
+    pieces, the share of nodes and of multiply-accumulates (MACs) that the provider takes, and the operators
+    that are left to the CPU, heaviest first. For `coreml`, it is the same for the Neural Engine, and what is
+    slow there. The rules are published ones, read without a device, so the numbers are upper bounds. Nothing
+    is run.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.export.targets.registry import find_doctor  # noqa: PLC0415
@@ -42,7 +43,7 @@ def doctor(
 
 
 def print_usability(answer: "Usability") -> None:
-    """The short table."""
+    """Print the short table."""
     from rich.table import Table  # noqa: PLC0415
 
     console = show.out()

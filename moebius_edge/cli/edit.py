@@ -1,4 +1,4 @@
-"""`inpaint` and `demo`."""
+"""Use a bundle: the commands `inpaint` and `demo`."""
 
 import inspect
 from collections.abc import Callable
@@ -40,7 +40,7 @@ RUNNING = "Running"
 
 
 def _with_edit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with its `**options` spelled out in its signature, which typer reads; None is not given."""
+    """Spell out the `**options` of `command` in its signature, which typer reads; None means not given."""
     signature = inspect.signature(command)
     options = [
         inspect.Parameter(
@@ -88,9 +88,9 @@ def inpaint(
 ) -> None:
     """Fill the masked part of a photo.
 
-    Pixels outside the feathered mask stay exactly as they were; PNG, TIFF, BMP and WebP outputs keep them
-    so, JPEG stores all pixels a little differently. The result is upright, whatever EXIF rotation the photo
-    had, and keeps its transparency and colour profile, but not its date, place and camera.
+    Pixels outside the feathered mask stay exactly as they were; PNG, TIFF, BMP and WebP outputs keep them so,
+    JPEG stores all pixels a little differently. The result is upright, whatever EXIF rotation the photo had,
+    and keeps its transparency and colour profile, but not its date, place and camera.
     """
     from moebius_edge.cli.pictures import check_output, save_picture  # noqa: PLC0415
     from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
@@ -109,7 +109,10 @@ def demo(
         Path, typer.Option("--output", "-o", help="Folder for the bundle and the picture.")
     ] = Path("moebius-demo"),
 ) -> None:
-    """Export the small built-in model, check it, remove birds from two photos: one picture, a minute."""
+    """Export the small built-in model, check it, and remove birds from two photos.
+
+    It writes one picture of the result and takes about a minute.
+    """
     from moebius_edge.cli.demo import run  # noqa: PLC0415
 
     with stages("demo") as say:

@@ -1,4 +1,4 @@
-"""`ledger`."""
+"""Measure INT8 layer by layer: the command `ledger`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -40,10 +40,11 @@ def ledger(  # noqa: PLR0913, PLR0917
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Measure what INT8 costs layer by layer: each is quantized alone, on real denoiser inputs.
+    """Measure what INT8 costs layer by layer.
 
-    The dB of a layer are those of the denoiser against FP32 when only this layer is in INT8.
-    `export --precision mixed --ledger FILE` keeps the worst layers in floats.
+    Each layer is quantized alone, and the denoiser runs on real inputs. The dB of a layer are those of the
+    denoiser against FP32 when only this layer is in INT8. `export --precision mixed --ledger FILE` keeps the
+    worst layers in floats.
     """
     from moebius_edge.calibration.activations.recording import Recording  # noqa: PLC0415
     from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415

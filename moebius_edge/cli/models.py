@@ -1,4 +1,4 @@
-"""`models` and `pull`."""
+"""List and download checkpoints: the commands `models` and `pull`."""
 
 from typing import Annotated
 
@@ -37,8 +37,8 @@ def pull(
 ) -> None:
     """Download a published checkpoint and check all of it.
 
-    It goes into the hub's cache (HF_HOME); what is there already is not downloaded again, and what was
-    interrupted goes on where it stopped. `export` downloads by itself; this is for doing it ahead of time.
+    It goes into the hub's cache (HF_HOME). What is there already is not downloaded again, and an interrupted
+    download goes on where it stopped. `export` downloads by itself; this does it ahead of time.
     """
     from moebius_edge.checkpoints.load import pull as pull_checkpoint  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What several commands that start from a checkpoint share: arguments, options, and their output file."""
+"""Share what several commands that start from a checkpoint have: arguments, options, their output file."""
 
 import os
 from pathlib import Path
@@ -31,10 +31,10 @@ Observer = Annotated[
 
 
 def output_file(given: Path | None, checkpoint: str, ending: str, *, overwrite: bool) -> Path:
-    """The file to write; by default the checkpoint's name with `ending`, in the current folder.
+    """Return the file to write; by default the checkpoint's name with `ending`, in the current folder.
 
-    Raises CalibrationError when it cannot be written, or exists and may not be replaced: the work that it is
-    to hold takes minutes.
+    Raises CalibrationError when it cannot be written, or exists and may not be replaced. It is asked for
+    before the work begins, which takes minutes.
     """
     from moebius_edge.bundle.folder import refuse_inside  # noqa: PLC0415
     from moebius_edge.common.errors import CalibrationError  # noqa: PLC0415
@@ -55,10 +55,13 @@ def output_file(given: Path | None, checkpoint: str, ending: str, *, overwrite: 
 
 
 def bundle_name(checkpoint: str, precision: str) -> str:
-    """What a suggested export writes: never the name of the FP32 bundle, which it is compared with."""
+    """Return the name of the bundle that a suggested export writes.
+
+    It is never the name of the FP32 bundle, because the two are to be compared.
+    """
     return f"{Path(checkpoint).stem}-{precision}.moebius"
 
 
 def pinned(revision: str | None) -> tuple[str, ...]:
-    """The option of a suggested command that takes the same revision."""
+    """Return the option of a suggested command that takes the same revision."""
     return () if revision is None else ("--revision", revision)

@@ -1,4 +1,4 @@
-"""`package` and `serve`."""
+"""Ship a bundle: the commands `package` and `serve`."""
 
 import shlex
 import webbrowser
@@ -44,9 +44,9 @@ def package(
 ) -> None:
     """Make a project that builds and runs: the bundle, the loop in the platform's language, a screen.
 
-    The bundle is verified first; one that fails, is too large for the platform or has no licence text is
-    refused, and nothing is written. `--dry-run` exits 1 when the platform refuses the bundle's size.
-    What to type in the project is printed at the end; `moebius-edge serve` shows a built page for the web.
+    The bundle is verified first. One that fails, is too large for the platform or has no licence text is
+    refused, and nothing is written. `--dry-run` exits 1 when the platform refuses the bundle's size. What to
+    type in the project is printed at the end; `moebius-edge serve` shows a built page for the web.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.common.errors import InvalidInput  # noqa: PLC0415
@@ -89,7 +89,7 @@ def _verified(bundle: "Bundle") -> "Report":
 
 
 def _memory(bundle: "Bundle") -> float | None:
-    """Largest memory of a short edit in a process of its own, in 10^6 bytes; None where no engine tells."""
+    """Return the largest memory of a short edit in a process of its own, in 10^6 bytes; None: unknown."""
     from moebius_edge.bundle.manifest import GRAPH_NAMES  # noqa: PLC0415
     from moebius_edge.checking.first_run import measure_first_run  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What `export` says of a precision: what was converted, what it gains and costs here."""
+"""Print what `export` says of a precision: what was converted, and what it gains and costs here."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ REASONS = 4  # nodes that are named per graph; all are in the file
 
 
 def print_conversion(bundle: "Bundle") -> None:
-    """The main lines of the bundle's `precision.json`, if it has one."""
+    """Print the main lines of the bundle's `precision.json`, if it has one."""
     from moebius_edge.export.build import REPORT  # noqa: PLC0415
 
     if REPORT not in bundle.manifest.files:
@@ -29,7 +29,10 @@ def print_conversion(bundle: "Bundle") -> None:
 
 
 def print_payoff(checkpoint: "Checkpoint", bundle: "Bundle") -> None:
-    """The gain, and warnings. The bundle is in its place: what fails here is one more warning."""
+    """Print the gain of the bundle's precision, and warnings.
+
+    The bundle is already in its place, so an error of the comparison is only one more warning.
+    """
     from moebius_edge.common.errors import MoebiusError  # noqa: PLC0415
     from moebius_edge.export.payoff import measure_payoff  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Writing pictures: the format from the suffix, whole or not at all."""
+"""Write pictures in the format of their suffix, atomically."""
 
 import io
 from pathlib import Path
@@ -57,8 +57,10 @@ def _check_kind(kind: str, photo: Photo, output: Path) -> None:
 
 
 def save_picture(picture: Image.Image, output: Path) -> None:
-    """Write a picture with its colour profile. Raises OSError when the disk refuses; then `output` is what it
-    was before."""
+    """Write a picture with its colour profile.
+
+    Raises OSError when the disk refuses; then `output` is what it was before.
+    """
     kind, options = FORMATS[output.suffix.lower()]
     if profile := picture.info.get("icc_profile"):
         options = {**options, "icc_profile": profile}

@@ -1,4 +1,7 @@
-"""Pictures by matplotlib (extra `plot`): of a profile, every run a dot and its median a line; of a ledger."""
+"""Draw pictures with matplotlib (extra `plot`): of a profile and of a ledger.
+
+A profile has a dot for every run and a line for their median.
+"""
 
 import io
 from collections import Counter
@@ -19,7 +22,10 @@ COLOURS = ("#1f6f8b", "#d1603d")  # A, B: tell apart in grey and with the common
 
 
 def check_plot(path: Path) -> None:
-    """Raise, before anything is measured, when `path` cannot be drawn."""
+    """Raise, before anything is measured, when `path` cannot be drawn.
+
+    RuntimeUnavailable: matplotlib is missing. InvalidInput: `path` is no PNG, or its folder does not exist.
+    """
     if find_spec("matplotlib") is None:
         raise RuntimeUnavailable(f"--plot needs matplotlib, not installed here; {install('plot')}")
     if path.suffix.lower() != ".png":
@@ -54,7 +60,7 @@ def draw(profile: Profile, path: Path) -> None:
 
 
 def draw_ledger(ledger: "Ledger", path: Path, named: int = 8) -> None:
-    """Each layer's noise by its share of all multiply-accumulates; the `named` worst by name."""
+    """Draw each layer's noise by its share of all multiply-accumulates; the `named` worst by name."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     from moebius_edge.calibration.int8.sensitivity import decibels  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`profile`."""
+"""Measure time and memory: the command `profile`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -89,7 +89,7 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
         bool, typer.Option("--json", help="One JSON object on standard output.", rich_help_panel=REPORT)
     ] = False,
 ) -> None:
-    """Measure time and memory of a bundle here, alone or against another one, and on a phone.
+    """Measure time and memory of a bundle, here or on a phone, alone or against another one.
 
     With two bundles, runs alternate pair by pair and the ratio is the median over the pairs of (time of B /
     time of A): above 1, A is faster. Loading and peak memory come from a fresh process for each bundle. For

@@ -1,4 +1,4 @@
-"""What `profile` prints for people."""
+"""Print what `profile` found, for people."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def print_profile(profile: "Profile") -> None:
-    """What was measured here."""
+    """Print what was measured here."""
     from rich.table import Table  # noqa: PLC0415
 
     console, machine = show.out(), profile.machine
@@ -53,7 +53,7 @@ def print_profile(profile: "Profile") -> None:
 
 
 def _times(timing: "Timing | EditTiming") -> list[str]:
-    """The cells of one row, from the load time on."""
+    """Return the cells of one row, from the load time on."""
     cells: list[float | None] = [getattr(timing, "load_ms", None), timing.p50_ms, timing.p95_ms]
     ratio = []
     if timing.against is not None:
@@ -85,7 +85,7 @@ def _print_efficiency(profile: "Profile") -> None:
 
 
 def print_device(device: "DeviceSummary") -> None:
-    """What was measured on one device."""
+    """Print what was measured on one device."""
     from rich.table import Table  # noqa: PLC0415
 
     console, about, engine = show.out(), device.device, device.engine
@@ -140,7 +140,7 @@ def _heat(device: "DeviceSummary") -> list[str]:
 
 
 def print_sizes(sizes: "Sequence[SizeRow]") -> None:
-    """Sizes and dB of several bundles."""
+    """Print sizes and dB of several bundles."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 

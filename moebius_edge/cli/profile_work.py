@@ -1,4 +1,4 @@
-"""What `profile` does once its options are read."""
+"""Do the work of `profile` once its options are read."""
 
 import os
 from collections.abc import Sequence
@@ -63,7 +63,7 @@ class Request:
 
 
 def check_output(path: Path, suffix: str) -> None:
-    """Raise, before anything is measured, when a file cannot be written there."""
+    """Raise InvalidInput, before anything is measured, when a file cannot be written there."""
     if path.suffix.lower() != suffix:
         raise InvalidInput(f"{path} does not end in {suffix}; name it {path.stem or 'profile'}{suffix}")
     if path.is_dir() or not path.parent.is_dir():
@@ -100,7 +100,7 @@ def find(request: Request) -> Findings:
 
 
 def _check_engine(bundle: Bundle, options: ProfileOptions) -> None:
-    """Before a phone works for ten minutes."""
+    """Raise RuntimeUnavailable now, before a phone works for ten minutes, if the engine cannot run here."""
     try:
         open_runtime(bundle, options.runtime, options.threads)
     except RuntimeUnavailable as error:
@@ -120,7 +120,7 @@ def _on_device(bundle: Bundle, kind: str, request: Request) -> DeviceSummary:
 
 
 def write(request: Request, findings: Findings) -> list[Path]:
-    """Write the files that are asked for; returns all that were written, the device's JSON included."""
+    """Write the files that are asked for; return all that were written, the device's JSON included."""
     if request.plot is not None and findings.local is not None:
         draw(findings.local, request.plot)
     if request.html is not None:
@@ -129,7 +129,7 @@ def write(request: Request, findings: Findings) -> list[Path]:
 
 
 def print_findings(request: Request, findings: Findings) -> None:
-    """For people."""
+    """Print what was found, for people."""
     if findings.local is not None:
         profile_text.print_profile(findings.local)
     for device in findings.devices:

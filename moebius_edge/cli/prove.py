@@ -1,4 +1,4 @@
-"""`prove`."""
+"""Prove a bundle where it is to run: the command `prove`."""
 
 import json
 from pathlib import Path
@@ -66,7 +66,7 @@ def prove(
 
 
 def print_proof(proof: "Proof") -> None:
-    """A table with a row for each graph on each unit."""
+    """Print a table with a row for each graph on each unit."""
     from rich.table import Table  # noqa: PLC0415
 
     from moebius_edge.runtimes import STAND_INS  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""What the commands share: where text goes, JSON."""
+"""Show things on the command line: where text goes, JSON, and numbers for people."""
 
 import contextlib
 import io
@@ -25,7 +25,10 @@ def tolerate_any_name() -> None:
 
 
 def called() -> str:
-    """The command as it can be typed again: by its path where the name alone finds none or another one."""
+    """Return the command as it can be typed again.
+
+    It is a path where the name alone finds none or another one.
+    """
     script = Path(sys.argv[0])
     if script.name == "__main__.py":
         return "python -m moebius_edge"
@@ -35,12 +38,12 @@ def called() -> str:
 
 
 def suggest(*words: object) -> None:
-    """What to type next, after this command."""
+    """Print what to type next, after this command."""
     out().print(f"next: {called()} {shlex.join(map(str, words))}", markup=False)
 
 
 def out() -> "Console":
-    """Standard output, for results."""
+    """Return the console of standard output, for results."""
     from rich.console import Console  # noqa: PLC0415
 
     # Piped into a file or a program, tables are not cut to the 80 columns that are assumed there.
@@ -49,7 +52,7 @@ def out() -> "Console":
 
 @contextlib.contextmanager
 def only_json(wanted: bool) -> Iterator[None]:
-    """While the block runs, nothing reaches standard output, not even a library's chatter."""
+    """Keep everything else from standard output, a library's messages too, while the block runs."""
     if not wanted:
         yield
         return
@@ -58,19 +61,19 @@ def only_json(wanted: bool) -> Iterator[None]:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on standard output; never NaN or Infinity, which are not JSON."""
+    """Print one JSON object on standard output; never NaN or Infinity, which are not JSON."""
     print(json.dumps(value, indent=2, allow_nan=False))
 
 
 def decibels(value: float | None) -> str:
-    """dB for people: 200 stands for identical."""
+    """Format dB for people; 200 stands for identical."""
     if value is None:
         return "-"
     return "identical" if value >= 200 else f"{value:.1f} dB"
 
 
 def size(count: float) -> str:
-    """Bytes for people, in powers of 1000 like disks and phones."""
+    """Format bytes for people, in powers of 1000 like disks and phones."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

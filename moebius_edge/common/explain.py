@@ -1,4 +1,4 @@
-"""Errors as sentences and exit codes: where every command and every script of the project ends."""
+"""Turn errors into one sentence on standard error and an exit code, for every command and every script."""
 
 import _thread
 import math
@@ -31,20 +31,24 @@ EXTRAS = {
 
 
 def install(extra: str = "") -> str:
-    """What to type for one of the extras of pyproject.toml: the project is installed from its clone."""
+    """Return what to type to install one of the extras of pyproject.toml; "" is the package without extras.
+
+    The project is installed from its clone.
+    """
     return f"""in a clone of moebius-edge: pip install -e ".{f"[{extra}]" if extra else ""}\""""
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM."""
+    """Raised by SIGTERM; a KeyboardInterrupt, so that it stops the program like Ctrl-C does."""
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """What is the user's or the machine's fault becomes one sentence and SystemExit with its code.
+    """Turn an error of the user or the machine into one sentence and SystemExit with its exit code.
 
-    SIGTERM, with which services and containers stop a program, ends like Ctrl-C: what was begun is removed as
-    soon as native code returns; what a SIGKILL leaves is removed by the next export.
+    Errors in this program are raised on as they are. SIGTERM, with which services and containers stop a
+    program, ends like Ctrl-C: what was begun is removed as soon as native code returns. What a SIGKILL leaves
+    behind is removed by the next export.
     """
     with _stopped_by_signals():
         try:
@@ -57,13 +61,16 @@ def explained() -> Iterator[None]:
 
 
 class _Signals:
-    """What SIGTERM does, and what becomes of a stop that Python cannot raise: in destructors, callbacks."""
+    """The handler of SIGTERM, and of a stop that Python cannot raise: in destructors and callbacks."""
 
     def __init__(self) -> None:
         self.stopped = -math.inf  # when
 
     def stop(self, *_: object) -> None:
-        """Raise Stopped; a second SIGTERM must not end the cleaning up."""
+        """Raise Stopped.
+
+        Another SIGTERM within `CLEANING_UP` seconds is ignored: it must not end the cleaning up.
+        """
         now = time.monotonic()
         if now - self.stopped < CLEANING_UP:
             return
@@ -71,7 +78,11 @@ class _Signals:
         raise Stopped
 
     def unraisable(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """Python prints and forgets what is raised there: let the same signal come again, outside of it."""
+        """Send the same signal again when Python could not raise what it had raised.
+
+        Python prints and forgets an exception that is raised in a destructor or a callback. `SOON` seconds
+        later the program is outside of it.
+        """
         if not issubclass(unraisable.exc_type, KeyboardInterrupt):
             sys.__unraisablehook__(unraisable)
             return
@@ -84,7 +95,10 @@ class _Signals:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Where nobody has decided otherwise. Windows ends a process without asking it."""
+    """Let SIGTERM raise Stopped while the block runs, where nobody has decided otherwise.
+
+    Only in the main thread. Windows ends a process without asking it.
+    """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
@@ -100,7 +114,11 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 def explain(error: BaseException) -> int | None:
-    """Say on standard error what went wrong and return the exit code; None for an error in this program."""
+    """Say on standard error what went wrong and return the exit code.
+
+    0 when the reader of our output went away, 2 for an error of the user or the machine, 130 for Ctrl-C, 143
+    for SIGTERM. None for an error in this program: nothing is said then.
+    """
     if isinstance(error, BrokenPipeError):  # the reader of our output went away, like `head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -120,7 +138,10 @@ def _say(line: str) -> None:
 
 
 def printable(text: str) -> str:
-    """One line without control characters: what a file or a library says must not reach the terminal raw."""
+    """Return the text on one line, with control characters and line breaks escaped.
+
+    What a file or a library says must not reach the terminal raw.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

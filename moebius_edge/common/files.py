@@ -1,4 +1,4 @@
-"""Small files: written whole or not at all, and read only when they are files."""
+"""Small files: written whole or not at all, and read only when they are plain files."""
 
 import errno
 import hashlib
@@ -8,7 +8,10 @@ from pathlib import Path
 
 
 def plain_size(path: Path) -> int:
-    """Size in bytes. Raises OSError for what is no plain file: opening a pipe would wait for ever."""
+    """Return the size of a plain file in bytes.
+
+    Raises OSError for anything else: opening a pipe would wait for ever.
+    """
     info = path.stat()
     if not stat.S_ISREG(info.st_mode):
         raise OSError(errno.EINVAL, "it is not a plain file", str(path))
@@ -16,13 +19,16 @@ def plain_size(path: Path) -> int:
 
 
 def sha256_of(path: Path) -> str:
-    """The file's SHA-256, 64 lower-case hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 lower-case hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that `path` has either its old contents or all of the new ones."""
+    """Write a file so that `path` has either its old contents or all of the new ones.
+
+    Raises OSError that names `path`.
+    """
     temporary = path.with_name(f".moebius-edge-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:

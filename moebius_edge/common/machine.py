@@ -1,4 +1,4 @@
-"""The machine that something is measured on, and the memory this process took."""
+"""Describe the machine that something is measured on, and the memory that this process took."""
 
 import os
 import platform
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 def cores() -> int:
-    """CPU cores that this process may use."""
+    """Count the CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def machine() -> dict[str, str]:
-    """Where this was measured."""
+    """Describe the machine that measures: "system", "processor", "cores" and "python", all as text."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -23,9 +23,10 @@ def machine() -> dict[str, str]:
 
 
 def sums_overflow(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether this CPU adds products of u8 and s8 in 16 bits: x86 without VNNI.
+    """Tell whether this CPU adds products of u8 and s8 in 16 bits, which can overflow: x86 without VNNI.
 
-    True on x86 where nothing tells (Windows, macOS): exact and slow is better than fast and wrong.
+    `cpuinfo`: the file in which Linux lists what the CPU can do. True on x86 where there is none (Windows,
+    macOS): exact and slow is better than fast and wrong.
     """
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
@@ -42,7 +43,10 @@ def _processor() -> str:
 
 
 def peak_mb() -> float | None:
-    """The largest resident memory that this process ever had, in 10^6 bytes."""
+    """Return the largest resident memory that this process ever had, in 10^6 bytes.
+
+    None where the system does not tell.
+    """
     status = Path("/proc/self/status")
     if status.is_file():  # not getrusage: there a new process starts with its parent's peak on Linux
         for line in status.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar in a terminal, a line now and then in a file or a log."""
+"""Show progress on standard error: a bar in a terminal, a line now and then in a file or a log."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +22,10 @@ _Show = Callable[[str, int | None, int | None], None]  # (what is being done, do
 
 @contextmanager
 def progress(label: str) -> Iterator[Tick]:
-    """Show how far the block is; call what it yields with (done, total)."""
+    """Show how far the block is; it calls what is yielded with (done, total).
+
+    Without a terminal there is a line every `LOG_SECONDS`, so that shorter work leaves none.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn  # noqa: PLC0415 (rich.progress takes 50 ms)
 
     with _shown(label, BarColumn(), MofNCompleteColumn()) as show:
@@ -30,7 +33,7 @@ def progress(label: str) -> Iterator[Tick]:
 
 
 def counted(items: Sequence[Item], label: str) -> Iterator[Item]:
-    """The items one by one, showing how many are done."""
+    """Yield the items one by one, showing how many are done."""
     with progress(label) as tick:
         for done, item in enumerate(items):
             tick(done, len(items))
@@ -39,7 +42,11 @@ def counted(items: Sequence[Item], label: str) -> Iterator[Item]:
 
 @contextmanager
 def stages(label: str) -> Iterator[Stage]:
-    """Like `progress`, for work that says what it is doing: (what, done, total)."""
+    """Show the progress of work that says what it is doing.
+
+    The block calls what is yielded with (what, done, total); otherwise like `progress`. `done` counts what is
+    finished: shown is the one at work, `done` + 1.
+    """
     from rich.progress import SpinnerColumn  # noqa: PLC0415
 
     with _shown(label, SpinnerColumn()) as show:

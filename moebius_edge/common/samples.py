@@ -1,4 +1,4 @@
-"""The CC0 sample photos in the package: for the demo and for the self-test of every bundle."""
+"""Find the CC0 sample photos in the package: for the demo and for the self-test of every bundle."""
 
 from importlib import resources
 from pathlib import Path
@@ -12,13 +12,20 @@ CAPSULE_SAMPLE = "wren"
 
 
 def sample(name: str) -> tuple[Path, Path]:
-    """The files of a sample: its photo and its mask."""
+    """Return the paths of a sample's photo and of its mask, which is white where something is to be removed.
+
+    `name` is one of `SAMPLES`.
+    """
     folder = Path(str(resources.files("moebius_edge") / "assets" / "samples"))
     return folder / f"{name}.jpg", folder / f"{name}-mask.png"
 
 
 def capsule_photo(resolution: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The self-test's photo [R,R,3] and mask [R,R]: the largest centred square around the object, resized."""
+    """Return the photo [R,R,3] and the mask [R,R] (True = remove) of the self-test, R = `resolution`.
+
+    They are the largest square of the sample that fits around the centre of its object, resized: the photo by
+    Lanczos, the mask by nearest.
+    """
     photo_path, mask_path = sample(CAPSULE_SAMPLE)
     with Image.open(photo_path) as photo, Image.open(mask_path) as mask:
         hole = np.asarray(mask.convert("L")) > 127
@@ -34,5 +41,5 @@ def capsule_photo(resolution: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]
 
 
 def _centred(low: int, high: int, side: int, length: int) -> int:
-    """Where a window of `side` starts that is centred on [low, high) and stays inside [0, length)."""
+    """Return the start of a window of `side` that is centred on [low, high) and inside [0, length)."""
     return min(max((low + high - side) // 2, 0), length - side)

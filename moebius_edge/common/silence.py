@@ -1,4 +1,4 @@
-"""Libraries without their chatter."""
+"""Silence libraries that log more than their users want to read."""
 
 import io
 import logging
@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stderr
 
 @contextmanager
 def silenced(name: str) -> Iterator[None]:
-    """While the block runs, the logger `name` ("" is the root) reports nothing below an error."""
+    """Let the logger `name` ("" is the root) report nothing below an error while the block runs."""
     logger = logging.getLogger(name)
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -20,7 +20,10 @@ def silenced(name: str) -> Iterator[None]:
 
 @contextmanager
 def silenced_coremltools() -> Iterator[None]:
-    """While the block runs, which imports coremltools or calls it: nothing of parts that only macOS has, of
-    untested versions, and no bar for each pipeline."""
+    """Silence coremltools while the block runs, which imports it or calls it.
+
+    Nothing is said then of parts that only macOS has and of untested versions, and there is no bar for each
+    pipeline. All that the block writes to `sys.stderr` is lost.
+    """
     with silenced("coremltools"), redirect_stderr(io.StringIO()):
         yield

@@ -1,4 +1,4 @@
-"""Folders that are whole or absent: built as a hidden sibling, flushed to disk, then renamed into place.
+"""Write folders that are whole or absent: built as a hidden sibling, flushed to disk, renamed into place.
 
 The sibling `.NAME.tmp-XXXXXXXX` is locked while its owner lives. A process that is killed leaves it behind,
 and the next export to the same place removes it, because its lock is free. A folder that is being replaced is
@@ -26,10 +26,11 @@ STALE_SECONDS = 24 * 3600.0
 
 @contextmanager
 def stage(output: Path, *, overwrite: bool, replaceable: str) -> Iterator[Path]:
-    """A new folder beside `output` that takes its place when the block ends well, and vanishes otherwise.
+    """Yield a new folder beside `output` that takes its place when the block ends well.
 
-    With `overwrite` an existing `output` is replaced if it contains the file `replaceable` or nothing at all.
-    Raises ExportError, with nothing written, when that is not possible or the disk refuses.
+    Otherwise the folder is removed. The block must write a file `replaceable` into it. With `overwrite` an
+    existing `output` is replaced if it contains the file `replaceable` or nothing at all. Raises ExportError,
+    with nothing written, when that is not possible or the disk refuses.
     """
     output = Path.cwd() / output  # not resolve(): it would follow a link that is to be refused
     if output.name in ("", ".."):
@@ -73,7 +74,10 @@ def _build(output: Path, overwrite: bool, replaceable: str) -> Iterator[Path]:
 
 
 def refuse_occupied(output: Path, overwrite: bool, replaceable: str) -> None:
-    """Raise ExportError where `stage` would: worth asking before what takes long."""
+    """Raise ExportError when `output` exists and `stage` would not replace it.
+
+    Worth asking before work that takes long.
+    """
     if not os.path.lexists(output):
         return
     known = (output / replaceable).is_file()
@@ -131,7 +135,10 @@ def _abandoned(folder: Path) -> bool:
 
 
 def _lock(folder: Path) -> int | None:
-    """A descriptor that holds the folder's lock; None where another process has it, or on Windows."""
+    """Lock the folder and return the descriptor that holds the lock.
+
+    None where another process has it, and on Windows.
+    """
     if sys.platform == "win32":
         return None
     descriptor = os.open(folder, os.O_RDONLY)
@@ -147,7 +154,10 @@ def _lock(folder: Path) -> int | None:
 
 @contextmanager
 def locked(parent: Path) -> Iterator[None]:
-    """Hold the parent's lock for the instant of a sweep or a swap, so that two exports do not cross."""
+    """Hold the parent's lock for the instant of a sweep or a swap, so that two exports do not cross.
+
+    Raises ExportError when another process has held it for `LOCK_SECONDS`.
+    """
     deadline = time.monotonic() + LOCK_SECONDS
     while (lock := _lock(parent)) is None and sys.platform != "win32":
         if time.monotonic() > deadline:
@@ -161,7 +171,7 @@ def locked(parent: Path) -> Iterator[None]:
 
 
 def _make_parents(parent: Path) -> list[Path]:
-    """Create missing parents; returns those created, innermost first."""
+    """Create the missing parents and return those created, innermost first."""
     missing = [folder for folder in (parent, *parent.parents) if not os.path.lexists(folder)]
     parent.mkdir(parents=True, exist_ok=True)
     return missing
@@ -174,7 +184,7 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def _flush(folder: Path) -> None:
-    """Everything in `folder` is on the disk when this returns."""
+    """Write everything in `folder` to the disk before returning."""
     for base, _, names in os.walk(folder, topdown=False):
         for name in names:
             with (Path(base) / name).open("rb+") as file:

@@ -1,4 +1,4 @@
-"""JSON that nobody vouches for, read strictly into frozen dataclasses, and written to canonical bytes.
+"""Read untrusted JSON strictly into frozen dataclasses, and write values as canonical bytes.
 
 The dataclasses are the schema: every field must be there, nothing else may be, and types are exact. What the
 json module lets through is refused here: NaN and Infinity, duplicate keys, overflowing numbers, unprintable
@@ -24,7 +24,11 @@ class JSONError(ValueError):
 
 
 def loads(data: bytes, limit: int) -> Any:
-    """Parse UTF-8 JSON of at most `limit` bytes. Raises JSONError."""
+    """Parse UTF-8 JSON of at most `limit` bytes.
+
+    Raises JSONError for more bytes, nesting deeper than `MAX_DEPTH`, what is not JSON, duplicate keys, NaN
+    and Infinity, and numbers that overflow.
+    """
     if len(data) > limit:
         raise JSONError(f"it has more than the {limit} bytes that are allowed")
     if _depth(data) > MAX_DEPTH:
@@ -41,21 +45,28 @@ def loads(data: bytes, limit: int) -> Any:
 
 
 def dumps(value: object) -> bytes:
-    """Canonical bytes: sorted keys, two-space indent, ASCII, shortest round-trip floats, a final newline."""
+    """Return the JSON of a value as canonical bytes, so that equal values give equal bytes.
+
+    Sorted keys, two-space indent, ASCII, shortest round-trip floats, a final newline. Raises ValueError for
+    NaN and Infinity.
+    """
     return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
 
 
 def decode(kind: type[T], value: object, where: str) -> T:
     """Turn parsed JSON into `kind`.
 
-    `kind` is a dataclass, str, int, float, bool, tuple[X, ...], dict[str, X] or X | None;
-    `where` names the value in messages ("manifest.model"). Raises JSONError.
+    `kind` is a dataclass, str, int, float, bool, tuple[X, ...], dict[str, X] or X | None; `where` names the
+    value in messages ("manifest.model"). Raises JSONError.
     """
     return typing.cast(T, _decode(kind, value, where))
 
 
 def _depth(data: bytes) -> int:
-    """Upper bound of the nesting, without recursion; brackets inside strings count too, which only helps."""
+    """Return the deepest nesting of brackets, found without recursion.
+
+    Brackets inside strings count too, opening and closing ones.
+    """
     depth = deepest = 0
     for byte in data:
         if byte in b"[{":

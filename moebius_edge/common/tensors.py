@@ -1,4 +1,4 @@
-"""safetensors files that nobody vouches for: the header is checked to the byte before any data is read.
+"""Read untrusted safetensors files, their header checked to the byte before any data, and write such files.
 
 Format: 8 bytes little-endian header length, that many bytes of JSON {name: {dtype, shape, data_offsets}},
 then the data, which the tensors must tile without gaps or overlaps (github.com/huggingface/safetensors).
@@ -42,9 +42,10 @@ class TensorEntry:
 
 
 def read_header(path: Path, max_header: int = MAX_HEADER_BYTES) -> dict[str, TensorEntry]:
-    """The tensors of a safetensors file, by name, in the order of their data; no data is read.
+    """Return the entries of a safetensors file by name, in the order of their data, without reading the data.
 
-    Raises TensorFileError for anything but a complete file whose tensors tile the data exactly.
+    `max_header`: bytes that the header may have. Raises TensorFileError for anything but a complete file
+    whose tensors tile the data exactly.
     """
     total = plain_size(path)
     with path.open("rb") as file:
@@ -103,9 +104,10 @@ def _naturals(value: Any) -> bool:
 
 
 def read_tensors(path: Path, max_bytes: int) -> dict[str, Array]:
-    """All tensors of a small safetensors file as numpy arrays; NaN and Inf are refused.
+    """Read all tensors of a small safetensors file as numpy arrays, in the byte order of this machine.
 
-    Raises TensorFileError, also when the file is larger than `max_bytes`.
+    Raises TensorFileError for NaN and Inf, for a dtype that is not in `NUMPY_DTYPES`, for a file of more than
+    `max_bytes`, and as `read_header` does.
     """
     if (size := plain_size(path)) > max_bytes:
         raise TensorFileError(f"it has {size:,} bytes; at most {max_bytes:,} are allowed")
@@ -127,7 +129,10 @@ def read_tensors(path: Path, max_bytes: int) -> dict[str, Array]:
 
 
 def tensor_bytes(tensors: Mapping[str, Array]) -> bytes:
-    """Arrays as a safetensors file: the same arrays give the same bytes. Refuses NaN and Inf (ValueError)."""
+    """Return arrays as the bytes of a safetensors file; the same arrays give the same bytes.
+
+    Raises ValueError for NaN and Inf.
+    """
     for name, array in tensors.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{name!r} contains NaN or Inf and cannot be stored")
@@ -137,6 +142,6 @@ def tensor_bytes(tensors: Mapping[str, Array]) -> bytes:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array]) -> None:
-    """Write arrays as safetensors; raises as `tensor_bytes` does, and OSError."""
+    """Write arrays as a safetensors file. Raises ValueError for NaN and Inf, and OSError."""
     # Through Python's own write, so that a full disk is an OSError like everywhere else.
     path.write_bytes(tensor_bytes(tensors))

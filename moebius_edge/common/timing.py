@@ -1,4 +1,4 @@
-"""Fair timing of two things on one machine."""
+"""Time two things fairly on one machine."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ PAUSE_SECONDS = 0.02  # between runs: an engine's threads go on spinning for a m
 
 @dataclass(frozen=True)
 class Side:
-    """The times of one bundle."""
+    """The times of one of the bundles that are compared."""
 
     p50_ms: float
     p95_ms: float
@@ -23,7 +23,11 @@ class Side:
 def interleave(
     works: Sequence[Callable[[], object]], runs: int, tick: Callable[[], None], *, warm: bool = True
 ) -> list[list[float]]:
-    """Milliseconds of `runs` runs of each, in turns; `warm`: after a round that loads and is not counted."""
+    """Run each of `works` `runs` times, in turns; return the milliseconds, one list for each.
+
+    Who begins changes from round to round, and there is a pause of `PAUSE_SECONDS` before each run. `warm`: a
+    first round is not counted, because it loads what is needed. `tick` is called after every run.
+    """
     times: list[list[float]] = [[] for _ in works]
     for number in range(0 if warm else 1, runs + 1):
         order = range(len(works)) if number % 2 else reversed(range(len(works)))
@@ -39,7 +43,7 @@ def interleave(
 
 
 def median_ratio(times: Sequence[Sequence[float]]) -> float | None:
-    """Median over the pairs of (second / first); None for one series."""
+    """Return the median over the pairs of (second time / first time); None for one series."""
     if len(times) < 2:
         return None
     return float(np.median(np.divide(times[1], times[0])))
@@ -60,7 +64,10 @@ def busy_sentence(names: Sequence[str]) -> str:
 
 
 def summary(times: Sequence[float], first_run_ms: float | None = None) -> Side:
-    """Median and 95th percentile (linear between neighbours), and what loading took."""
+    """Return the median and the 95th percentile (linear between neighbours) of times in milliseconds.
+
+    `first_run_ms`, of a fresh process: what it took beyond the median, 0 or more, is the time of loading.
+    """
     p50, p95 = (float(value) for value in np.percentile(times, [50, 95]))
     load = None if first_run_ms is None else round(max(0.0, first_run_ms - p50), 3)
     return Side(round(p50, 3), round(p95, 3), tuple(round(value, 3) for value in times), load)

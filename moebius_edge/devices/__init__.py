@@ -1,1 +1,1 @@
-"""Measuring on phones: what their apps report, how it is fetched, and the report that shows it."""
+"""Measure on phones: what their apps report, how it is fetched, and the report that shows it."""

@@ -1,4 +1,4 @@
-"""Android: the example app of a package, profiled through adb.
+"""Profile the example app of a package on Android, through adb.
 
 The bundle's files are copied into the app's own folder on the device, which the app prefers to its assets:
 one installed app measures any bundle. A file is copied under another name and renamed, the manifest last.
@@ -42,7 +42,10 @@ _FREE = re.compile(r"\s([0-9]{1,15})\s+\d+%\s")  # of POSIX df: available, capac
 
 
 def find_adb() -> str:
-    """The path of adb, of the search path or Android's SDK. Raises RuntimeUnavailable when there is none."""
+    """Return the path of adb, from the search path or Android's SDK.
+
+    Raises RuntimeUnavailable when there is none.
+    """
     homes = [os.environ.get(name, "") for name in ("ANDROID_HOME", "ANDROID_SDK_ROOT")]
     places = [str(Path(home) / "platform-tools") for home in homes if home]
     found = shutil.which("adb") or shutil.which("adb", path=os.pathsep.join(places) or os.devnull)
@@ -55,7 +58,7 @@ def find_adb() -> str:
 
 
 def connect(serial: str | None = None) -> "Phone":
-    """The device with that serial number, else that of $ANDROID_SERIAL, else the only one.
+    """Return the device with that serial number, else that of $ANDROID_SERIAL, else the only one.
 
     Raises RuntimeUnavailable when there is none, InvalidInput when there are several.
     """
@@ -81,14 +84,14 @@ def connect(serial: str | None = None) -> "Phone":
 
 
 def _states(listing: str) -> dict[str, str]:
-    """Serial number -> state, of `adb devices -l`, which may speak of its server first."""
+    """Parse `adb devices -l` into serial number -> state; adb may print lines about its server first."""
     lines = listing.partition("List of devices attached")[2].splitlines()
     found = [match for line in lines if (match := _DEVICE.match(line))]
     return {printable(match[1]): printable(match[2]) for match in found}
 
 
 class Phone:
-    """A device that answers."""
+    """An Android device that answers."""
 
     def __init__(self, adb: Tool, serial: str) -> None:
         self.adb, self.serial = adb, serial
@@ -96,8 +99,8 @@ class Phone:
     def measure(self, bundle: Bundle, wish: Wish, say: Stage) -> bytes:
         """Copy what is missing, let the app measure, and return its JSON, unchecked.
 
-        Raises RuntimeUnavailable when the device or the app cannot, ExportError for a bundle of another
-        platform. Whatever happens, the app is stopped and no half-copied file stays.
+        Raises RuntimeUnavailable when the device or the app cannot measure, ExportError for a bundle of
+        another platform. On an error the app is stopped; a half-copied file never stays.
         """
         app = app_json(bundle, find_platform("android"))
         say("looking at the device", 0, 3)
@@ -119,14 +122,17 @@ class Phone:
         return self.adb.checked("shell", shlex.join(words), patience=patience)
 
     def _try(self, *words: str) -> Answer:
-        """A command that may fail on the device."""
+        """Run a command that may fail on the device."""
         answer = self.adb.run("shell", shlex.join(words))
         if answer.code and answer.err.startswith(("error:", "adb:")):  # it did not get there
             raise self._lost()
         return answer
 
     def _check_app(self) -> None:
-        """The app must be there, and its folder, which it makes itself: others cannot give it the rights."""
+        """Raise RuntimeUnavailable unless the app is there, and its folder.
+
+        The app makes the folder itself, and is started for that: others cannot give it the rights.
+        """
         if not self._try("pm", "path", APP).text.startswith("package:"):
             raise RuntimeUnavailable(
                 f"the app {APP} is not installed on {self.serial}; build and install it: `moebius-edge "
@@ -146,7 +152,7 @@ class Phone:
         return self._try("test", "-d", FILES).code == 0
 
     def _copy(self, bundle: Bundle, app: bytes, say: Stage) -> None:
-        """The bundle's files that are not there yet, and app.json."""
+        """Copy the bundle's files that are not there yet, and app.json."""
         wanted = [*bundle.manifest.files, MANIFEST_NAME]
         there = self._sizes()
         same = self._unchanged(bundle, there)
@@ -166,7 +172,7 @@ class Phone:
             self._push(local, f"{FILES}/app.json", len(app))
 
     def _sizes(self) -> dict[str, int]:
-        """Name -> bytes of what lies in the model's folder on the device."""
+        """Return name -> bytes of what lies in the model's folder on the device."""
         found = self._try("find", MODEL, "-type", "f", "-exec", "stat", "-c", "%s %n", "{}", "+")
         sizes = {}
         for line in found.text.splitlines():
@@ -176,7 +182,7 @@ class Phone:
         return sizes
 
     def _unchanged(self, bundle: Bundle, there: dict[str, int]) -> set[str]:
-        """The bundle's files that the device has, by size and SHA-256; never the manifest, which is small."""
+        """Return the bundle's files that the device has, by size and SHA-256, but for the small manifest."""
         files = bundle.manifest.files
         alike = [name for name, entry in files.items() if there.get(name) == entry.size]
         if not alike:
@@ -228,7 +234,10 @@ class Phone:
             )
 
     def _wait(self, since: str, watch: Watch) -> None:
-        """Until the app says that it is done; lines before `since`, by the device's clock, do not count."""
+        """Wait until the app says that it is done.
+
+        Lines before `since`, a time by the device's clock, do not count.
+        """
         with self.adb.follow("logcat", "-v", "raw", "-T", f"{since}.000", "-s", f"{TAG}:V") as log:
             while True:
                 watch.check_time()

@@ -1,4 +1,4 @@
-"""The example app of a package, on a device: its name, and what it says while it measures.
+"""Define the example app of a package on a device: its name, and what it says while it measures.
 
 The app logs one line for each thing that it does, under the tag `moebius-profile`; the last one is `done` or
 `failed: SENTENCE`.
@@ -41,14 +41,17 @@ class Wish:
 
 
 class Watch:
-    """Follows what the app says, until it is done or its time is up."""
+    """The lines that the app logs, followed until it is done or its time is up."""
 
     def __init__(self, wish: Wish, say: Stage) -> None:
         self.say, self.minutes = say, wish.minutes
         self.deadline = time.monotonic() + 60 * wish.minutes
 
     def done(self, line: str) -> bool:
-        """Whether this line is the last one. Raises RuntimeUnavailable for `failed`, with its sentence."""
+        """Return whether this line is the last one.
+
+        Raises RuntimeUnavailable for a line that begins with `failed:`, with its sentence.
+        """
         line = printable(line.strip())
         if line.startswith(_FAILED):
             raise RuntimeUnavailable(f"the app could not measure: {line.removeprefix(_FAILED).strip()[:300]}")
@@ -57,7 +60,7 @@ class Watch:
         return line == "done"
 
     def check_time(self) -> None:
-        """Raise RuntimeUnavailable when it takes too long."""
+        """Raise RuntimeUnavailable when the app takes too long."""
         if time.monotonic() > self.deadline:
             raise RuntimeUnavailable(
                 f"the app was not done after {self.minutes:g} minutes and was stopped; give it more with "

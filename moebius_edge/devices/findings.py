@@ -1,4 +1,7 @@
-"""What one `profile` found: here, on devices, and of other bundles; and a common view of the first two."""
+"""Collect what one `profile` found: here, on devices, and of other bundles.
+
+Results from here and from devices also have a common view: `Place`.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +29,10 @@ class Findings:
         return all(device.selftest.ok for device in self.devices)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`: the local profile's own keys, `devices`, `sizes`, `steps_ms`."""
+        """Return plain values for `json.dumps`.
+
+        They are the local profile's own keys, and `devices`, `sizes`, `steps_ms`.
+        """
         return {
             **(self.local.to_json() if self.local is not None else {}),
             "devices": [device.to_json() for device in self.devices],
@@ -37,7 +43,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class Times:
-    """One graph, or whole edits, at one place."""
+    """The times of one graph, or of whole edits, at one place."""
 
     p50_ms: float
     p95_ms: float
@@ -66,7 +72,10 @@ class Place:
 
 
 def places(findings: Findings) -> list[Place]:
-    """Here (one for each bundle), then the devices; two of one name are told apart by where they are from."""
+    """List this machine (once for each bundle), then the devices.
+
+    Devices of the same name get their source added to it.
+    """
     found = [*_here(findings.local, findings.steps_ms), *map(_there, findings.devices)]
     names = Counter(place.name for place in found)
     return [

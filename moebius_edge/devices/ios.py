@@ -1,7 +1,7 @@
-"""iOS: the example app of a package, profiled through Xcode's `devicectl`.
+"""Profile the example app of a package on iOS, through Xcode's `devicectl`.
 
 The app is launched with `-profile RUNS EDITS`, speaks on its console and writes Documents/profile.json. That
-file is fetched again and again until it is another one than before: devicectl cannot delete one.
+file is fetched again and again until it differs from the one before: devicectl cannot delete a file.
 """
 
 import shutil
@@ -30,7 +30,7 @@ HOW = (
 
 
 def connect(serial: str | None = None) -> "IPhone":
-    """The iPhone or iPad with that identifier, serial number or name, else the only one.
+    """Return the iPhone or iPad with that identifier, serial number or name, else the only one.
 
     Raises RuntimeUnavailable when there is none or no Xcode, InvalidInput when there are several.
     """
@@ -54,7 +54,7 @@ def connect(serial: str | None = None) -> "IPhone":
 
 
 def _listed(tool: Tool) -> list[tuple[str, ...]]:
-    """Identifier, name and hardware identifiers of every device that can be used."""
+    """List identifier, name and hardware identifiers of every device that can be used."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "devices.json"  # Apple: the only output that is meant for programs
         tool.checked("list", "devices", "--json-output", str(path))
@@ -81,14 +81,14 @@ def _listed(tool: Tool) -> list[tuple[str, ...]]:
 
 
 def _at(value: Any, *path: str) -> Any:
-    """What lies there in nested objects, or None."""
+    """Return what lies at `path` in nested objects, or None."""
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
     return value
 
 
 class IPhone:
-    """A device that Xcode reaches."""
+    """An iPhone or iPad that Xcode reaches."""
 
     def __init__(self, tool: Tool, identifier: str) -> None:
         self.tool, self.serial = tool, identifier
@@ -96,7 +96,7 @@ class IPhone:
     def measure(self, wish: Wish, say: Stage) -> bytes:
         """Let the app measure the bundle that it was packaged with, and return its JSON, unchecked.
 
-        Raises RuntimeUnavailable when the device or the app cannot. The app ends with its console.
+        Raises RuntimeUnavailable when the device or the app cannot measure. The app ends with its console.
         """
         say("looking at the device", 0, 3)
         before, watch = self._fetch(), Watch(wish, say)
@@ -125,7 +125,7 @@ class IPhone:
                     )
 
     def _fetch(self) -> bytes | None:
-        """The app's result as it is now; None when there is none, or no app."""
+        """Return the app's result as it is now; None when there is none, or no app."""
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / RESULT
             self.tool.run(

@@ -1,4 +1,4 @@
-"""From a device, or from files, to checked numbers."""
+"""Get checked numbers from a device, or from files."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,11 +19,12 @@ KINDS = ("android", "ios")
 def measure_on_device(
     bundle: Bundle, kind: str, wish: Wish, say: Stage, *, serial: str | None, keep: Callable[[bytes], None]
 ) -> DeviceSummary:
-    """Measure `bundle` on a connected device of that kind, of KINDS; `serial` chooses one of several.
+    """Measure `bundle` on a connected device; return the summary of what its app wrote.
 
-    `keep` gets the bytes of the device's JSON once they were checked. Raises ExportError for a bundle that
-    does not run there, RuntimeUnavailable when the device or its app cannot measure, and InvalidInput when
-    what the app wrote is no profile of this bundle.
+    `kind`: one of `KINDS`; `serial` chooses one of several devices; `keep` gets the bytes of the device's
+    JSON once they were checked. Raises ExportError for a bundle that does not run there, RuntimeUnavailable
+    when the device or its app cannot measure, and InvalidInput when what the app wrote is no profile of this
+    bundle.
     """
     if kind not in KINDS:
         hint = (
@@ -43,5 +44,5 @@ def measure_on_device(
 
 
 def read_all(paths: Sequence[Path], bundle: Bundle) -> list[DeviceSummary]:
-    """The profiles of `bundle` in files. Raises InvalidInput for a file that is none."""
+    """Read the profiles of `bundle` in files. Raises InvalidInput for a file that is no profile of it."""
     return [summarize(read(path, bundle), printable(path.name)) for path in paths]

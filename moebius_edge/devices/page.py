@@ -1,4 +1,4 @@
-"""The HTML report: one file without links or scripts; the same findings give the same bytes."""
+"""Write the HTML report: one file without links or scripts; the same findings give the same bytes."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -19,7 +19,7 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # even if something sl
 
 
 def render(findings: Findings) -> bytes:
-    """The report as UTF-8 HTML."""
+    """Return the report as UTF-8 HTML."""
     style = resources.files("moebius_edge.devices").joinpath("style.css").read_text()
     name = escape(findings.sizes[0].name)
     body = "\n".join(_body(findings, places(findings)))
@@ -217,7 +217,7 @@ def _efficiency(rows: Sequence[EfficiencyRow], note: str) -> Iterator[str]:
 
 
 def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]], text: int) -> str:
-    """The first `text` columns hold words, and the first of them names its row."""
+    """Write a table; its first `text` columns hold words, and the first of them names its row."""
 
     def kind(column: int) -> str:
         return ' class="text"' if column < text else ""

@@ -1,4 +1,4 @@
-"""What an app measured on a device: the JSON of docs/devices.md, read strictly.
+"""Read what an app measured on a device: the JSON of docs/devices.md, strictly checked.
 
 The file comes from a phone, from a browser or by mail: every field and every number is checked before
 anything is shown, and a profile of other files than the bundle's is refused.
@@ -45,7 +45,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Engine:
-    """What computed."""
+    """What computed there."""
 
     name: str  # of ENGINES
     version: str
@@ -58,7 +58,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Subject:
-    """Which bundle, as the package's app.json has it."""
+    """Which bundle was measured, as the package's app.json says."""
 
     model: str
     precision: str
@@ -71,7 +71,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class LoadTimes:
-    """Opening one graph and its first run, less a usual run."""
+    """The time to open one graph and run it once, minus the time of a usual run."""
 
     cold: float  # ms, the first time in this installation
     warm: float  # ms, again later in the same process
@@ -129,7 +129,7 @@ class SelfTest:
         _require(not self.ok or None not in self.values(), "ok is true, and a number is missing")
 
     def values(self) -> tuple[float | None, ...]:
-        """encoder, denoiser, decoder, hole."""
+        """Return the dB of encoder, denoiser, decoder and hole."""
         return self.encoder_db, self.denoiser_db, self.decoder_db, self.hole_db
 
 
@@ -171,7 +171,7 @@ class DeviceProfile:
 
 
 def read(path: Path, bundle: Bundle) -> DeviceProfile:
-    """The profile of `bundle` in a file. Raises InvalidInput for anything else."""
+    """Read the profile of `bundle` in a file. Raises InvalidInput for anything else."""
     try:
         if plain_size(path) > MAX_BYTES:
             raise InvalidInput(
@@ -183,7 +183,7 @@ def read(path: Path, bundle: Bundle) -> DeviceProfile:
 
 
 def parse(data: bytes, bundle: Bundle, where: str) -> DeviceProfile:
-    """The profile of `bundle` in the bytes of its JSON; `where` names their origin in messages.
+    """Read the profile of `bundle` from the bytes of its JSON; `where` names their origin in messages.
 
     Raises InvalidInput for anything else, and for the profile of another bundle.
     """

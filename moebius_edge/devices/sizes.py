@@ -1,4 +1,4 @@
-"""Sizes of bundles and how close they are to the reference, wherever that was found."""
+"""Collect the sizes of bundles and how close they are to the reference, from every source."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,13 +26,13 @@ class Closeness:
     hole_db: float | None = None
 
     def values(self) -> tuple[float | None, ...]:
-        """encoder, denoiser, decoder, hole."""
+        """Return the dB of encoder, denoiser, decoder and hole."""
         return self.encoder_db, self.denoiser_db, self.decoder_db, self.hole_db
 
 
 @dataclass(frozen=True)
 class SizeRow:
-    """One bundle."""
+    """The sizes and closeness of one bundle."""
 
     name: str
     model: str
@@ -43,14 +43,14 @@ class SizeRow:
     closeness: tuple[Closeness, ...]  # each that is known; one without numbers where there is none
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
+        """Return plain values for `json.dumps`."""
         return asdict(self)
 
 
 def size_row(
     bundle: Bundle, devices: Sequence[DeviceSummary] = (), *, replay: bool = False, threads: int | None = None
 ) -> SizeRow:
-    """Sizes from the manifest; dB from its proofs and from `devices`, profiles of this bundle.
+    """Return sizes from the manifest, and dB from its proofs and from `devices`, profiles of this bundle.
 
     `replay`: also from `verify`, run here by the bundle's own runtime. Raises RuntimeUnavailable when that
     cannot run here, BundleError for a capsule that cannot be used.

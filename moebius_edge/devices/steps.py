@@ -1,4 +1,4 @@
-"""How long each step of an edit takes here."""
+"""Measure how long each step of an edit takes here."""
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checking import capsule
@@ -9,9 +9,10 @@ from moebius_edge.runtimes import open_runtime
 
 
 def steps_here(bundle: Bundle, options: ProfileOptions) -> tuple[float, ...]:
-    """Milliseconds of each step of one edit of the capsule's photo, after a run that loads the denoiser.
+    """Return the milliseconds of each step of one edit of the capsule's photo.
 
-    Raises RuntimeUnavailable when the engine cannot run, BundleError for a capsule that cannot be used.
+    A run that loads the denoiser comes first and is not counted. Raises RuntimeUnavailable when the engine
+    cannot run, BundleError for a capsule that cannot be used.
     """
     manifest = bundle.manifest
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)

@@ -1,4 +1,4 @@
-"""A device's profile in the numbers that one compares: medians, percentiles, and what heat does."""
+"""Summarize a device's profile in the numbers that one compares: medians, percentiles, and what heat does."""
 
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -15,7 +15,7 @@ ENDS = 5  # edits at either end of a run, compared to see throttling
 
 @dataclass(frozen=True)
 class GraphSummary:
-    """One graph."""
+    """The times of one graph."""
 
     cold_ms: float  # loading, the first time in this installation
     warm_ms: float  # loading, later in the same process
@@ -26,7 +26,7 @@ class GraphSummary:
 
 @dataclass(frozen=True)
 class EditSummary:
-    """Whole edits, photo to photo."""
+    """The times of whole edits, photo to photo."""
 
     denoiser_runs: int
     p50_ms: float
@@ -37,7 +37,7 @@ class EditSummary:
 
 @dataclass(frozen=True)
 class StateChange:
-    """The system's word for the temperature became another one."""
+    """A moment when the system's word for the temperature became another one."""
 
     after_edits: int  # 0: it is the first word, before any edit
     state: str
@@ -48,7 +48,7 @@ ANDROID_STATES = ("none", "light", "moderate", "severe", "critical", "emergency"
 
 
 def thermal_word(platform: str, state: str) -> str:
-    """The state for people: Android's number with its name."""
+    """Return the state for people: Android's number with its name."""
     if platform == "android" and state.isdecimal() and int(state) < len(ANDROID_STATES):
         return f"{state} ({ANDROID_STATES[int(state)]})"
     return state
@@ -56,18 +56,17 @@ def thermal_word(platform: str, state: str) -> str:
 
 @dataclass(frozen=True)
 class Throttling:
-    """What became of speed and temperature over the edits."""
+    """How speed and temperature changed over the edits."""
 
-    ratio: (
-        float | None
-    )  # median of the last ENDS edits / of the first; above 1: slower. None: under 2 x ENDS edits
+    # Median of the last ENDS edits / of the first; above 1: slower. None: under 2 x ENDS edits.
+    ratio: float | None
     celsius: tuple[float | None, ...]  # before the first edit and after each; empty: the app cannot tell
     states: tuple[StateChange, ...]
 
 
 @dataclass(frozen=True)
 class DeviceSummary:
-    """One device."""
+    """What one device measured."""
 
     source: str  # where it came from: "android SERIAL", or a file's name
     device: dict[str, str]
@@ -81,27 +80,27 @@ class DeviceSummary:
 
     @property
     def heat(self) -> list[tuple[int, str]]:
-        """How many edits were done when the system's word for the temperature changed, and the word."""
+        """The system's words for the temperature, each with how many edits were done when it came."""
         platform = self.device["platform"]
         return [(each.after_edits, thermal_word(platform, each.state)) for each in self.throttling.states]
 
     @property
     def heat_words(self) -> str:
-        """The same as one line; empty where the system says nothing."""
+        """The changes of `heat` as one line; empty where the system says nothing."""
         return ", then ".join(f"{word} after {edits} edits" if edits else word for edits, word in self.heat)
 
     @property
     def name(self) -> str:
-        """For people: the device and what computed."""
+        """A name for people: the device and what computed."""
         return f"{self.device['model']}, {self.engine['unit']}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
+        """Return plain values for `json.dumps`."""
         return asdict(self)
 
 
 def summarize(profile: DeviceProfile, source: str) -> DeviceSummary:
-    """The numbers of one profile; `source` says where it came from."""
+    """Compute the numbers of one profile; `source` says where it came from."""
     peak = profile.peak_memory_bytes
     return DeviceSummary(
         source=source,

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: coloured by the page's style sheet, so that they follow light and dark."""
+"""Draw charts as inline SVG, coloured by the page's style sheet, so that they follow light and dark."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -45,13 +45,13 @@ class Chart:
 
 
 def number(value: float) -> str:
-    """For people: three digits or more."""
+    """Format a number for people, with three digits or more."""
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f}"
 
 
 def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
-    """Round numbers from at most `low` to at least `high`, about `count` of them."""
+    """Return round numbers from at most `low` to at least `high`, about `count` of them."""
     rough = max((high - low) or 1.0, 1e-9) / count
     power = 10.0 ** math.floor(math.log10(rough))
     step = power * next(factor for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
@@ -61,7 +61,7 @@ def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> li
 
 
 def bars(chart: Chart, groups: Sequence[tuple[str, Sequence[Bar]]]) -> str:
-    """Horizontal bars in named groups, all to one scale that begins at zero."""
+    """Draw horizontal bars in named groups, all to one scale that begins at zero; returns an SVG element."""
     every = [bar for _, group in groups for bar in group]
     scale = ticks(0, max((bar.high or bar.value for bar in every), default=1.0) or 1.0)
     plot = WIDTH - BAR_LEFT - BAR_RIGHT
@@ -90,7 +90,7 @@ def bars(chart: Chart, groups: Sequence[tuple[str, Sequence[Bar]]]) -> str:
 
 
 def lines(chart: Chart, series: Sequence[Line]) -> str:
-    """Lines over one pair of axes."""
+    """Draw lines over one pair of axes; returns an SVG element."""
     points = [point for line in series for point in line.points]
     xs, ys = [x for x, _ in points] + [x for x, _ in chart.marks], [y for _, y in points]
     across = ticks(min(xs), max(xs), 8, whole=chart.whole)
@@ -167,5 +167,5 @@ def _path(data: str, css: str) -> str:
 
 
 def _n(value: float) -> str:
-    """At most one digit after the point: pixels need no more."""
+    """Format a coordinate with at most one digit after the point: pixels need no more."""
     return f"{value:.1f}".removesuffix(".0")

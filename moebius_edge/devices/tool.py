@@ -1,4 +1,4 @@
-"""A command-line tool of a platform's vendor, talked to as a program: lists of arguments, never a shell."""
+"""Run a command-line tool of a platform's vendor as a program: lists of arguments, never a shell."""
 
 import os
 import queue
@@ -22,7 +22,7 @@ MAX_LINE = 4096  # bytes of a line that is followed; longer ones come in pieces
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left."""
+    """What a command left: exit code, output and errors."""
 
     code: int
     out: bytes
@@ -48,7 +48,11 @@ class Tool:
         self.command = command
 
     def run(self, *arguments: str, patience: float = PATIENCE) -> Answer:
-        """Run it to its end. Raises RuntimeUnavailable when it cannot be started or takes too long."""
+        """Run the program to its end.
+
+        `patience`: seconds. Raises RuntimeUnavailable when it cannot be started, takes too long, or writes
+        more than `MAX_OUTPUT` bytes.
+        """
         try:
             process = subprocess.Popen(
                 [*self.command, *arguments],
@@ -83,14 +87,14 @@ class Tool:
         return Answer(process.returncode, out.data, err.data.decode(errors="replace"))
 
     def checked(self, *arguments: str, patience: float = PATIENCE) -> Answer:
-        """`run`, and RuntimeUnavailable with the tool's own words when it fails."""
+        """Run the program; raise RuntimeUnavailable with its own words when it fails."""
         answer = self.run(*arguments, patience=patience)
         if answer.code:
             raise RuntimeUnavailable(f"`{self._called(arguments)}` failed: {answer.complaint}")
         return answer
 
     def follow(self, *arguments: str) -> "Following":
-        """Start it and read its lines while it runs; use it in a `with` block."""
+        """Start the program and read its lines while it runs; use it in a `with` block."""
         return Following([*self.command, *arguments])
 
     def _called(self, arguments: Sequence[str]) -> str:
@@ -99,7 +103,7 @@ class Tool:
 
 
 class _Output(threading.Thread):
-    """Takes what a program writes; one that writes without end is ended."""
+    """A thread that takes what a program writes, and ends one that writes too much."""
 
     def __init__(self, process: subprocess.Popen[bytes], pipe: IO[bytes] | None) -> None:
         super().__init__(daemon=True)
@@ -109,7 +113,7 @@ class _Output(threading.Thread):
 
     @property
     def flooded(self) -> bool:
-        """Whether it was too much."""
+        """Whether the output was more than `MAX_OUTPUT`."""
         return len(self.data) > MAX_OUTPUT
 
     def run(self) -> None:
@@ -123,7 +127,7 @@ class _Output(threading.Thread):
 
 
 class Following:
-    """A running program and its lines. It is ended with the block."""
+    """A running program and its lines; leaving the `with` block ends the program."""
 
     def __init__(self, command: Sequence[str]) -> None:
         try:
@@ -141,7 +145,7 @@ class Following:
         self.ended = False  # whether its last line has been taken
 
     def line(self, seconds: float) -> str | None:
-        """The next line, or None when there is none within `seconds` or no more (`ended`)."""
+        """Return the next line; None when there is none within `seconds` or no more (`ended`)."""
         if self.ended:
             return None
         try:
@@ -176,7 +180,10 @@ class Following:
             self._process.stdout.close()  # would wait for the thread while that still reads
 
     def _end(self, *, kill: bool) -> None:
-        """The program and, but on Windows, what it has started: adb may be a script around another one."""
+        """End the program and, except on Windows, what it has started.
+
+        adb may be a script around another program.
+        """
         if sys.platform == "win32":
             self._process.kill() if kill else self._process.terminate()
             return

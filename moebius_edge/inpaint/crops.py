@@ -1,4 +1,4 @@
-"""The context crop: which square around the hole the model sees, and how its fill comes back into the photo.
+"""Choose the context crop, the square around the hole that the model sees, and paste its fill into the photo.
 
 Choices, and why:
 
@@ -42,12 +42,15 @@ class Crop:
     side: int
 
     def inside(self, width: int, height: int) -> Box:
-        """The part that lies in a photo of this size."""
+        """Return the part of the square that lies in a photo of this size: left, top, right, bottom."""
         right, bottom = min(self.left + self.side, width), min(self.top + self.side, height)
         return max(self.left, 0), max(self.top, 0), right, bottom
 
     def cut(self, pixels: Bytes | Bools) -> NDArray[np.uint8]:
-        """The square of an array [H,W,...], as uint8, mirrored where it reaches over the edges."""
+        """Cut the square out of an array [H,W,...] as uint8 [side,side,...].
+
+        Where it reaches over the edges it is mirrored.
+        """
         height, width = pixels.shape[:2]
         left, top, right, bottom = self.inside(width, height)
         padding = [
@@ -59,15 +62,19 @@ class Crop:
 
 
 def bounding_box(mask: Bools) -> Box:
-    """The smallest box with every True pixel of a mask [H,W] that has one."""
+    """Return the smallest box around every True pixel of a mask [H,W], which must have one.
+
+    left, top, right, bottom in pixels; right and bottom are outside.
+    """
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float, feather: int) -> Crop:
-    """The square for a hole with this bounding box in a photo of `size` (width, height): see above.
+    """Choose the square for a hole with the bounding box `box` in a photo of `size` (width, height).
 
-    Raises InvalidInput when its side would exceed `MAX_SIDE` pixels.
+    `resolution` and `feather` are in pixels, `margin` is in units of the larger of hole and `resolution`. The
+    module's docstring has the rules. Raises InvalidInput when the side would exceed `MAX_SIDE` pixels.
     """
     left, top, right, bottom = box
     hole = max(right - left, bottom - top)
@@ -86,14 +93,17 @@ def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float,
 
 
 def _place(low: int, high: int, side: int, length: int) -> int:
-    """Where the square starts along one axis: around the hole, in the photo, or around a shorter photo."""
+    """Return where the square starts along one axis: around the hole, inside the photo.
+
+    A photo that is shorter than the square lies in its middle.
+    """
     if side >= length:
         return -((side - length) // 2)
     return min(max((low + high - side) // 2, 0), length - side)
 
 
 def grow(mask: Bools, radius: int) -> Bools:
-    """Dilate by a square of side 2 radius + 1 pixels."""
+    """Dilate a mask [H,W] by a square of side 2 radius + 1 pixels."""
     if radius == 0 or not mask.any():
         return mask
     left, top, right, bottom = bounding_box(mask)
@@ -106,14 +116,20 @@ def grow(mask: Bools, radius: int) -> Bools:
 
 
 def feathered(mask: Bools, feather: int) -> Floats:
-    """Opacity [H,W]: exactly 1 in the mask, exactly 0 farther than `feather` pixels from it."""
+    """Return the opacity of the fill [H,W], float32 in [0,1].
+
+    Exactly 1 in the mask, exactly 0 farther than `feather` pixels from it.
+    """
     blur = feather // 2
     wide = np.pad(grow(mask, feather - blur), blur, mode="edge")
     return (_window_sum(wide, blur) / np.float64((2 * blur + 1) ** 2)).astype(np.float32)
 
 
 def _window_sum(mask: Bools, radius: int) -> NDArray[np.int32]:
-    """Number of True pixels in each whole (2 radius + 1)^2 window: [H,W] -> [H - 2 radius, W - 2 radius]."""
+    """Count the True pixels in each whole window of (2 radius + 1)^2 pixels.
+
+    [H,W] -> [H - 2 radius, W - 2 radius].
+    """
     total = mask.astype(np.int32)
     for axis in (0, 1):
         sums = np.cumsum(total, axis=axis, dtype=np.int32)
@@ -127,21 +143,21 @@ def _window_sum(mask: Bools, radius: int) -> NDArray[np.int32]:
 def work_picture(
     crop: Crop, rgb: Bytes, resolution: int, filter: Image.Resampling = Image.Resampling.LANCZOS
 ) -> Bytes:
-    """The crop of a photo [H,W,3] at model resolution [R,R,3]."""
+    """Return the square of a photo [H,W,3] at model resolution [R,R,3]."""
     square = Image.fromarray(crop.cut(rgb))
     return np.asarray(square.resize((resolution, resolution), filter))
 
 
 def touched(crop: Crop, mask: Bools, resolution: int) -> Bools:
-    """The mask [H,W] at model resolution [R,R]: every pixel that it touches."""
+    """Return the mask [H,W] in the square at model resolution [R,R]: every pixel that it touches."""
     square = Image.fromarray(crop.cut(mask) * np.uint8(255))
     return np.asarray(square.resize((resolution, resolution), Image.Resampling.BOX)) > 0
 
 
 def model_hole(core: Bools, stride: int) -> Bools:
-    """The model's hole [R,R]: what the mask touches (`core`), grown by half a latent (`stride` pixels).
+    """Return the model's hole [R,R]: what the mask touches (`core`), grown by half a latent.
 
-    Raises InvalidInput when nothing but hole is left.
+    `stride`: pixels per latent. Raises InvalidInput when nothing but hole is left.
     """
     # Nearest takes the top left pixel of each latent: at the far edges half a latent does not reach it.
     edge = core.copy()
@@ -155,7 +171,11 @@ def model_hole(core: Bools, stride: int) -> Bools:
 
 
 def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int) -> Bytes:
-    """The photo [H,W,3] with the model's picture [R,R,3] in the mask; beyond the feather it is the photo."""
+    """Paste the model's picture `fill` [R,R,3] into the photo `rgb` [H,W,3] where `mask` [H,W] is True.
+
+    The fill fades out over `feather` pixels around the mask; beyond them the bytes are the photo's. Returns a
+    new array [H,W,3].
+    """
     height, width = rgb.shape[:2]
     left, top, right, bottom = crop.inside(width, height)
     scaled = Image.fromarray(fill).resize((crop.side, crop.side), Image.Resampling.LANCZOS)
@@ -170,11 +190,11 @@ def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int) -> Byt
 
 
 def colour_offset(before: Bytes, after: NDArray[np.generic], hole: Bools) -> NDArray[np.float64]:
-    """What `compensate` adds to each channel: 1.1 x (mean of `before` - mean of `after`) next to the hole.
+    """Return what `compensate` adds to each channel, [3], so that the fill has the colours next to the hole.
 
-    Means are over the pixels outside the hole in its bounding box grown by 6 pixels to the left and top and 5
-    to the right and bottom, as published. `before`, `after` [H,W,3] in 0 to 255. Returns [3], zeros where
-    there is no such pixel.
+    It is 1.1 x (mean of `before` - mean of `after`) over the pixels outside the hole in its bounding box
+    grown by 6 pixels to the left and top and 5 to the right and bottom, as published. `before`, `after`
+    [H,W,3] in 0 to 255, `hole` [H,W]. Zeros where there is no such pixel.
     """
     if not hole.any():
         return np.zeros(3)

@@ -1,4 +1,4 @@
-"""Photos and masks in, arrays out. Whatever cannot be used is refused before any work: numpy and Pillow only.
+"""Read photos and masks as arrays, and refuse what cannot be used before any work. Numpy and Pillow only.
 
 A photo is read as 8-bit RGB after its EXIF rotation; grey stays grey, alpha and the colour profile are
 carried to the result. A mask's brightness counts, never its alpha.
@@ -36,7 +36,7 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as the loop sees it, and what is needed to give the result the photo's own form."""
+    """A photo as the loop sees it, and what is needed to give the result the mode of the photo."""
 
     rgb: Bytes  # [H,W,3], upright
     alpha: Bytes | None = None  # [H,W], returned untouched
@@ -49,7 +49,7 @@ class Photo:
         return self.rgb.shape[1], self.rgb.shape[0]
 
     def with_pixels(self, rgb: Bytes) -> Image.Image:
-        """A picture of mode L, LA, RGB or RGBA, like the photo, with the pixels `rgb` [H,W,3]."""
+        """Return a picture of mode L, LA, RGB or RGBA, like the photo, with the pixels `rgb` [H,W,3]."""
         image = Image.fromarray(rgb)
         if self.grey:  # of equal channels, ITU-R 601 luma is that same value: untouched pixels stay untouched
             image = image.convert("L")
@@ -64,7 +64,7 @@ def read_photo(source: Source) -> Photo:
     """Read a photo from a path, the bytes of a file, a Pillow image or a uint8 array [H,W], [H,W,3], [H,W,4].
 
     Raises InvalidInput: not there, not an image, damaged, more than 8 bits per channel (a Pillow image of an
-    AVIF has 8 already), CMYK, animated, too small, too large.
+    AVIF has 8 already), CMYK, animated, a side below `MIN_SIDE` pixels, more than `MAX_PIXELS`.
     """
     image = _read(source, "the photo")
     with _decoding("the photo"):  # a palette or a transparent colour may be impossible
@@ -79,10 +79,11 @@ def read_photo(source: Source) -> Photo:
 
 
 def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") -> Bools:
-    """Read a mask, as for `read_photo` (or a bool array) -> [H,W], True where the photo is to be filled.
+    """Read a mask as bools [H,W], True where the photo is to be filled.
 
-    `size` is the photo's (width, height). `polarity` "white": brightness above 127.5 is the hole; "black":
-    below. Raises InvalidInput also when the sizes differ, the mask has transparency, or is empty or full.
+    `source` is as for `read_photo`, or a bool array. `size` is the photo's (width, height). `polarity`
+    "white": brightness above 127.5 is the hole; "black": below. Raises InvalidInput also when the sizes
+    differ, the mask has transparency, or is empty or full.
     """
     if isinstance(source, np.ndarray) and source.dtype == np.bool_:
         source = source.astype(np.uint8) * np.uint8(255)
@@ -114,13 +115,13 @@ def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") ->
 
 
 def to_tensor(rgb: Bytes) -> NDArray[np.float32]:
-    """[H,W,3] bytes -> [1,3,H,W] in [-1,1]."""
+    """Turn bytes [H,W,3] into float32 [1,3,H,W] in [-1,1]."""
     planes = rgb.astype(np.float32).transpose(2, 0, 1)[None]
     return np.ascontiguousarray(planes / np.float32(127.5) - np.float32(1))
 
 
 def _read(source: Source, what: str, least: int = MIN_SIDE) -> Image.Image:
-    """An upright 8-bit image of one of `MODES`, decoded."""
+    """Return an upright 8-bit image of one of `MODES`, decoded."""
     if isinstance(source, np.ndarray):
         return _checked_size(_from_array(source, what), what, least)
     if isinstance(source, Image.Image):

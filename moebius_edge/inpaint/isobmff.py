@@ -1,4 +1,4 @@
-"""AVIF and HEIC files are trees of boxes (ISO/IEC 14496-12); here is read what Pillow does not tell.
+"""Read what Pillow does not tell about AVIF and HEIC files, which are trees of boxes (ISO/IEC 14496-12).
 
 A box is its length in four bytes, its name in four, its contents. Whatever does not look like that is left to
 the decoder, which knows better words for it.
@@ -12,13 +12,16 @@ MAX_BYTES = 1 << 20  # of one box's contents: the description of a picture has l
 
 
 def is_heic(file: BinaryIO) -> bool:
-    """Whether the file says that it is a HEIC photo. It is read from its start, and left anywhere."""
+    """Tell whether the file says that it is a HEIC photo.
+
+    The file is read from its start; its position afterwards is undefined.
+    """
     brands = _contents(file, b"ftyp")
     return any(brands[i : i + 4] in HEIC for i in range(0, len(brands), 4))
 
 
 def av1_bits(file: BinaryIO) -> int:
-    """Bits per channel of an AVIF file's deepest picture: 8, 10 or 12; 8 also for any other file.
+    """Return the bits per channel of an AVIF file's deepest picture: 8, 10 or 12; 8 also for any other file.
 
     Pillow decodes all of them to 8 bits without a word.
     """
@@ -33,7 +36,7 @@ def av1_bits(file: BinaryIO) -> int:
 
 
 def _contents(file: BinaryIO, wanted: bytes) -> bytes:
-    """What the first box of that name at the top of the tree holds; empty where there is none."""
+    """Return the contents of the first box of that name at the top of the tree; empty where there is none."""
     position = 0
     for _ in range(MAX_BOXES):
         file.seek(position)

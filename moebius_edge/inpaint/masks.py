@@ -1,4 +1,4 @@
-"""Seeded masks of the kinds people draw: boxes, ellipses, thick strokes and object-like blobs."""
+"""Draw seeded masks of the kinds people draw: boxes, ellipses, thick strokes and object-like blobs."""
 
 import math
 
@@ -13,10 +13,10 @@ TRIES = 24  # drawings before the nearest area is taken
 def draw_mask(
     rng: np.random.Generator, size: int, area: tuple[float, float] = (0.05, 0.4), kind: str | None = None
 ) -> NDArray[np.bool_]:
-    """A bool mask [size, size], True where the photo is to be filled, covering a fraction within `area`.
+    """Draw a bool mask [size, size], True where the photo is to be filled, covering a fraction within `area`.
 
-    The wanted fraction is drawn uniformly and shapes are drawn for it; of `TRIES` drawings the first inside
-    `area` is taken, else the nearest.
+    `kind` is one of `KINDS`; None: any of them, at random. The wanted fraction is drawn uniformly and shapes
+    are drawn for it; of `TRIES` drawings the first inside `area` is taken, else the nearest.
     """
     low, high = area
     best, distance = np.zeros((size, size), dtype=bool), math.inf
@@ -42,7 +42,10 @@ def _to_bool(image: Image.Image) -> NDArray[np.bool_]:
 
 
 def _sides(rng: np.random.Generator, size: int, area: float) -> tuple[float, float]:
-    """Width and height in pixels of a box of that fraction, up to 2.5 times as long as it is wide."""
+    """Return the width and height in pixels of a box that covers the fraction `area` of the picture.
+
+    One is up to 2.5 times the other.
+    """
     stretch = math.exp(rng.uniform(-0.45, 0.45))
     side = size * math.sqrt(area)
     return min(side * stretch, size * 0.95), min(side / stretch, size * 0.95)
@@ -65,7 +68,7 @@ def _ellipse(rng: np.random.Generator, size: int, area: float) -> NDArray[np.boo
 
 
 def _strokes(rng: np.random.Generator, size: int, area: float) -> NDArray[np.bool_]:
-    """Wandering thick lines, until the area is reached."""
+    """Draw wandering thick lines until the area is reached."""
     image, draw = _canvas(size)
     for _ in range(12):
         radius = size * rng.uniform(0.03, 0.08)
@@ -84,7 +87,10 @@ def _strokes(rng: np.random.Generator, size: int, area: float) -> NDArray[np.boo
 
 
 def _blob(rng: np.random.Generator, size: int, area: float) -> NDArray[np.bool_]:
-    """A thing's silhouette: the outline's radius is a short random Fourier series, stretched and turned."""
+    """Draw a thing's silhouette.
+
+    The outline's radius is a short random Fourier series, stretched and turned.
+    """
     angles = np.linspace(0, 2 * math.pi, 96, endpoint=False)
     radius = np.ones_like(angles)
     for order in range(2, 7):
@@ -103,7 +109,10 @@ def _blob(rng: np.random.Generator, size: int, area: float) -> NDArray[np.bool_]
 
 
 def _inside(rng: np.random.Generator, offsets: NDArray[np.float64], size: int) -> float:
-    """A centre that keeps a shape with these offsets inside the picture, or its middle if it is too large."""
+    """Return a centre that keeps a shape with these offsets inside the picture.
+
+    The middle, if the shape is too large for that.
+    """
     low, high = -float(offsets.min()), size - float(offsets.max())
     return float(rng.uniform(low, high)) if low < high else size / 2
 

@@ -1,4 +1,4 @@
-"""Seeded Gaussian noise that is the same everywhere. numpy only.
+"""Draw seeded Gaussian noise that is the same everywhere. numpy only.
 
 `PortableNoise` is specified, with test vectors, in docs/noise.md, so that a seed gives the same picture in
 Python, Swift, Java and TypeScript. `TorchNoise` gives the numbers that the authors' code draws.
@@ -33,12 +33,12 @@ class NoiseSource(Protocol):
     """Where the loop's random numbers come from. Streams are drawn in rising order, each once."""
 
     def normal(self, stream: Stream, shape: tuple[int, ...]) -> Floats:
-        """Standard normal numbers of the given shape."""
+        """Return standard normal numbers of the given shape, float32."""
         ...
 
 
 def check_seed(seed: int) -> int:
-    """The seed as a plain int. Raises InvalidInput unless it is a whole number of 0 to 2^64 - 1."""
+    """Return the seed as a plain int. Raises InvalidInput unless it is a whole number of 0 to 2^64 - 1."""
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= int(seed) <= MAX_SEED:
         raise InvalidInput(f"seed is {seed!r}; expected a whole number from 0 to 2^64 - 1")
     return int(seed)
@@ -51,7 +51,10 @@ class PortableNoise:
         self.seed = check_seed(seed)
 
     def normal(self, stream: Stream, shape: tuple[int, ...]) -> Floats:
-        """Elements 0, 1, 2, ... of the stream in row-major order (docs/noise.md)."""
+        """Return elements 0, 1, 2, ... of the stream in row-major order, float32 (docs/noise.md).
+
+        A second call gives the same numbers again.
+        """
         count = prod(shape)
         blocks = -(-count // 4)
         counter = np.zeros((blocks, 4), np.uint64)
@@ -66,9 +69,10 @@ class PortableNoise:
 
 
 def philox4x32(counter: Words, key: tuple[int, int], rounds: int = 10) -> Words:
-    """Philox 4x32 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+    """Return the random words that belong to counters, by Philox 4x32.
 
-    `counter` [n,4] and `key` are 32-bit words, least significant first. Returns [n,4] words.
+    Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. `counter` [n,4] and `key` are
+    32-bit words, least significant first. Returns [n,4] words.
     """
     low = np.uint64(0xFFFFFFFF)
     half = np.uint64(32)
@@ -87,7 +91,7 @@ def philox4x32(counter: Words, key: tuple[int, int], rounds: int = 10) -> Words:
 
 
 class TorchNoise:
-    """What `torch.randn` gives on the CPU after `manual_seed(seed)`, draw after draw, without torch.
+    """The numbers of `torch.randn` on the CPU after `manual_seed(seed)`, draw after draw, without torch.
 
     mt19937 seeded with the low 32 bits. 16 numbers and more: 24-bit uniforms in blocks of 16, the first eight
     radii and the last eight angles, an incomplete last block drawn again over the last 16. Fewer: pairs from
@@ -100,7 +104,7 @@ class TorchNoise:
         self._kept: float | None = None
 
     def normal(self, stream: Stream, shape: tuple[int, ...]) -> Floats:
-        """The next numbers of the one sequence: the order of the calls counts.
+        """Return the next numbers of the one sequence, float32: the order of the calls counts.
 
         The starting noise of several pictures ([B,4,h,w], B > 1) lies channels-last in memory in the authors'
         loop. torch fills memory in its order, and what is not contiguous one pair at a time.
@@ -143,7 +147,7 @@ class TorchNoise:
 
 
 def _box_muller16(uniform: Floats) -> NDArray[np.float64]:
-    """Blocks of 16 uniforms [0,1) -> blocks of 8 cosines and 8 sines, flat as they came."""
+    """Turn blocks of 16 uniforms in [0,1) into blocks of 8 cosines and 8 sines, flat as they came."""
     blocks = uniform.astype(np.float64).reshape(-1, 16)
     radius = np.sqrt(-2.0 * np.log(1.0 - blocks[:, :8]))
     angle = 2.0 * np.pi * blocks[:, 8:]
@@ -157,7 +161,7 @@ class RecordedNoise:
         self.draws = tuple(draws)
 
     def normal(self, stream: Stream, shape: tuple[int, ...]) -> Floats:
-        """The recorded array. Raises InvalidInput when there is none or its shape is another one."""
+        """Return the recorded array. Raises InvalidInput when there is none or its shape is another one."""
         found = self.draws[stream].shape if stream < len(self.draws) else None
         if found != tuple(shape):
             raise InvalidInput(

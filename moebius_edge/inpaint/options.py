@@ -1,4 +1,4 @@
-"""What a caller can choose about one edit."""
+"""Name what a caller can choose about one edit, with defaults and ranges."""
 
 import math
 from dataclasses import dataclass, fields

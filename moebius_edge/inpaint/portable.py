@@ -1,4 +1,4 @@
-"""The portable mode's preparation and paste: any photo, at its own resolution, through a context crop."""
+"""Prepare a photo and paste its fill in the portable mode: any size, through a context crop."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from moebius_edge.inpaint.options import InpaintOptions
 
 @dataclass(frozen=True)
 class PortableEdit:
-    """Which square of the photo the model works on, and the way back into the photo."""
+    """One edit in the portable mode: the square of the photo that the model fills, and the way back."""
 
     photo: Photo
     mask: Bools  # [H,W], dilated
@@ -29,8 +29,11 @@ class PortableEdit:
     def plan(
         cls, photo: Photo, mask: Bools, size: tuple[int, int], options: InpaintOptions
     ) -> "PortableEdit":
-        """`size`: R and the latent size. Raises InvalidInput when the dilated mask covers the whole photo or
-        all of the crop."""
+        """Choose the square around the mask and prepare what the model gets.
+
+        `mask` [H,W], True = to be filled, not dilated yet. `size`: the model's resolution R and its latent
+        size. Raises InvalidInput when the dilated mask covers the whole photo or all of the square.
+        """
         resolution, latent_size = size
         mask = crops.grow(mask, options.dilate)
         if mask.all():
@@ -45,11 +48,11 @@ class PortableEdit:
         return cls(photo, mask, crop, picture, core, hole, options)
 
     def job(self) -> Job:
-        """The tensors: the crop in [-1,1] and the model's hole."""
+        """Return the tensors for the loop: the square in [-1,1] and the model's hole."""
         return Job(to_tensor(self.picture), self.hole.astype(np.float32)[None, None])
 
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
-        """The photo with the model's picture [R,R,3] in [0,1] in its hole."""
+        """Return the photo with the model's picture [R,R,3] in [0,1] in its hole."""
         fill = picture.astype(np.float64) * 255
         if self.options.blend == "harmonic":
             fill = fill + harmonic.correction(self._beside(), fill, self.core)
@@ -59,9 +62,10 @@ class PortableEdit:
         )
 
     def _beside(self) -> Bytes:
-        """The crop at model resolution [R,R,3], nothing of what is removed in any pixel outside the core.
+        """Return the crop at model resolution [R,R,3], with nothing of what is removed outside the core.
 
-        The box filter sees a pixel's own area alone; that of the model's picture, Lanczos, sees further.
+        The box filter sees a pixel's own area alone; Lanczos, the filter of the model's picture, sees
+        further.
         """
         resolution = len(self.core)
         return crops.work_picture(self.crop, self.photo.rgb, resolution, Image.Resampling.BOX)

@@ -1,4 +1,4 @@
-"""The authors' preparation and paste as released: their resizing, mask thresholds and blending.
+"""Prepare a photo and paste its fill as the authors released it: their resizing, thresholds and blending.
 
 The numbers in here (thresholds, filters, truncation instead of rounding) are theirs and pinned by the golden
 cases of tests/golden/pipeline; for photos of any shape use the portable mode.
@@ -22,7 +22,7 @@ SIDE_MULTIPLE = 64  # pixels
 
 @dataclass(frozen=True)
 class PublishedEdit:
-    """One photo resized to the model's resolution R, worked on and returned at that size."""
+    """One edit in the published mode: a photo is resized to the resolution R, filled, and stays so large."""
 
     image: Image.Image  # RGB, R x R
     soft: Image.Image  # L, R x R: the mask with the soft edges that resizing gave it
@@ -32,8 +32,12 @@ class PublishedEdit:
     def plan(
         cls, photo: Photo, mask: Bools, size: tuple[int, int], options: InpaintOptions
     ) -> "PublishedEdit":
-        """`size`: R and the latent size. Raises InvalidInput when the photo, resized to R on its short side,
-        is not R x R."""
+        """Resize photo and mask to what the model gets.
+
+        `mask` [H,W], True = to be filled. `size`: the model's resolution R and its latent size. Raises
+        InvalidInput when the photo, resized to R on its short side, is not R x R, and when the mask covers
+        everything or nothing at that size.
+        """
         image, soft = resized(photo.rgb, mask, size[0], options.dilate)
         edit = cls(image, soft, options)
         hole = edit._hole()
@@ -45,12 +49,15 @@ class PublishedEdit:
         return edit
 
     def job(self) -> Job:
-        """The tensors: the picture in [-1,1], the mask binary above one half."""
+        """Return the tensors for the loop: the picture in [-1,1], and the mask, binary above one half."""
         mask = self._hole().astype(np.float32)[None, None]
         return Job(to_tensor(np.asarray(self.image)), mask, whole_start=True)
 
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
-        """The model's picture [R,R,3] in [0,1], blended over the resized photo unless `paste` is off."""
+        """Return the model's `picture` [R,R,3] in [0,1], blended over the resized photo.
+
+        With the option `paste` off, the model's picture alone.
+        """
         if not self.options.paste:
             return Image.fromarray(_bytes(picture))
         return Image.fromarray(blend(self.image, self.soft, picture, self.options.compensate))
@@ -60,11 +67,12 @@ class PublishedEdit:
 
 
 def resized(photo: Bytes, mask: Bools, resolution: int, dilate: int = 0) -> tuple[Image.Image, Image.Image]:
-    """Photo [H,W,3] and mask [H,W] -> RGB and soft L pictures whose short side is `resolution`, by Lanczos.
+    """Resize a photo [H,W,3] and its mask [H,W] by Lanczos, so that the short side is `resolution`.
 
-    The sides are rounded down to multiples of 64 and the picture is resized to just that, a little out of
-    proportion: the released code does so, and cuts nothing off. `dilate` grows the mask by a square, after
-    resizing. Raises InvalidInput when the result is not the model's square.
+    Returns an RGB picture and a soft L picture. The sides are rounded down to multiples of 64 and the picture
+    is resized to just that, a little out of proportion: the released code does so, and cuts nothing off.
+    `dilate` grows the mask by a square, after resizing. Raises InvalidInput when the result is not the
+    model's square or `dilate` is half of it or more.
     """
     height, width = photo.shape[:2]
     scale = resolution / min(width, height)
@@ -85,7 +93,11 @@ def resized(photo: Bytes, mask: Bools, resolution: int, dilate: int = 0) -> tupl
 
 
 def blend(image: Image.Image, soft: Image.Image, picture: NDArray[np.float32], compensate: bool) -> Bytes:
-    """The model's picture [R,R,3] in [0,1] over the resized photo, through the blurred mask, truncated."""
+    """Blend the model's picture [R,R,3] in [0,1] over the resized photo and return bytes [R,R,3], truncated.
+
+    The opacity is the mask `soft` after a Gaussian blur of radius `BLUR_RADIUS`. `compensate` shifts the
+    colours by `colour_offset` first.
+    """
     before = np.asarray(image)
     fill = _bytes(picture).astype(np.float64)
     if compensate:  # only then is the mask made hard again, at a threshold that excludes 128

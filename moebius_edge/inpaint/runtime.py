@@ -1,4 +1,4 @@
-"""What the loop asks of an engine: the protocols that every runtime of `moebius_edge.runtimes` follows."""
+"""The protocols that the loop asks of an engine: every runtime of `moebius_edge.runtimes` follows them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -8,12 +8,15 @@ from moebius_edge.inpaint.scheduler import StepCoefficients
 
 
 class Runtime(Protocol):
-    """Arrays in, arrays out, by the names of docs/graphs.md."""
+    """An engine with the three graphs: arrays in, arrays out, by the names of docs/graphs.md."""
 
     name: str  # "onnxruntime", "torch"
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Evaluate one graph, loading it at first use. Raises InvalidInput for wrong inputs."""
+        """Evaluate one graph, loading it at first use.
+
+        `graph` is "encoder", "denoiser" or "decoder". Raises InvalidInput for wrong inputs.
+        """
         ...
 
     def release(self, graph: str) -> None:
@@ -34,10 +37,10 @@ class DeviceLoop(Protocol):
         guidance: float,
         after_step: Callable[[], None] | None,
     ) -> Array:
-        """x <- a x + b ε over the steps; shapes as in `moebius_edge.inpaint.loop.denoise`, which this
-        stands in for.
+        """Run the loop x <- a x + b ε over the steps and return the last latents.
 
-        `after_step` is called when the device has done a step; with None the device never waits.
+        It stands in for `moebius_edge.inpaint.loop.denoise`, and shapes are as there. `after_step` is called
+        when the device has done a step; with None the device never waits.
         """
         ...
 
@@ -47,5 +50,8 @@ class DevicePlan(Protocol):
     """A runtime that can tell where its engine would run a graph."""
 
     def devices(self, graph: str) -> dict[str, int]:
-        """Operators by the device that the engine prefers for them; empty where the system does not tell."""
+        """Count the operators of a graph by the device that the engine prefers for them.
+
+        Empty where the system does not tell.
+        """
         ...

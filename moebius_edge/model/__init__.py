@@ -1,4 +1,4 @@
-"""The FP32 PyTorch reference of Moebius: the truth that every artifact is compared with. Needs torch."""
+"""The FP32 PyTorch model of Moebius: the reference that every artifact is compared with. Needs torch."""
 
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS, MoebiusConfig, VAEConfig
 

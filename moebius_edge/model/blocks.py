@@ -1,4 +1,7 @@
-"""The building blocks of the Moebius U-Net. Tensor names are the published checkpoint's."""
+"""The building blocks of the Moebius U-Net (arXiv 2606.19195).
+
+Tensor names are the published checkpoint's.
+"""
 
 import math
 from typing import cast
@@ -22,7 +25,7 @@ class SeparableConv(nn.Module):
         self.residual = in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,in,h,w] -> [B,out,h,w]."""
+        """Map `x` [B,in,h,w] to [B,out,h,w]."""
         y = self.bn2(self.conv_pw(self.bn1(self.conv_dw(x)).relu()))
         return cast(Tensor, x + y if self.residual else y)
 
@@ -42,7 +45,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """`x` [B,in,h,w], `time` [B,time_dim] already through SiLU -> [B,out,h,w]."""
+        """Map `x` [B,in,h,w] to [B,out,h,w]. `time` [B,time_dim] has been through SiLU already."""
         y = self.conv1(nn.functional.silu(self.norm1(x)))
         y = y + self.time_emb_proj(time)[:, :, None, None]
         y = self.conv2(nn.functional.silu(self.norm2(y)))
@@ -57,6 +60,7 @@ class NamedConv(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, size, padding=size // 2, groups=groups, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map `x` [B,in,h,w] to [B,out,h,w]."""
         return cast(Tensor, self.conv(x))
 
 
@@ -71,7 +75,7 @@ class MixFFN(nn.Module):
         self.point_conv = NamedConv(hidden // 2, channels, 1, groups=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C,h,w]."""
+        """Map `x` [B,C,h,w] to the same shape."""
         hidden = self.depth_conv(nn.functional.silu(self.inverted_conv(x)))
         value, gate = hidden.chunk(2, dim=1)
         return cast(Tensor, self.point_conv(value * nn.functional.silu(gate)))
@@ -81,6 +85,7 @@ class ChannelNorm(nn.LayerNorm):
     """LayerNorm over the channels of [B,C,h,w]."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise every position of `x` [B,C,h,w] over its channels."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -99,7 +104,7 @@ class LambdaBlock(nn.Module):
         self.ff = MixFFN(channels)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """`x` [B,C,h,w], `context` [B,m,D] -> [B,C,h,w]."""
+        """Map `x` [B,C,h,w] to the same shape. `context` [B,m,D]: the latent-category tokens."""
         x = x + self.attn1(self.norm1(x))
         x = x + self.attn2(self.norm2(x), context)
         return cast(Tensor, x + self.ff(self.norm3(x)))
@@ -116,7 +121,7 @@ class TransformerUnit(nn.Module):
         self.proj_out = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """`x` [B,C,h,w], `context` [B,m,D] -> [B,C,h,w]."""
+        """Map `x` [B,C,h,w] to the same shape. `context` [B,m,D]: the latent-category tokens."""
         y = self.proj_in(self.norm(x))
         for block in self.transformer_blocks:
             y = block(y, context)
@@ -131,7 +136,7 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C,h/2,w/2]."""
+        """Map `x` [B,C,h,w] to [B,C,h/2,w/2]."""
         return cast(Tensor, self.conv(x))
 
 
@@ -143,12 +148,12 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B,C,h,w] -> [B,C,2h,2w]."""
+        """Map `x` [B,C,h,w] to [B,C,2h,2w]."""
         return cast(Tensor, self.conv(nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")))
 
 
 class TimeEmbedding(nn.Module):
-    """t -> W_2 SiLU(W_1 [cos(ω t), sin(ω t)]) with ω_i = 10000^(-i / half)."""
+    """The embedding of timesteps: t -> W_2 SiLU(W_1 [cos(ω t), sin(ω t)]) with ω_i = 10000^(-i / half)."""
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
@@ -157,12 +162,13 @@ class TimeEmbedding(nn.Module):
         self.linear_2 = nn.Linear(out, out)
 
     def frequencies(self, device: torch.device) -> Tensor:
+        """Return the ω_i, float32 [half] with half = width / 2, from 1 downwards."""
         half = self.width // 2
         exponent = torch.arange(half, dtype=torch.float32, device=device) / half
         return torch.exp(-math.log(10000.0) * exponent)
 
     def forward(self, timestep: Tensor) -> Tensor:
-        """`timestep` [B], 0 to 999 -> [B,out]."""
+        """Embed `timestep` [B], 0 to 999, as [B,out]."""
         angle = timestep.float()[:, None] * self.frequencies(timestep.device)[None]
         wave = torch.cat([angle.cos(), angle.sin()], dim=-1).to(self.linear_1.weight.dtype)
         return cast(Tensor, self.linear_2(nn.functional.silu(self.linear_1(wave))))

@@ -1,11 +1,15 @@
-"""Architecture of the U-Net and of the autoencoder as data. Importable without torch."""
+"""Describe the architecture of the U-Net and of the autoencoder as data. Importable without torch."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class MoebiusConfig:
-    """The U-Net's architecture (arXiv 2606.19195). What is not here is fixed by the paper."""
+    """The U-Net's architecture (arXiv 2606.19195). What is not here is fixed by the paper.
+
+    Raises ValueError for widths that the norms or the heads do not divide, and for a latent size that cannot
+    be halved at every stage.
+    """
 
     block_out_channels: tuple[int, ...] = (320, 640, 1280)  # width of each resolution, finest first
     latent_size: int = 64  # h = w of the latents; the Interactive-λ position table ties the model to it
@@ -35,6 +39,7 @@ class MoebiusConfig:
 
     @property
     def time_embedding_dim(self) -> int:
+        """Width of the time embedding: four times the width of the finest resolution."""
         return 4 * self.block_out_channels[0]
 
 

@@ -1,4 +1,4 @@
-"""The three graphs an app runs, as modules around the FP32 reference (see docs/graphs.md).
+"""Wrap the FP32 reference as the three graphs that an app runs (see docs/graphs.md).
 
 Batch 1 outside; the denoiser runs both guidance branches as a batch of two inside.
 """
@@ -23,7 +23,7 @@ class Encoder(nn.Module):
         self.scaling_factor = float(vae.config.scaling_factor)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """`image` [1,3,H,W] in [-1,1] -> mean, std [1,4,h,w]."""
+        """Encode `image` [1,3,H,W] in [-1,1]; returns mean and std, [1,4,h,w] each."""
         mean, log_variance = self.quant_conv(self.encoder(image)).chunk(2, dim=1)
         std = torch.exp(0.5 * log_variance.clamp(*LOG_VARIANCE_RANGE))
         return mean * self.scaling_factor, std * self.scaling_factor
@@ -42,8 +42,11 @@ class Denoiser(nn.Module):
     def forward(
         self, latents: Tensor, mask: Tensor, masked_latents: Tensor, timestep: Tensor, guidance: Tensor
     ) -> Tensor:
-        """`latents` [1,4,h,w], `mask` [1,1,h,w] (1 = hole), `masked_latents` [1,4,h,w], `timestep` [1],
-        `guidance` [1] -> noise [1,4,h,w]."""
+        """Predict the guided noise [1,4,h,w] of one step.
+
+        `latents` [1,4,h,w], `mask` [1,1,h,w] (1 = hole), `masked_latents` [1,4,h,w], `timestep` [1],
+        `guidance` [1].
+        """
         sample = torch.cat([latents, mask, masked_latents], dim=1)
         noise = self.model(torch.cat([sample, sample]), timestep.expand(2), self.prompt_ids)
         unconditional, conditional = noise.chunk(2)
@@ -59,12 +62,15 @@ class Decoder(nn.Module):
         self.scaling_factor = float(vae.config.scaling_factor)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """`latents` [1,4,h,w] -> image [1,3,H,W], clamped."""
+        """Decode scaled `latents` [1,4,h,w]; returns the image [1,3,H,W], clamped to [0,1]."""
         image = self.decoder(self.post_quant_conv(latents / self.scaling_factor))
         return (image * 0.5 + 0.5).clamp(0.0, 1.0)
 
 
 def build_graphs(model: Moebius, vae: AutoencoderKL) -> dict[str, nn.Module]:
-    """The reference graphs by name; they share the weights of `model` and `vae`."""
+    """Return the reference graphs "encoder", "denoiser" and "decoder", in evaluation mode.
+
+    They share the weights of `model` and `vae`.
+    """
     graphs = {"encoder": Encoder(vae), "denoiser": Denoiser(model), "decoder": Decoder(vae)}
     return {name: graph.eval() for name, graph in graphs.items()}

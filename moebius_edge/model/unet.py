@@ -1,4 +1,4 @@
-"""The Moebius U-Net: predicts the noise in the latents of a masked picture."""
+"""The Moebius U-Net, which predicts the noise in the latents of a masked picture (arXiv 2606.19195)."""
 
 from typing import cast
 
@@ -37,7 +37,7 @@ class DownStage(Stage):
             self.downsamplers = nn.ModuleList([Downsample(widths[-1][1])])
 
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> list[Tensor]:
-        """`x` [B,C,h,w] -> the outputs in order; the last one goes on to the next stage."""
+        """Return the outputs for `x` [B,C,h,w] in order; the last one goes on to the next stage."""
         outputs = []
         for resnet, attention in zip(self.resnets, self.attentions, strict=True):
             x = attention(resnet(x, time), context)
@@ -58,7 +58,10 @@ class UpStage(Stage):
             self.upsamplers = nn.ModuleList([Upsample(widths[-1][1])])
 
     def forward(self, x: Tensor, skips: list[Tensor], time: Tensor, context: Tensor) -> Tensor:
-        """`x` [B,C,h,w]; takes its skips off the end of `skips`."""
+        """Map `x` [B,C,h,w] to the input of the next stage.
+
+        Takes its skips off the end of `skips`, which gets shorter.
+        """
         for resnet, attention in zip(self.resnets, self.attentions, strict=True):
             x = attention(resnet(torch.cat([x, skips.pop()], dim=1), time), context)
         for resampler in getattr(self, "upsamplers", ()):
@@ -94,7 +97,10 @@ class UNet(nn.Module):
         self.conv_out = SeparableConv(channels[0], config.out_channels)
 
     def forward(self, sample: Tensor, timestep: Tensor, categories: Tensor) -> Tensor:
-        """`sample` [B,9,h,w], `timestep` [B], `categories` [B,m,embedding_dim] -> noise [B,4,h,w]."""
+        """Predict the noise [B,4,h,w] in `sample` [B,9,h,w].
+
+        `timestep` [B]; `categories` [B,m,embedding_dim]: the embedded prompt.
+        """
         context = self.encoder_hid_proj(categories)
         time = nn.functional.silu(self.time_embedding(timestep))
         skips = [self.conv_in(sample)]

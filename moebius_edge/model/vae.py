@@ -1,4 +1,4 @@
-"""The autoencoder between pixels and latents: diffusers' `AutoencoderKL`."""
+"""Build the autoencoder between pixels and latents: diffusers' `AutoencoderKL`."""
 
 from diffusers import AutoencoderKL
 
@@ -6,7 +6,10 @@ from moebius_edge.model.config import VAEConfig
 
 
 def build_vae(config: VAEConfig) -> AutoencoderKL:
-    """An `AutoencoderKL` in evaluation mode with untrained weights; its state-dict names are diffusers'."""
+    """Build an `AutoencoderKL` in evaluation mode with untrained weights.
+
+    Its state-dict names are those of diffusers.
+    """
     stages = len(config.block_out_channels)
     vae = AutoencoderKL(
         in_channels=3,

@@ -1,0 +1,1 @@
+"""Tools for ONNX graphs that both export and calibration use."""

@@ -1,4 +1,4 @@
-"""Attributes of ONNX nodes."""
+"""Read the attributes of ONNX nodes."""
 
 from typing import Any
 
@@ -7,5 +7,8 @@ from onnx import helper
 
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
-    """By name: numbers, lists, bytes for strings, tensors; only those that the node has."""
+    """Return the attributes of a node by name: numbers, lists, bytes for strings, tensors.
+
+    Only those that the node has: defaults are not filled in.
+    """
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

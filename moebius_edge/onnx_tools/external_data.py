@@ -1,4 +1,4 @@
-"""An ONNX graph as two files: NAME, and NAME.data with its large weights."""
+"""Write an ONNX graph as two files: NAME, and NAME.data with its large weights."""
 
 from pathlib import Path
 
@@ -9,7 +9,10 @@ EXTERNAL_BYTES = 1024  # weights from this size on go to the second file, which 
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write `path` and, beside it, `path`.data with the large weights, which `model` then only refers to."""
+    """Write a graph to `path` and its large weights to `path`.data beside it.
+
+    Large is `EXTERNAL_BYTES` and more. `model` then only refers to those weights.
+    """
     for tensor in model.graph.initializer:
         if len(tensor.raw_data) >= EXTERNAL_BYTES:
             # Not by an option of save_model: that refuses when the current folder has a file of this name.
@@ -18,7 +21,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove what `save` has written."""
+    """Remove the files that `save` has written for this `path`."""
     for file in (path, _weights(path)):
         file.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Shapes and multiply-accumulates of ONNX graphs with static shapes."""
+"""Count the multiply-accumulates of ONNX graphs with static shapes, and find the shapes of their values."""
 
 import numpy as np
 import onnx
@@ -21,7 +21,7 @@ KINDS = INTEGER | {"FusedConv": "Conv", "FusedMatMul": "MatMul", "FusedGemm": "G
 
 
 def count_macs(model: onnx.ModelProto) -> int:
-    """Multiply-accumulates of the convolutions, matmuls and einsums of one run.
+    """Count the multiply-accumulates of the convolutions, matmuls and einsums of one run.
 
     An Einsum counts the product of all its index sizes, as a naive evaluation does.
     """
@@ -30,8 +30,10 @@ def count_macs(model: onnx.ModelProto) -> int:
 
 
 def node_macs(node: onnx.NodeProto, known: Shapes) -> int:
-    """Of one node, ONNX's or one that ONNX Runtime made of it; 0 for operators that do not multiply and
-    accumulate. `known`: of `shapes`."""
+    """Count the multiply-accumulates of one node, ONNX's or one that ONNX Runtime made of it.
+
+    `known`: the shapes that `shapes` finds. 0 for operators that do not multiply and accumulate.
+    """
     kind = KINDS.get(node.op_type, node.op_type)
     if kind not in ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum"):
         return 0
@@ -56,7 +58,7 @@ def node_macs(node: onnx.NodeProto, known: Shapes) -> int:
 
 
 def shapes(model: onnx.ModelProto) -> Shapes:
-    """Of every value and weight."""
+    """Return the shape of every value and weight by name, inferred where the graph does not state it."""
     known = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     graph = shape_inference.infer_shapes(model, data_prop=True).graph
     for value in (*graph.input, *graph.value_info, *graph.output):

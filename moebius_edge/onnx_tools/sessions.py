@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime for graphs in memory, and its errors in one sentence."""
+"""Open sessions of ONNX Runtime for graphs in memory, and say its errors in one sentence."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,10 @@ BLOCKED = "NchwcTransformer"  # the optimizer that rewrites convolutions to bloc
 
 @contextmanager
 def engine_errors(what: str, kind: type[MoebiusError] = CalibrationError) -> Iterator[None]:
-    """Errors of ONNX Runtime and its tools, which share no base class, as a `kind`."""
+    """Raise errors of ONNX Runtime and its tools, which share no base class, as one of class `kind`.
+
+    `what` begins the message. MemoryError, OSError and MoebiusError are raised on as they are.
+    """
     try:
         yield
     except (MemoryError, OSError, MoebiusError):
@@ -26,10 +29,11 @@ def engine_errors(what: str, kind: type[MoebiusError] = CalibrationError) -> Ite
 
 
 def session_options() -> Any:
-    """Of all sessions of calibration and conversion: silent, without a second copy of all activations.
+    """Return the options of all sessions of calibration and conversion.
 
-    `exact_sums` is not among them: what is converted must be the same on every machine, and `coverage` knows
-    weights by their names, which that changes.
+    They are silent and keep no second copy of all activations. `exact_sums` is not among them: what is
+    converted must be the same on every machine, and `coverage` knows weights by their names, which
+    `exact_sums` changes.
     """
     options = ort.SessionOptions()
     options.log_severity_level = 4
@@ -40,16 +44,20 @@ def session_options() -> Any:
 
 
 def run(session: Any, names: Sequence[str] | None, feed: Mapping[str, Array]) -> list[Array]:
-    """The named outputs of a session; None: all. Raises CalibrationError when the engine fails."""
+    """Return the named outputs of a session for the inputs `feed`; None: all of them.
+
+    Raises CalibrationError when the engine fails.
+    """
     with engine_errors("ONNX Runtime failed in a graph"):
         return list(session.run(names, dict(feed)))
 
 
 def open_session(model: onnx.ModelProto, options: Any = None, *, blocked: bool = True) -> Any:
-    """A session of a graph that is in memory, on the CPU.
+    """Open a session of a graph that is in memory, on the CPU.
 
-    `options`: by default `session_options()`; they are changed, so are for this session alone. `blocked`:
-    convolutions may run on blocks of channels, the engine's layout for x86-64.
+    `options`: by default `session_options()`; they are changed, so give each session its own. `blocked`:
+    convolutions may run on blocks of channels, the engine's layout for x86-64. Raises CalibrationError when
+    the engine cannot load the graph.
     """
     options = options or session_options()
     exact_sums(options)

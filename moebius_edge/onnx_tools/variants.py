@@ -1,4 +1,4 @@
-"""Sessions of many variants of one graph that share its large weights, so that each opens in no time."""
+"""Open many variants of one graph fast: their sessions share its large weights."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -13,7 +13,10 @@ SMALLEST = 4096  # bytes; smaller weights (shapes among them) stay in the graph
 
 
 class Variants:
-    """Variants of `model`: graphs without its large weights, and the sessions that get them back."""
+    """Variants of `model`: graphs without its large weights, and the sessions that get these back.
+
+    A variant is made by `holding` or `giving`, changed, and opened by `session`.
+    """
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.weights = {
@@ -33,7 +36,7 @@ class Variants:
         )
 
     def holding(self, names: Collection[str]) -> onnx.ModelProto:
-        """The graph with only these large weights in it: what may be rewritten."""
+        """Return the graph with only the large weights `names` in it: those that may be rewritten."""
         model = onnx.ModelProto()
         model.CopyFrom(self.empty)
         for tensor in model.graph.initializer:
@@ -42,7 +45,7 @@ class Variants:
         return model
 
     def giving(self, names: Sequence[str]) -> onnx.ModelProto:
-        """The graph with these float tensors as its outputs."""
+        """Return the graph with the float tensors `names` as its outputs."""
         model = onnx.ModelProto()
         model.CopyFrom(self.empty)
         del model.graph.output[:]
@@ -52,8 +55,11 @@ class Variants:
         return model
 
     def session(self, model: onnx.ModelProto, *, in_order: bool = False) -> Any:
-        """An ONNX Runtime session of a rewritten graph. `in_order`: nodes are run in the order of the file
-        where possible; the engine's own order may leave what nothing waits for to the end."""
+        """Open an ONNX Runtime session of a variant; it gets the large weights that the variant lacks.
+
+        `in_order`: nodes are run in the order of the file where possible; the engine's own order may leave
+        what nothing waits for to the end.
+        """
         missing = [t.name for t in model.graph.initializer if t.data_location == TensorProto.EXTERNAL]
         options = session_options()
         # Further optimizations rearrange all weights, which takes longer than the runs that they speed up.
@@ -65,7 +71,7 @@ class Variants:
 
 
 def _hollow(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    """A large weight without its values, as ONNX marks those that lie elsewhere."""
+    """Return a large weight without its values, as ONNX marks values that lie elsewhere, or a small one."""
     if tensor.ByteSize() <= SMALLEST:
         return tensor
     hollow = TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)

@@ -1,1 +1,1 @@
-"""App packages: a bundle, the loop in a platform's own language, a screen, licences and the self-test."""
+"""Make app packages: a bundle, its loop in a platform's language, a screen, licences and the self-test."""

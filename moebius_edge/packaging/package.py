@@ -1,6 +1,7 @@
-"""A bundle -> a project that an app developer builds: template, bundle, app.json, licences and vectors.
+"""Turn a bundle into a project that an app developer builds.
 
-`plan` says what a package would be; `write` makes it, whole or not at all, of a bundle that passes `verify`.
+It holds the template, the bundle, app.json, licences and vectors. `plan` says what a package would be;
+`write` makes it, atomically, of a bundle that passes `verify`.
 """
 
 import shutil
@@ -40,14 +41,14 @@ class Exceeded:
     limit: Limit
 
     def sentence(self) -> str:
-        """For people, with both numbers."""
+        """Return a sentence for people, with both numbers."""
         limit = self.limit
         return f"{self.what} has {self.megabytes:,.1f} MB, more than {limit.megabytes:,.1f}: {limit.where}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a package would be."""
+    """What a package would be: its sizes, the limits that it exceeds, and notes."""
 
     bundle: str
     platform: str
@@ -64,30 +65,33 @@ class Plan:
 
     @property
     def refusals(self) -> tuple[str, ...]:
-        """Why it cannot be packaged."""
+        """Sentences that say why the bundle cannot be packaged."""
         return tuple(each.sentence() for each in self.exceeded if each.limit.refuses)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to think of before it is hosted or uploaded."""
+        """Sentences about limits to think of before the package is hosted or uploaded."""
         return tuple(each.sentence() for each in self.exceeded if not each.limit.refuses)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for `json.dumps`."""
+        """Return plain values for `json.dumps`."""
         values = asdict(self)
         values.pop("exceeded")
         return {**values, "refusals": list(self.refusals), "warnings": list(self.warnings)}
 
 
 def find_platform(name: str) -> Platform:
-    """A row of the table, in any case. Raises ExportError for a name that is not in it."""
+    """Return a row of the table; the case does not matter. Raises ExportError for an unknown name."""
     if name.lower() not in PLATFORMS:
         raise ExportError(f"there is no platform {name!r}; platforms are {', '.join(PLATFORMS)}")
     return PLATFORMS[name.lower()]
 
 
 def plan(bundle: Bundle, platform: Platform) -> Plan:
-    """Sizes, and the limits that they are above. Raises ExportError for a bundle that does not run there."""
+    """Return the sizes of a package and the limits that they are above; nothing is written.
+
+    Raises ExportError for a bundle that does not run on the platform.
+    """
     manifest = bundle.manifest
     require_target(manifest, platform)
     graphs = {name: bundle.graph_bytes(name) for name in GRAPH_NAMES}
@@ -128,12 +132,12 @@ def write(
     license_file: Path | None = None,
     overwrite: bool = False,
 ) -> Plan:
-    """Write the project into the folder `output`, whole or not at all.
+    """Write the project into the folder `output`, atomically.
 
     `verify` replays the bundle's self-test; `license_file` is the text of the model's licence where it is not
     Apache-2.0. Raises ExportError for a bundle that does not run there, fails its self-test or is too large,
-    a model without a licence text, and an `output` that exists or, with `overwrite`, was changed since it was
-    made, and InvalidInput for one in a bundle.
+    for a model without a licence text, and for an `output` that exists or, with `overwrite`, was changed
+    since it was made. Raises InvalidInput for an `output` in a bundle.
     """
     refuse_inside(output)
     made = plan(bundle, platform)
@@ -165,7 +169,10 @@ def write(
 
 
 def _copy_template(source: Path, folder: Path) -> None:
-    """Contents alone, as an installation's files may be read-only, and each error as it is: not copytree."""
+    """Copy the files' contents alone, because an installation's files may be read-only.
+
+    copytree is not used, so that each error comes as it is.
+    """
     for each in sorted(source.iterdir()):
         if each.name in sums.BUILT:
             continue
@@ -177,7 +184,7 @@ def _copy_template(source: Path, folder: Path) -> None:
 
 
 def _copy(bundle: Bundle, folder: Path) -> None:
-    """The files that the manifest lists, and nothing that a file manager may have left beside them.
+    """Copy the files that the manifest lists, and nothing that a file manager may have left beside them.
 
     Raises ExportError when they are no longer those that were verified.
     """
@@ -196,7 +203,10 @@ def _copy(bundle: Bundle, folder: Path) -> None:
 
 
 def app_json(bundle: Bundle, platform: Platform) -> bytes:
-    """app.json, as docs/devices.md describes it. Raises ExportError for a bundle that does not run there."""
+    """Return the bytes of app.json, as docs/devices.md describes it.
+
+    Raises ExportError for a bundle that does not run on the platform.
+    """
     made = plan(bundle, platform)
     values = {
         "format": APP_FORMAT,
@@ -212,7 +222,7 @@ def app_json(bundle: Bundle, platform: Platform) -> bytes:
 
 
 def _own_license() -> str:
-    """The text of the sources' licence, which every installation of this package has."""
+    """Return the text of the sources' licence, which every installation of this package has."""
     for file in metadata.files("moebius-edge") or ():
         if file.name == "LICENSE" and (path := Path(str(file.locate()))).is_file():
             return path.read_text()
@@ -220,7 +230,7 @@ def _own_license() -> str:
 
 
 def _license_text(manifest: Manifest, given: Path | None) -> str:
-    """What must go with the weights. Raises ExportError when it is not known."""
+    """Return the licence that must go with the weights. Raises ExportError when it is not known."""
     name = manifest.model.license
     if given is None and name != OWN_LICENSE:
         raise ExportError(

@@ -1,4 +1,4 @@
-"""A folder of web pages on this machine's loopback address, with the headers that threads in WASM need."""
+"""Serve a folder of web pages on this machine's loopback address, with the headers that WASM threads need."""
 
 import sys
 from functools import partial
@@ -28,10 +28,13 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "applicat
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """GET and HEAD of plain files below the folder; no listings, nothing that a link leads out to."""
+    """The answers to GET and HEAD of plain files below the folder.
+
+    It lists no folders and follows no link that leads out.
+    """
 
     def guess_type(self, path: Any) -> str:
-        """The media type, by the suffix."""
+        """Return the media type, by the suffix."""
         return TYPES.get(Path(path).suffix) or super().guess_type(path)
 
     def end_headers(self) -> None:
@@ -41,7 +44,7 @@ class Handler(SimpleHTTPRequestHandler):
         super().end_headers()
 
     def send_head(self) -> Any:
-        """The file, if it was asked for under a name of this machine and really lies in the folder."""
+        """Send the file, if it was asked for under a name of this machine and really lies in the folder."""
         if not _is_local(self.headers.get("Host")):
             self.send_error(421, explain=f"This server is for this machine alone; expected {NAMES[0]}")
             return None
@@ -51,7 +54,7 @@ class Handler(SimpleHTTPRequestHandler):
         return super().send_head()
 
     def _is_inside(self) -> bool:
-        """Whether what is asked for is a folder or a plain file below ours, wherever links lead."""
+        """Return whether the path is a folder or a plain file below ours, with links followed."""
         try:
             wanted = Path(self.translate_path(self.path))
             if wanted.is_dir() and (wanted / "index.html").exists():
@@ -64,24 +67,27 @@ class Handler(SimpleHTTPRequestHandler):
             return False
 
     def list_directory(self, path: Any) -> None:
-        """Folders without an index are not shown."""
+        """Answer 404: folders without an index are not shown."""
         self.send_error(404)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
+        """Write nothing."""
 
 
 class Server(ThreadingHTTPServer):
-    """A thread for each request; a browser that goes away in the middle of one is nothing to report."""
+    """An HTTP server with a thread for each request.
+
+    A browser that goes away in the middle of a request is not reported.
+    """
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Silence for lost connections, the traceback for what is our own mistake."""
+        """Ignore lost connections; print the traceback of every other error."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
 def _is_local(host: str | None) -> bool:
-    """Whether a Host header names this machine; programs other than browsers may send none."""
+    """Return whether a Host header names this machine; programs other than browsers may send none."""
     try:
         return host is None or urlsplit(f"//{host}").hostname in NAMES
     except ValueError:
@@ -89,7 +95,7 @@ def _is_local(host: str | None) -> bool:
 
 
 def site_of(folder: Path) -> Path:
-    """The built page in a folder: the folder itself, or its `dist`.
+    """Return the built page in a folder: the folder itself, or its `dist`.
 
     Raises InvalidInput, with what to do, where there is none.
     """
@@ -113,9 +119,10 @@ def site_of(folder: Path) -> Path:
 
 
 def make_server(folder: Path, port: int = 0) -> Server:
-    """A server of the page in `folder` on loopback; port 0: any that is free. `serve_forever` runs it.
+    """Return a server of the page in `folder` on loopback; `serve_forever` runs it.
 
-    Raises InvalidInput for a folder without a page and a port that is taken or none.
+    `port` 0: any that is free. Raises InvalidInput for a folder without a page, and for a port that is taken
+    or no port.
     """
     site = site_of(folder)
     if not 0 <= port <= 65535:

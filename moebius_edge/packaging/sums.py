@@ -1,4 +1,7 @@
-"""SHA256SUMS of a package, in the format of `sha256sum --check`: what was changed since it was made."""
+"""Write and check SHA256SUMS of a package, in the format of `sha256sum --check`.
+
+The sums tell what was changed since the package was made.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +18,13 @@ SHOWN = 3
 
 
 def write(folder: Path) -> None:
-    """List every file of the package."""
+    """Write SHA256SUMS with every file of the package."""
     lines = [f"{_sha256(folder / name)}  {name}\n" for name in sorted(_files(folder))]
     (folder / NAME).write_text("".join(lines), encoding="utf-8")
 
 
 def refuse_changed(folder: Path) -> None:
-    """Raise ExportError for a package that holds somebody's work, which would be lost if it were replaced."""
+    """Raise ExportError for a package that was changed: replacing it would lose somebody's work."""
     try:
         lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

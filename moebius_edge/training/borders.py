@@ -1,4 +1,4 @@
-"""Is the outline of a hole seen? The step of the gradient across its rim, beside the photo's own there."""
+"""Measure whether a hole's outline is seen: the step of the gradient across its rim, against the photo's."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,12 @@ FLOOR = 0.5  # grey levels, added to both steps of a ratio: beside a flat photo 
 
 
 def rim_steps(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Steps across the rim of the hole, in grey levels, [n,3]: one for every place where a row or a column
-    enters or leaves the hole with two pixels on either side.
+    """Return the steps across the rim of the hole in grey levels, float64 [n,3].
 
-    With o2, o1 | i1, i2 the four pixels from outside to inside, the step is the mean size of the second
-    differences centred on the two pixels at the rim, which are the steps of the gradient there:
+    There is one for every place where a row or a column enters or leaves the hole with two pixels on either
+    side. `picture` [H,W,3], `mask` [H,W]. With o2, o1 | i1, i2 the four pixels from outside to inside, the
+    step is the mean size of the second differences centred on the two pixels at the rim, which are the steps
+    of the gradient there:
 
         (|o2 - 2 o1 + i1| + |o1 - 2 i1 + i2|) / 2
 
@@ -29,18 +30,20 @@ def rim_steps(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np
 
 
 def border_step(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> float:
-    """Mean of `rim_steps` over places and channels; 0 for a hole without such places."""
+    """Return the mean of `rim_steps` over places and channels; 0 for a hole without such places."""
     steps = rim_steps(picture, mask)
     return float(steps.mean()) if steps.size else 0.0
 
 
 def step_ratio(steps: list[float], photo_steps: list[float]) -> float:
-    """Mean step of the fills over the mean step of the photos at the same places, over the cases."""
+    """Return the mean step of all fills, divided by that of the photos at the same places."""
     return float(np.mean(steps) / np.mean(photo_steps))
 
 
 def typical_step_ratio(steps: list[float], photo_steps: list[float]) -> float:
-    """Geometric mean over the cases of each case's ratio: a seam in a smooth sky counts as much as one in a
-    meadow, whose own steps are ten times as large."""
+    """Return the geometric mean over the cases of each case's ratio.
+
+    So a seam in a smooth sky counts as much as one in a meadow, whose own steps are ten times as large.
+    """
     ratios = (np.array(steps) + FLOOR) / (np.array(photo_steps) + FLOOR)
     return float(np.exp(np.log(ratios).mean()))

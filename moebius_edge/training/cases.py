@@ -1,4 +1,4 @@
-"""What a checkpoint is judged on: squares of held-out photos, and for each three seeded holes.
+"""Make the cases that a checkpoint is judged on: squares of held-out photos, and for each three seeded holes.
 
 A hole depends on the seed, on the photo's place in the list and on the round, on nothing else: not on how
 many cases are run, and not on the machine. The silhouettes come from a folder; without one, drawn blobs stand
@@ -49,7 +49,7 @@ class Cases:
         return [self.names[place] for place in self.places]
 
     def described(self) -> list[dict[str, Any]]:
-        """Per case the photo's name, the kind of hole and its fraction of the area."""
+        """Return for each case the photo's name, the kind of hole and its fraction of the area."""
         areas = [float(mask.mean()) for mask in self.masks]
         cases = zip(self.shown, self.kinds, areas, strict=True)
         return [{"photo": photo, "kind": kind, "area": area} for photo, kind, area in cases]
@@ -58,9 +58,11 @@ class Cases:
 def make_cases(
     folders: Sequence[Path], silhouettes: Path | None = None, count: int | None = None, side: int = SIDE
 ) -> Cases:
-    """The first `count` cases (three per photo if None), photo after photo, the kinds of holes taking turns.
+    """Make the first `count` cases; None: three per photo.
 
-    Raises `InvalidInput` for a folder without photos or silhouettes and for a count below 1.
+    They go from photo to photo, the kinds of holes taking turns. `silhouettes`: a folder of PNG files, white
+    on black. `side`: of the squares, in pixels. Raises `InvalidInput` for a folder without photos or
+    silhouettes and for a count below 1.
     """
     names, squares = evaluation_squares(*folders, side=side)
     count = len(KINDS) * len(names) if count is None else count
@@ -79,14 +81,20 @@ def make_cases(
 
 
 def draw_hole(rng: np.random.Generator, side: int, kind: str, outlines: list[Mask] | None) -> Mask:
-    """A hole of that kind, bool [side,side], covering 5 to 40 %."""
+    """Draw a hole of that kind, bool [side,side], covering 5 to 40 % of the square.
+
+    `kind` is one of `KINDS`. An "object" is one of the outlines, or a blob if these are None.
+    """
     if kind != "object":
         return draw_mask(rng, side, AREA, kind)
     return draw_mask(rng, side, AREA, "blob") if outlines is None else draw_object(rng, side, outlines)
 
 
 def read_silhouettes(folder: Path) -> list[Mask]:
-    """The PNG files of `folder`, by name, as bool arrays cut to what is white. Raises `InvalidInput`."""
+    """Read the PNG files of a folder, by name, as bool arrays cut to what is white.
+
+    Raises `InvalidInput` for a file that cannot be read or is black, and for a folder without PNG files.
+    """
     found = []
     for path in sorted(folder.glob("*.png")):
         try:
@@ -104,7 +112,7 @@ def read_silhouettes(folder: Path) -> list[Mask]:
 
 
 def draw_object(rng: np.random.Generator, side: int, outlines: list[Mask]) -> Mask:
-    """One of the outlines, mirrored or not, scaled to an area drawn uniformly, grown by some slack.
+    """Draw one of the outlines, mirrored or not, scaled to an area drawn uniformly, grown by some slack.
 
     All of it is inside the picture. Of `TRIES` drawings the first within `AREA` is taken; a blob if none is,
     which happens with outlines too thin for 5 %.

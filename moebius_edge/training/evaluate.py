@@ -1,4 +1,4 @@
-"""Judges a checkpoint on held-out photos: `python -m moebius_edge.training.evaluate --photos DIR`.
+"""Judge a checkpoint on held-out photos: `python -m moebius_edge.training.evaluate --photos DIR`.
 
 Every photo is seen as its centred square at the model's resolution and gets three holes: an object's outline
 with some slack, strokes, a box. Nothing is downloaded: the measures are in metrics, texture and borders.
@@ -45,8 +45,11 @@ SHEET_KINDS = (".png", ".jpg", ".webp")
 
 
 def score(photo: Pixels, filled: Pixels, mask: Mask) -> Scores:
-    """Inside the hole: PSNR in dB, SSIM (windows of 7x7 centred there), contrast: std against the photo's;
-    at its rim the step in grey levels of the fill and of the photo."""
+    """Measure one fill in the hole and at its rim.
+
+    In the hole: PSNR in dB, SSIM (windows of 7x7 centred there), contrast: the fill's standard deviation over
+    the photo's. At the rim: the step in grey levels of the fill and of the photo.
+    """
     _, similarity = structural_similarity(photo, filled, channel_axis=-1, full=True)
     ours, photos = (picture[mask].astype(float).std(axis=0).mean() for picture in (filled, photo))
     return {
@@ -59,15 +62,14 @@ def score(photo: Pixels, filled: Pixels, mask: Mask) -> Scores:
 
 
 class Judge:
-    """Cases with what of their photos every row is compared with."""
+    """The cases, with what of their photos every row is compared with."""
 
     def __init__(self, cases: Cases) -> None:
         self.cases = cases
         self.texture = PhotoTexture(cases.photos, cases.masks)
 
     def __call__(self, outputs: list[Pixels]) -> dict[str, Any]:
-        """A row: means over the cases, distances of texture over all cases, and the cases' own numbers.
-        Of the outputs, uint8 [S,S,3] each, only the holes count."""
+        """Make a row: means, distances of texture, numbers of each case. Outputs count only in the holes."""
         cases = list(zip(self.cases.photos, outputs, self.cases.masks, strict=True))
         outputs = [np.where(mask[..., None], output, photo) for photo, output, mask in cases]
         scored = [score(*case) for case in zip(self.cases.photos, outputs, self.cases.masks, strict=True)]
@@ -94,7 +96,7 @@ def fill_cases(
     seeds: int = 1,
     blend: str = BLENDS[0],
 ) -> list[list[Pixels]]:
-    """Per seed, from `sampling.seed` on, the checkpoint's fill of every case, uint8 [S,S,3].
+    """Fill every case once per seed, from `sampling.seed` on; uint8 [S,S,3] each.
 
     `blend`: as the option of the portable mode; what is outside the holes does not count.
     """
@@ -120,21 +122,23 @@ def fill_cases(
 
 
 def harmonic_fill(photo: Pixels, picture: Pixels, mask: Mask) -> Pixels:
-    """The model's picture with the harmonic correction of the portable mode."""
+    """Return the model's picture with the harmonic correction of the portable mode, uint8 [S,S,3]."""
     fill = picture.astype(np.float64)
     result: Pixels = np.clip(np.rint(fill + correction(photo, fill, mask)), 0, 255).astype(np.uint8)
     return result
 
 
 def mean_picture(pictures: list[Pixels]) -> Pixels:
-    """The mean of several fills of one hole, rounded."""
+    """Return the mean of several fills of one hole, rounded."""
     result: Pixels = np.rint(np.mean(np.stack(pictures), axis=0, dtype=np.float64)).astype(np.uint8)
     return result
 
 
 def compare(judge: Judge, name: str, outputs: list[list[Pixels]], reconstructions: Pixels) -> dict[str, Any]:
-    """Rows: the checkpoint's first sample, the mean of its samples, plain fills, and the autoencoder alone,
-    which bounds the first. Texture also relative to biharmonic's."""
+    """Make the rows: first sample, mean of the samples, plain fills, and the autoencoder alone.
+
+    The autoencoder bounds the first. Texture is also given relative to biharmonic's.
+    """
     cases = judge.cases
     pairs = list(zip(cases.photos, cases.masks, strict=True))
     rows = {f"{name}, one sample": judge(outputs[0])}
@@ -152,7 +156,7 @@ def compare(judge: Judge, name: str, outputs: list[list[Pixels]], reconstruction
 
 
 def save_sheet(shown: list[tuple[Pixels, Mask, Pixels]], path: Path) -> None:
-    """Per column: photo, photo with its hole in grey, fill; after 12 columns it goes on below."""
+    """Draw per column: photo, photo with its hole in grey, fill; after 12 columns it goes on below."""
     blank = np.full_like(shown[0][0], 255)
     rows: list[list[Pixels]] = []
     for first in range(0, len(shown), SHEET_COLUMNS):
@@ -166,7 +170,7 @@ def save_sheet(shown: list[tuple[Pixels, Mask, Pixels]], path: Path) -> None:
 
 
 def choose(names: list[str], wanted: list[str] | None) -> list[int]:
-    """Places of the first case of each wanted photo; all cases if None. Raises `InvalidInput`."""
+    """Return the place of the first case of each wanted photo; all cases if None. Raises `InvalidInput`."""
     if wanted is None:
         return list(range(len(names)))
     if unknown := [name for name in wanted if name not in names]:
@@ -187,6 +191,7 @@ COLUMNS = {
 
 
 def print_tables(report: dict[str, Any]) -> None:
+    """Print the fills, the autoencoder and the effect of guidance as tables."""
     console = Console(width=110)
     table = Table("in the hole", box=None, pad_edge=False)
     for title, _ in COLUMNS.values():
@@ -206,7 +211,7 @@ def print_tables(report: dict[str, Any]) -> None:
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:
-    """As strict JSON: what is infinite, like the PSNR of a fill without an error, is null."""
+    """Write strict JSON: what is infinite, like the PSNR of a fill without an error, is null."""
 
     def finite(value: Any) -> Any:
         if isinstance(value, dict):
@@ -219,7 +224,7 @@ def write_report(report: dict[str, Any], path: Path) -> None:
 
 
 def check(given: argparse.Namespace, sampling: Sampling) -> None:
-    """Say before the work what cannot be. Raises `InvalidInput`."""
+    """Raise `InvalidInput` for options that cannot work, before the work begins."""
     sampling.table()
     if given.seeds < 1:
         raise InvalidInput(f"{given.seeds} seeds; expected at least 1")
@@ -231,6 +236,7 @@ def check(given: argparse.Namespace, sampling: Sampling) -> None:
 
 
 def evaluate(given: argparse.Namespace) -> None:
+    """Do what the command's arguments ask for: fill, judge, print, and write the files that are wanted."""
     options = {name: getattr(given, name) for name in ("steps", "guidance", "seed", "start", "solver")}
     sampling = Sampling(**options)
     check(given, sampling)
@@ -265,6 +271,7 @@ def evaluate(given: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the command with these arguments; None: those of the process."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     add = parser.add_argument

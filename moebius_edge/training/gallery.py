@@ -1,4 +1,4 @@
-"""Removals beside a classical fill: `python -m moebius_edge.training.gallery BUNDLE --photos DIR`.
+"""Show removals next to a classical fill: `python -m moebius_edge.training.gallery BUNDLE --photos DIR`.
 
 DIR holds photos, NAME.jpg (or PNG, WebP), each with the object to be removed in NAME-mask.png, white. For
 each, OUTPUT/NAME.jpg shows four tiles: the photo with the object outlined and the bundle's edit at its
@@ -40,7 +40,7 @@ QUALITY = 85  # of the JPEGs
 
 @dataclass(frozen=True)
 class Row:
-    """One removal."""
+    """One removal and its picture of four tiles."""
 
     name: str
     seconds: float  # of the edit, all graphs loaded on the way
@@ -48,7 +48,10 @@ class Row:
 
 
 def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """The photos of a folder with their masks, by name. Raises `InvalidInput` for a photo without one."""
+    """Return the photos of a folder with their masks, by name.
+
+    Raises `InvalidInput` for a photo without a mask.
+    """
     photos = [path for path in photo_files(folder) if not path.stem.endswith(MASK)]
     pairs = [(path, path.with_name(f"{path.stem}{MASK}.png")) for path in photos]
     if missing := [mask.name for _, mask in pairs if not mask.is_file()]:
@@ -59,7 +62,10 @@ def find_pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def shrink(photo: Pixels, mask: Mask, longest: int) -> tuple[Pixels, Mask]:
-    """Both no longer than `longest` pixels. Every pixel that the mask touches belongs to the smaller mask."""
+    """Scale photo and mask so that neither side is longer than `longest` pixels.
+
+    Every pixel that the mask touches belongs to the smaller mask.
+    """
     height, width = mask.shape
     scale = min(1.0, longest / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -69,14 +75,17 @@ def shrink(photo: Pixels, mask: Mask, longest: int) -> tuple[Pixels, Mask]:
 
 
 def outlined(photo: Pixels, mask: Mask) -> Pixels:
-    """The photo with a line around the hole, outside of it."""
+    """Draw a line around the hole, outside of it, into a copy of the photo."""
     picture = photo.copy()
     picture[grow(mask, LINE) & ~mask] = OUTLINE
     return picture
 
 
 def close_up(picture: Pixels, mask: Mask) -> Pixels:
-    """The hole and a little around it: a window in the shape of the picture, enlarged to its size."""
+    """Cut out the hole and a little around it.
+
+    The window has the shape of the picture and is enlarged to its size.
+    """
     height, width = mask.shape
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     tall, wide = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
@@ -91,7 +100,7 @@ def close_up(picture: Pixels, mask: Mask) -> Pixels:
 
 
 def grid(tiles: list[Pixels]) -> Image.Image:
-    """Four tiles of one size, two beside two."""
+    """Put four tiles of one size together, two by two."""
     height, width, _ = tiles[0].shape
     sheet = np.full((2 * height + GAP, 2 * width + GAP, 3), 255, dtype=np.uint8)
     for number, tile in enumerate(tiles):
@@ -101,7 +110,10 @@ def grid(tiles: list[Pixels]) -> Image.Image:
 
 
 def make_row(inpainter: Inpainter, photo_path: Path, mask_path: Path, tile: int) -> Row:
-    """Photo, edit, biharmonic fill and close-up of the edit, each at most `tile` pixels long."""
+    """Make one removal and its four tiles, each at most `tile` pixels long.
+
+    The tiles are the photo, the edit, the biharmonic fill and a close-up of the edit.
+    """
     photo = read_photo(photo_path)
     mask = read_mask(mask_path, photo.size)
     start = time.perf_counter()
@@ -114,12 +126,14 @@ def make_row(inpainter: Inpainter, photo_path: Path, mask_path: Path, tile: int)
 
 
 def save(row: Row, folder: Path) -> None:
+    """Write the picture of a row as FOLDER/NAME.jpg."""
     buffer = io.BytesIO()
     row.picture.save(buffer, format="JPEG", quality=QUALITY, optimize=True)
     write_atomically(folder / f"{row.name}.jpg", buffer.getvalue())
 
 
 def gallery(given: argparse.Namespace) -> None:
+    """Do what the command's arguments ask for."""
     pairs = find_pairs(given.photos)
     inpainter = Inpainter.load(given.bundle)
     given.output.mkdir(parents=True, exist_ok=True)
@@ -130,6 +144,7 @@ def gallery(given: argparse.Namespace) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the command with these arguments; None: those of the process."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n", maxsplit=1)[0], formatter_class=formatter

@@ -1,4 +1,4 @@
-"""Holes as people make them, drawn on the device that trains: outlines of things, strokes, boxes."""
+"""Draw holes as people make them, on the device that trains: outlines of things, strokes, boxes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,9 +24,9 @@ SLACK = 0.03  # of the picture's side: a mask is drawn up to so much wider than 
 
 
 def distances(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Signed distances to a shape's edge, above 0 inside, [CANVAS, CANVAS], in sides of the canvas.
+    """Return the signed distances to a shape's edge, float32 [CANVAS, CANVAS], above 0 inside.
 
-    The shape is centred, its bounding box scaled to `FILLED` pixels.
+    The unit is the side of the canvas. The shape is centred, its bounding box scaled to `FILLED` pixels.
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     part = Image.fromarray(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
@@ -42,7 +42,11 @@ def distances(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 
 
 class Holes:
-    """Shapes as distance fields on one device, and holes made of them at random sizes, turns and places."""
+    """A seeded source of holes: shapes at random sizes, turns and places.
+
+    The shapes are kept as distance fields on one device. `outlines`: a folder of silhouettes; None: only the
+    `drawn` shapes of `draw_mask`.
+    """
 
     def __init__(self, outlines: Path | None, seed: int, device: str = "cpu", drawn: int = DRAWN) -> None:
         rng = np.random.default_rng(seed)
@@ -58,13 +62,13 @@ class Holes:
         self.several = torch.tensor(SEVERAL, device=device)[:, None]
 
     def batch(self, count: int, size: int) -> Tensor:
-        """float32 [count, 1, size, size]: 1 in the hole, 0 elsewhere."""
+        """Draw holes as float32 [count, 1, size, size]: 1 in the hole, 0 elsewhere."""
         present = self._uniform(len(SEVERAL), count) < self.several
         shapes = [self._shape(count, size) for _ in SEVERAL]
         return (torch.stack(shapes) * present[:, :, None, None, None]).amax(0)
 
     def _shape(self, count: int, size: int) -> Tensor:
-        """One shape per picture: the distance field, turned, mirrored and scaled to an area."""
+        """Draw one shape per picture: the distance field, turned, mirrored and scaled to an area."""
         draws = self._uniform(8, count)
         share = OUTLINES if self.outlines else 0.0
         drawn = len(self.areas) - self.outlines

@@ -1,4 +1,4 @@
-"""An initialisation of the U-Net from which a narrow model learns in hours instead of days."""
+"""Initialise the U-Net so that a narrow model learns in hours instead of days."""
 
 import torch
 from torch import nn
@@ -13,13 +13,14 @@ OPEN = 3.0  # bias, in standard deviations, at which a normalised channel passes
 
 @torch.no_grad()
 def start_as_identity(model: Moebius) -> None:
-    """Begins with branches at zero and the noisy latents as predicted noise, which at high noise is right.
+    """Set branches to zero and let the noisy latents through as predicted noise.
 
-    The published initialisation has position tables of unit normals and two obstacles for that identity: the
-    ReLUs in the first and last convolution, and the last GroupNorm, which takes the mean of its groups away.
-    With two channels per group that is the mean of the latents, the colour of the picture: a nano trained
-    without this took it from the noise. Pairs +x, -x in neighbouring channels pass both. Measured on 60 steps
-    of 16 examples with 16x16 latents: loss 20 as published, 0.8 like this.
+    At high noise that prediction is right. The published initialisation has position tables of unit normals
+    and two obstacles for that identity: the ReLUs in the first and last convolution, and the last GroupNorm,
+    which takes the mean of its groups away. With two channels per group that is the mean of the latents, the
+    colour of the picture: a nano trained without this took it from the noise. Pairs +x, -x in neighbouring
+    channels pass both. Measured on 60 steps of 16 examples with 16x16 latents: loss 20 as published, 0.8 like
+    this.
     """
     for module in model.modules():
         if isinstance(module, InteractiveLambda):
@@ -33,7 +34,10 @@ def start_as_identity(model: Moebius) -> None:
 
 
 def _pass_through(unet: UNet) -> None:
-    """A linear path: input -> pairs +x, -x -> the last block's shortcut -> GroupNorm, SiLU -> output."""
+    """Open a linear path from input to output.
+
+    Input -> pairs +x, -x -> the last block's shortcut -> GroupNorm, SiLU -> output.
+    """
     for conv in (unet.conv_in, unet.conv_out):
         _open(conv)
     # 1. Channels 2i and 2i + 1 of the first features are opposites; the first are the input's channels.
@@ -56,7 +60,7 @@ def _pass_through(unet: UNet) -> None:
 
 
 def _open(conv: SeparableConv) -> None:
-    """The depthwise half passes its input, and its ReLU nearly all of it."""
+    """Let the depthwise half pass its input, and its ReLU nearly all of it."""
     conv.conv_dw.weight.mul_(0.02)
     conv.conv_dw.weight[:, 0, 1, 1] = 1.0
     nn.init.constant_(conv.bn1.bias, OPEN)

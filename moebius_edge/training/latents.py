@@ -1,4 +1,4 @@
-"""Training examples as latents, encoded once and used several times."""
+"""Keep training examples as latents, encoded once and used several times."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Examples:
-    """What the U-Net is trained on; latents are scaled."""
+    """A batch that the U-Net is trained on; latents are scaled."""
 
     image: Tensor  # latents of photos [B,4,h,w]
     mask: Tensor  # [B,1,h,w], 1 = hole
@@ -41,13 +41,16 @@ class Examples:
 
 
 def latent_mask(mask: Tensor, downscale: int) -> Tensor:
-    """A mask [B,1,H,W] of 0 and 1 at latent size [B,1,h,w]: nearest, as published."""
+    """Resize a mask [B,1,H,W] of 0 and 1 to latent size [B,1,h,w] by nearest, as published."""
     return F.interpolate(mask, scale_factor=1 / downscale, mode="nearest")
 
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, image: Tensor, scaling: float) -> Tensor:
-    """Scaled posterior means [B,4,h,w] of photos [B,3,H,W] in [-1,1]."""
+    """Encode photos [B,3,H,W] in [-1,1] as scaled posterior means [B,4,h,w].
+
+    The encoder runs in bfloat16; the result is float32.
+    """
     with torch.autocast(image.device.type, torch.bfloat16):
         moments = vae.quant_conv(vae.encoder(image))
     latents: Tensor = moments.chunk(2, dim=1)[0].float() * scaling
@@ -55,7 +58,10 @@ def encode(vae: AutoencoderKL, image: Tensor, scaling: float) -> Tensor:
 
 
 class LatentBank:
-    """A ring of examples: filled once, then `refresh` replaces the oldest. A seed fixes them all."""
+    """A ring of examples: filled once, then `refresh` replaces the oldest.
+
+    The seed of the photos and of the holes fixes them all.
+    """
 
     def __init__(
         self, vae: AutoencoderKL, config: VAEConfig, material: Material, options: BankOptions
@@ -70,13 +76,13 @@ class LatentBank:
         self.masked = torch.zeros(options.examples, 4, side, side, device=device)
 
     def fill(self) -> None:
-        """Encodes a whole bank."""
+        """Encode a whole bank."""
         self.next.zero_()
         for _ in range(0, self.options.examples, self.options.fresh):
             self.refresh()
 
     def refresh(self) -> None:
-        """Replaces the `fresh` oldest examples, rounded up to whole crops."""
+        """Replace the `fresh` oldest examples, rounded up to whole crops."""
         shared, crop = self.options.masks_per_crop, self.material.crop
         crops = -(-self.options.fresh // shared)
         image = self.material.photos.batch(crops, crop, self.material.swap_colours)
@@ -91,10 +97,10 @@ class LatentBank:
         self.next.copy_((where[-1] + 1) % self.options.examples)
 
     def draw(self, count: int) -> Examples:
-        """Different examples at random."""
+        """Return `count` different examples at random."""
         order = torch.randperm(self.options.examples, generator=self.generator, device=self.image.device)
         return self.examples(order[:count])
 
     def examples(self, picked: Tensor) -> Examples:
-        """The examples at these places, int64 [B]."""
+        """Return the examples at these places, int64 [B]."""
         return Examples(self.image[picked], self.mask[picked], self.masked[picked])

@@ -1,4 +1,4 @@
-"""What a training run is besides its model: how far it has come, when it saves, how it goes on later."""
+"""Run a training, whatever its model: follow its progress, save checkpoints, go on from them later."""
 
 import math
 import os
@@ -30,7 +30,7 @@ class Budget:
 
 
 class Clock:
-    """Progress of a run in [0, 1], from steps or from time without the pauses."""
+    """The progress of a run in [0, 1], from steps or from time without the pauses."""
 
     PAUSE = 8.0  # a step longer than this many median steps was a pause and counts as a median step
 
@@ -43,7 +43,7 @@ class Clock:
         self._last = time.monotonic()
 
     def tick(self) -> None:
-        """Counts one step that ends now."""
+        """Count one step that ends now."""
         now = time.monotonic()
         self.steps += 1
         taken, self._last = now - self._last, now
@@ -54,7 +54,7 @@ class Clock:
         self.seconds += taken
 
     def begin(self) -> None:
-        """Starts the schedule; a lent machine's time runs since the clock was made."""
+        """Start the schedule; a lent machine's time runs since the clock was made."""
         now = time.monotonic()
         if self.budget.wall:
             left = self.budget.minutes - (now - self._last) / 60
@@ -62,23 +62,25 @@ class Clock:
         self._last = now
 
     def skip(self) -> None:
-        """Leaves the time since the last step out of the budget."""
+        """Leave the time since the last step out of the budget."""
         if not self.budget.wall:
             self._last = time.monotonic()
 
     @property
     def progress(self) -> float:
+        """How much of the budget is spent, 0 to 1."""
         if self.budget.steps is not None:
             return min(self.steps / max(self.budget.steps, 1), 1.0)
         return min(self.seconds / (60 * self.budget.minutes), 1.0)
 
     @property
     def done(self) -> bool:
+        """Whether the budget is spent, or an earlier call came to the end."""
         return self.finished or self.progress >= 1.0
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes a checkpoint whole or not at all."""
+    """Write a checkpoint whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
@@ -86,7 +88,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Reads a checkpoint of `save_state` (tensors and plain values only). Raises `CheckpointError`."""
+    """Read a checkpoint of `save_state` (tensors and plain values only). Raises `CheckpointError`."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
@@ -97,7 +99,10 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def require_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
-    """Raises `CheckpointError` if a run's checkpoint is of another architecture."""
+    """Raise `CheckpointError` if a run's checkpoint is of another architecture.
+
+    `found`: of the checkpoint; `wanted`: of this command; `folder`: of the run, for the message.
+    """
     if different := [name for name in wanted if found.get(name) != wanted[name]]:
         name = different[0]
         raise CheckpointError(
@@ -107,7 +112,7 @@ def require_same(found: dict[str, Any], wanted: dict[str, Any], folder: Path) ->
 
 
 class Report:
-    """Mean loss and speed since the last line, read from the device only when a line is due."""
+    """The mean loss and the speed since the last line, read from the device only when a line is due."""
 
     EVERY, SECONDS = 50, 15.0
 
@@ -115,17 +120,20 @@ class Report:
         self.total, self.count, self.examples, self.since = torch.zeros(()), 0, 0, time.monotonic()
 
     def add(self, loss: Tensor, examples: int) -> None:
-        """Counts a step of so many examples; `loss` is not read yet."""
+        """Count a step of so many examples; `loss` is not read yet."""
         self.total = self.total.to(loss.device) + loss
         self.count, self.examples = self.count + 1, self.examples + examples
 
     def due(self) -> bool:
-        """Whether a line is due: after so many steps, or seconds where reading the loss costs nothing."""
+        """Tell whether a line is due: after `EVERY` steps, or `SECONDS` where reading the loss is free."""
         late = not self.total.is_cuda and time.monotonic() - self.since > self.SECONDS
         return self.count >= self.EVERY or late
 
     def line(self) -> str:
-        """Mean loss and speed. Raises `CheckpointError` when the loss is no longer finite."""
+        """Return mean loss and speed as text, and begin anew.
+
+        Raises `CheckpointError` when the loss is no longer finite.
+        """
         loss = float(self.total) / max(self.count, 1)
         if not math.isfinite(loss):
             raise CheckpointError("the loss is not finite, the run diverged; start again with a lower --lr")
@@ -141,10 +149,11 @@ def train(
     losses: list[float] | None = None,
     examples: Callable[[], int] = lambda: 1,
 ) -> None:
-    """Calls `step` (returns its loss) until the budget is spent, `save` now and then and, with True, at last.
+    """Call `step` until the budget is spent, and `save` now and then.
 
-    `losses` receives every step's; `examples` tells how many are in one. Ctrl-C saves and is raised on: the
-    same command goes on from there. Raises `CheckpointError` for a run that diverged, before it is saved.
+    `step` returns its loss; the last call of `save` has True. `losses` receives every step's; `examples`
+    tells how many are in one. Ctrl-C saves and is raised on: the same command goes on from there. Raises
+    `CheckpointError` for a run that diverged, before it is saved.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
     saved, report = clock.seconds, Report()

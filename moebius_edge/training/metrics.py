@@ -1,4 +1,4 @@
-"""PSNR, SSIM and the autoencoder's reconstruction table."""
+"""Measure pictures: PSNR, chroma, and the autoencoder's reconstruction table."""
 
 import math
 from pathlib import Path
@@ -15,33 +15,33 @@ SIDE = 256  # pixels: photos are judged as their centred square at this size
 
 
 def psnr(a: NDArray[Any], b: NDArray[Any], where: NDArray[np.bool_] | None = None) -> float:
-    """Decibels against a peak of 255, over the pixels `where` (all if None)."""
+    """Return the PSNR in decibels against a peak of 255, over the pixels `where` (all if None)."""
     error = (a.astype(np.float64) - b.astype(np.float64)) ** 2
     mean = float(error.mean() if where is None else error[where].mean())
     return math.inf if mean == 0 else 10 * math.log10(255.0**2 / mean)
 
 
 def chroma(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cb and Cr (JFIF, without the offset of 128) of uint8 [..., 3]."""
+    """Return Cb and Cr (JFIF, without the offset of 128) of uint8 [..., 3]."""
     red, green, blue = np.moveaxis(rgb.astype(np.float64), -1, 0)
     return -0.168736 * red - 0.331264 * green + 0.5 * blue, 0.5 * red - 0.418688 * green - 0.081312 * blue
 
 
 def evaluation_squares(*folders: Path, side: int = SIDE) -> tuple[list[str], NDArray[np.uint8]]:
-    """Names and uint8 [N, side, side, 3] of the photos in the folders, one after another."""
+    """Return names and uint8 [N, side, side, 3] of the photos in the folders, one folder after another."""
     files = [path for folder in folders for path in photo_files(folder)]
     squares = [np.asarray(centre_square(load_rgb(path), side)) for path in files]
     return [path.stem for path in files], np.stack(squares)
 
 
 def masks_tensor(masks: list[NDArray[np.bool_]]) -> torch.Tensor:
-    """bool [H, W] each -> float32 [N, 1, H, W] of 0 and 1."""
+    """Stack masks, bool [H, W] each, as float32 [N, 1, H, W] of 0 and 1."""
     return torch.from_numpy(np.stack(masks)).float()[:, None]
 
 
 @torch.inference_mode()
 def reconstruct(vae: AutoencoderKL, photos: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """uint8 [N, H, W, 3] through the autoencoder (posterior mean), one by one."""
+    """Send photos, uint8 [N, H, W, 3], through the autoencoder (posterior mean), one by one."""
     outputs = []
     for photo in to_tensor(photos):
         latents = vae.encode(photo[None]).latent_dist.mean
@@ -52,7 +52,10 @@ def reconstruct(vae: AutoencoderKL, photos: NDArray[np.uint8]) -> NDArray[np.uin
 def reconstruction_table(
     names: list[str], photos: NDArray[np.uint8], outputs: NDArray[np.uint8]
 ) -> dict[str, dict[str, float]]:
-    """PSNR of the reconstruction per photo, their mean and their lowest: RGB, Cb and Cr, in decibels."""
+    """Return the PSNR of the reconstruction of each photo, in decibels, of RGB, Cb and Cr.
+
+    The rows "mean" and "worst" are their mean and their lowest.
+    """
     rows: dict[str, dict[str, float]] = {}
     for number, (name, photo, output) in enumerate(zip(names, photos, outputs, strict=True)):
         (cb, cr), (cb_out, cr_out) = chroma(photo), chroma(output)
@@ -65,6 +68,6 @@ def reconstruction_table(
 
 
 def vae_table(vae: AutoencoderKL, folder: Path) -> dict[str, dict[str, float]]:
-    """`reconstruction_table` of the photos in a folder."""
+    """Return the `reconstruction_table` of the photos in a folder."""
     names, photos = evaluation_squares(folder)
     return reconstruction_table(names, photos, reconstruct(vae, photos))

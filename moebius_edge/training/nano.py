@@ -1,4 +1,4 @@
-"""Trains all of nano: `python -m moebius_edge.training.nano --photos DIR ... --masks DIR --run RUN`.
+"""Train all of nano: `python -m moebius_edge.training.nano --photos DIR ... --masks DIR --run RUN`.
 
 First the autoencoder, then the U-Net on its latents. Made for some minutes of one data-centre GPU, where
 everything is drawn on the device, and for hours of a few CPU cores. Repeating the command goes on where it
@@ -50,7 +50,7 @@ UNET_SETTINGS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class NanoRun:
-    """One run of the command."""
+    """What one run of the command is to do."""
 
     photos: tuple[Path, ...]  # folders of training photos
     masks: Path | None  # folder of outlines of objects; without it holes are strokes, boxes and blobs only
@@ -69,16 +69,17 @@ class NanoRun:
 
     @property
     def wall(self) -> bool:
+        """Whether all time counts, as on a GPU that is lent for minutes."""
         return self.device == "cuda"
 
     def common(self, table: dict[str, dict[str, Any]]) -> dict[str, Any]:
-        """The settings of one training."""
+        """Return the settings of one training from a table by device, overridden by `settings`."""
         own = {"run": self.run, "sheet_photos": self.sheet_photos, "seed": self.seed, "device": self.device}
         return {**own, **table[self.device], **dict(self.settings)}
 
 
 def train_nano(run: NanoRun) -> None:
-    """Trains the chosen parts; weights, configuration and sheets are in `run.run` afterwards.
+    """Train the chosen parts; weights, configuration and sheets are in `run.run` afterwards.
 
     Raises `InvalidInput` for folders without photos or outlines, `CheckpointError` for a run of another
     architecture.
@@ -149,6 +150,7 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the command with these arguments; None: those of the process."""
     parser = _arguments()
     given = parser.parse_args(arguments)
     if given.minutes <= 0 or (given.steps is not None and given.steps < 1):

@@ -1,4 +1,4 @@
-"""What the U-Net is trained on: latents under noise, and the noise it is to find."""
+"""Put latents under noise: what the U-Net sees in training, and the noise that it is to find."""
 
 from dataclasses import dataclass
 
@@ -32,12 +32,13 @@ class Noisy:
     noise: Tensor
 
     def split(self, parts: int) -> list["Noisy"]:
+        """Split the batch into so many parts, or fewer if it is smaller."""
         chunks = (value.chunk(parts) for value in (self.sample, self.time, self.prompts, self.noise))
         return [Noisy(*values) for values in zip(*chunks, strict=True)]
 
 
 class Noising:
-    """Draws timesteps, noise and prompts from its own seeded generator."""
+    """A seeded source of timesteps, noise and prompts for examples."""
 
     def __init__(self, options: NoisingOptions, seed: int, device: str) -> None:
         self.options, self.device = options, device
@@ -45,7 +46,7 @@ class Noising:
         self.alpha_bar = torch.tensor(DDIM().alpha_bar, dtype=torch.float32, device=device)
 
     def draw(self, examples: Examples) -> Noisy:
-        """Examples at random timesteps with random prompts.
+        """Put examples under noise at random timesteps, with random prompts.
 
         Unconditional examples see their context under noise: their branch learns to lean less on the
         context's detail, and guidance then moves away from that, towards what surrounds the hole.
@@ -69,12 +70,12 @@ class Noising:
     def diffuse(
         self, examples: Examples, time: Tensor, noise: Tensor, starts: Tensor, pure: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Noisy latents [B,4,h,w], and the noise that leads from them to the photo.
+        """Return noisy latents [B,4,h,w], and the noise that leads from them to the photo.
 
-        Those that `starts` picks look like the loop's start, which knows nothing of what belongs into the
-        hole: the latents of the masked picture under noise, or pure noise (strength 1) where `pure`.
-        Without them a model that has seen little reads the hole's colour off the noise, not off the
-        surroundings.
+        `time` [B], `noise` [B,4,h,w]; `starts` and `pure` are bools [B]. Those that `starts` picks look like
+        the loop's start, which knows nothing of what belongs into the hole: the latents of the masked picture
+        under noise, or pure noise (strength 1) where `pure`. Without them a model that has seen little reads
+        the hole's colour off the noise, not off the surroundings.
         """
         alpha = self.alpha_bar[time][:, None, None, None]
         plain = alpha.sqrt() * examples.image + (1 - alpha).sqrt() * noise

@@ -1,4 +1,4 @@
-"""Optimiser, averaging and schedule shared by the two parts of the training."""
+"""The optimiser, the average and the schedule that the two parts of the training share."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,10 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # quintic coefficients of Muon (K. Jo
 
 
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly: Newton-Schulz iterations on [..., rows, columns]."""
+    """Return roughly the nearest semi-orthogonal matrices to [..., rows, columns].
+
+    By Newton-Schulz iterations. The coefficients are those of Muon (K. Jordan et al., 2024).
+    """
     a, b, c = NEWTON_SCHULZ
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x = matrices if wide else matrices.mT
@@ -37,6 +40,10 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Update the weights once from their gradients.
+
+        `closure` is not used; it is there because `torch.optim.Optimizer` has it.
+        """
         for group in self.param_groups:
             by_shape: dict[tuple[int, int], list[Tensor]] = {}
             for weight in group["params"]:
@@ -55,7 +62,7 @@ class Muon(torch.optim.Optimizer):
         torch._foreach_sub_(weights, shaped)
 
     def _lookahead(self, weights: list[Tensor], momentum: float) -> list[Tensor]:
-        """Nesterov's gradients; the velocities are kept."""
+        """Return Nesterov's gradients; the velocities are kept."""
         grads = [weight.grad for weight in weights if weight.grad is not None]
         for weight in weights:
             if not self.state[weight]:
@@ -67,7 +74,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def mixes_channels(name: str, weight: Tensor) -> bool:
-    """Whether a weight is a matrix between channels: neither a depthwise convolution nor a vector."""
+    """Tell whether a weight is a matrix between channels: neither a depthwise convolution nor a vector."""
     return weight.ndim >= 2 and weight.shape[1] > 1
 
 
@@ -93,7 +100,7 @@ class Optimizers:
         self.lr = lr
 
     def schedule(self, factor: float) -> None:
-        """Sets the rate to `factor` times the learning rate."""
+        """Set the rate to `factor` times the learning rate."""
         if isinstance(self.rate, Tensor):
             self.rate.fill_(self.lr * factor)
             return
@@ -102,15 +109,17 @@ class Optimizers:
                 group["lr"] = self.lr * factor
 
     def step(self) -> None:
-        """One update; clears the gradients."""
+        """Make one update and clear the gradients."""
         for part in self.parts:
             part.step()
             part.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[dict[str, Any]]:
+        """Return the state of each optimiser, for a checkpoint."""
         return [part.state_dict() for part in self.parts]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Take the states of a checkpoint; the rate stays this run's."""
         for part, state in zip(self.parts, states, strict=True):
             part.load_state_dict(state)
             for group in part.param_groups:
@@ -128,12 +137,17 @@ class Average:
         self.keep = torch.zeros((), device=device)
 
     def schedule(self) -> None:
-        """Counts an update, and sets how much of the average it keeps."""
+        """Count an update, and set how much of the average it keeps.
+
+        At first less than `decay`, (1 + n) / (10 + n) at update n, so that the initial weights are soon
+        forgotten.
+        """
         self.updates += 1
         self.keep.fill_(min(self.decay, (1 + self.updates) / (10 + self.updates)))
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Move the average towards the weights of `model`."""
         state = model.state_dict()
         floats = [name for name, value in state.items() if value.is_floating_point()]
         averages = [self.values[name] for name in floats]
@@ -144,7 +158,10 @@ class Average:
 
 
 def cosine(progress: float, warmup: float = 0.02, floor: float = 0.01) -> float:
-    """Learning-rate factor at `progress` in [0, 1]: linear warm-up, then half a cosine to `floor`."""
+    """Return the factor of the learning rate at `progress` in [0, 1].
+
+    It rises linearly until `warmup`, then falls as half a cosine to `floor`.
+    """
     if progress < warmup:
         return (progress + 1e-3) / (warmup + 1e-3)
     rest = min((progress - warmup) / (1 - warmup), 1.0)

@@ -1,4 +1,4 @@
-"""Packs photos and outlines for a training machine without a network: `python -m moebius_edge.training.pack`.
+"""Pack photos and outlines for a training machine without a network: `python -m moebius_edge.training.pack`.
 
 Photos are stored at the largest size that training uses, so that a few dozen megabytes hold a thousand.
 """
@@ -27,7 +27,10 @@ class Packing:
 
 
 def pack_photo(source: Path, target: Path, packing: Packing) -> int:
-    """Writes one photo as WebP, upright, at most `short_side` pixels on its short side; returns its bytes."""
+    """Write one photo as WebP and return its size in bytes.
+
+    It is upright, its short side at most `packing.short_side` pixels.
+    """
     photo = load_rgb(source)
     scale = packing.short_side / min(photo.size)
     if scale < 1:
@@ -38,7 +41,7 @@ def pack_photo(source: Path, target: Path, packing: Packing) -> int:
 
 
 def pack(folders: list[Path], outlines: Path, output: Path, packing: Packing) -> int:
-    """Fills `output` with the photos of all folders and the outlines; returns the bytes.
+    """Fill the folder `output` with the photos of all folders and the outlines; returns the size in bytes.
 
     Raises `InvalidInput` if `output` has something in it or a folder holds no photo.
     """
@@ -58,7 +61,7 @@ def pack(folders: list[Path], outlines: Path, output: Path, packing: Packing) ->
 
 
 def _write_sources(path: Path, photos: dict[Path, Path]) -> None:
-    """Where each packed photo came from: its sampling weight depends on it."""
+    """Write where each packed photo came from: its sampling weight depends on it."""
     known = {folder: photo_sources(folder) for folder in {source.parent for source in photos.values()}}
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t")
@@ -68,6 +71,7 @@ def _write_sources(path: Path, photos: dict[Path, Path]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the command with these arguments; None: those of the process."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--photos", type=Path, nargs="+", required=True, help="folders of training photos")

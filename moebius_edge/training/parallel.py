@@ -1,4 +1,4 @@
-"""Work in parts, on several threads: gradients of a batch, fills of many holes."""
+"""Do work in parts, on several threads: gradients of a batch, fills of many holes."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +15,15 @@ Result = TypeVar("Result")
 
 
 def _alone() -> None:
-    """One thread inside an operator, for the thread that calls this."""
+    """Use one thread inside an operator, for the thread that calls this."""
     torch.set_num_threads(1)
 
 
 def spread(work: Callable[[Part], Result], parts: Sequence[Part], label: str) -> list[Result]:
-    """`work` of every part, in order, by as many threads as there are cores, showing how many are done.
+    """Do `work` of every part, by as many threads as there are cores, showing how many are done.
 
-    Each with one thread inside an operator, like `Workers`. After Ctrl-C no further part is begun.
+    Returns the results in order. Each thread has one thread inside an operator, like `Workers`. After Ctrl-C
+    no further part is begun.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -58,7 +59,7 @@ class Workers:
         loss: Callable[[Part], Tensor],
         alongside: Callable[[], None] | None = None,
     ) -> Tensor:
-        """Sets the gradients of `model` to those of the mean of `loss` over the parts; returns that mean.
+        """Set the gradients of `model` to those of the mean of `loss` over the parts, and return that mean.
 
         `alongside` is other work that is to be done by the end, on whichever thread is free.
         """

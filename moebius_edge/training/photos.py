@@ -1,4 +1,4 @@
-"""Folders of photos as an endless, seeded source of training crops, drawn on the device that trains."""
+"""Turn folders of photos into an endless, seeded source of crops, drawn on the device that trains."""
 
 import csv
 from collections.abc import Iterable
@@ -36,7 +36,7 @@ class Crop:
 
 
 def photo_files(folder: Path) -> list[Path]:
-    """The photos in `folder`, by name. Raises `InvalidInput` if there is none."""
+    """Return the photos in `folder`, by name. Raises `InvalidInput` if there is none."""
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
         raise InvalidInput(f"{folder} holds no photo; expected files ending in {', '.join(sorted(SUFFIXES))}")
@@ -44,7 +44,10 @@ def photo_files(folder: Path) -> list[Path]:
 
 
 def photo_sources(folder: Path) -> dict[str, str]:
-    """Where each photo of a folder came from, by file name, if the folder says so; else nothing."""
+    """Return where each photo of a folder came from, by file name; nothing if the folder does not say so.
+
+    The folder says so in a table `CREDITS`.
+    """
     path = folder / CREDITS
     if not path.exists():
         return {}
@@ -53,23 +56,26 @@ def photo_sources(folder: Path) -> dict[str, str]:
 
 
 def load_rgb(path: Path) -> Image.Image:
-    """A photo the right way up, RGB, without alpha."""
+    """Read a photo the right way up, RGB, without alpha."""
     with Image.open(path) as photo:
         return ImageOps.exif_transpose(photo).convert("RGB")
 
 
 def centre_square(photo: Image.Image, size: int) -> Image.Image:
-    """The largest centred square, resized to `size` pixels (Lanczos): the evaluation's view of a photo."""
+    """Cut out the largest centred square, resized to `size` pixels by Lanczos.
+
+    This is the evaluation's view of a photo.
+    """
     return ImageOps.fit(photo, (size, size), Image.Resampling.LANCZOS)
 
 
 def to_tensor(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """uint8 [..., H, W, 3] -> float32 [..., 3, H, W] in [-1, 1]."""
+    """Turn uint8 [..., H, W, 3] into float32 [..., 3, H, W] in [-1, 1]."""
     return torch.from_numpy(pixels).movedim(-1, -3).float().div(127.5).sub(1.0).contiguous()
 
 
 def to_images(tensor: torch.Tensor) -> NDArray[np.uint8]:
-    """float [B, 3, H, W] in [-1, 1] (clamped) -> uint8 [B, H, W, 3]."""
+    """Turn floats [B, 3, H, W] in [-1, 1] (clamped) into uint8 [B, H, W, 3]."""
     levels = tensor.detach().float().clamp(-1, 1).add(1.0).mul(127.5).round()
     return levels.to(torch.uint8).movedim(1, -1).contiguous().cpu().numpy()
 
@@ -109,7 +115,7 @@ class PhotoCrops:
         self.shorts = torch.tensor([row + [1 << 30] * (len(SCALES) - len(row)) for row in shorts]).to(device)
 
     def batch(self, count: int, crop: Crop, swap_colours: float | Tensor = 0.0) -> Tensor:
-        """float32 [count, 3, size, size] in [-1, 1], channels last.
+        """Draw crops as float32 [count, 3, size, size] in [-1, 1], channels last.
 
         `swap_colours`: how often red, green and blue are permuted, so that every hue is common. Raises
         `InvalidInput` for crops that are larger than the smallest photos are kept.
@@ -126,7 +132,7 @@ class PhotoCrops:
         return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
 
     def _bytes(self, count: int, crop: Crop) -> Tensor:
-        """uint8 [count, size, size, 3], some of them mirrored."""
+        """Draw crops as uint8 [count, size, size, 3], some of them mirrored."""
         size = crop.size
         draw = torch.rand(count, generator=self.generator, device=self.device)
         photo = torch.searchsorted(self.weights.cumsum(0), draw).clamp(max=len(self.weights) - 1)
@@ -145,7 +151,7 @@ class PhotoCrops:
         return self.pixels[rows[:, :, None] + across[:, None, :]]
 
     def _swap(self, pixels: Tensor, share: float | Tensor) -> Tensor:
-        """A share of the crops with their colour planes permuted."""
+        """Permute the colour planes of a share of the crops."""
         draws = torch.rand((len(pixels), 4), generator=self.generator, device=self.device)
         order = draws[:, :3].argsort(1)
         order = torch.where(draws[:, 3:] < share, order, torch.arange(3, device=self.device))
@@ -153,7 +159,10 @@ class PhotoCrops:
 
 
 def _pyramid(photo: Image.Image) -> list[NDArray[np.uint8]]:
-    """The photo at every scale up to its own, smallest first; a smaller photo once, at the smallest scale."""
+    """Resize the photo to every scale up to its own, smallest first.
+
+    A photo that is smaller than all scales is resized once, to the smallest.
+    """
     short = min(photo.size)
     levels = []
     for scale in [scale for scale in SCALES if scale <= short] or [SCALES[0]]:

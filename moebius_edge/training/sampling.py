@@ -1,4 +1,4 @@
-"""Fills holes with the FP32 PyTorch model, in batches: for sample sheets and for the evaluation."""
+"""Fill holes with the FP32 PyTorch model, in batches: for sample sheets and for the evaluation."""
 
 from dataclasses import dataclass
 
@@ -32,13 +32,17 @@ class Sampling:
     solver: str = "ddim"  # one of SOLVERS; dpm is DPM-Solver++(2M) on the log-SNR grid, from t = 900
 
     def table(self) -> list[Step]:
-        """The loop's steps. Raises `InvalidInput`."""
+        """Return the loop's steps. Raises `InvalidInput` for an unknown start or solver."""
         if self.start not in STARTS or self.solver not in SOLVERS:
             raise InvalidInput(f"start {self.start!r}, solver {self.solver!r}; known: {STARTS}, {SOLVERS}")
         return dpm_table(self.steps) if self.solver == "dpm" else ddim_table(self.steps, self.strength)
 
     def scales(self) -> tuple[float, float]:
-        """Of the picture and of the noise in the first latents: sqrt(alpha_bar), sqrt(1 - alpha_bar)."""
+        """Return how much of the picture and of the noise is in the first latents.
+
+        They are sqrt(alpha_bar) and sqrt(1 - alpha_bar) of the first timestep; 0 and 1 for a start from
+        noise.
+        """
         if self.start == "noise" or self.strength == 1:
             return 0.0, 1.0
         timestep = FIRST if self.solver == "dpm" else DDIM().start(self.steps, self.strength).timestep
@@ -51,7 +55,10 @@ FAST = Sampling(steps=8, guidance=1.0, start="masked", solver="dpm")
 
 
 def guided_noise(model: nn.Module, sample: Tensor, timestep: int, guidance: float) -> Tensor:
-    """u + g (c - u) for `sample` [B,9,h,w]; the noise [B,4,h,w]. At g = 1 that is c: u is not computed."""
+    """Return the guided noise u + g (c - u), [B,4,h,w], for `sample` [B,9,h,w]; g = `guidance`.
+
+    At g = 1 that is c: u is not computed.
+    """
     count, tokens = len(sample), MoebiusConfig.prompt_tokens
     both = 1 if guidance == 1 else 2
     time = torch.full((both * count,), timestep, device=sample.device)
@@ -64,7 +71,7 @@ def guided_noise(model: nn.Module, sample: Tensor, timestep: int, guidance: floa
 
 
 def mean_colour(photo: Tensor, mask: Tensor) -> Tensor:
-    """A photo [3,H,W] as [1,3,H,W] with its hole, 1 in `mask` [1,H,W], in the mean colour of the rest."""
+    """Fill the hole of a photo [3,H,W], 1 in `mask` [1,H,W], with the mean colour of the rest; [1,3,H,W]."""
     rest = 1 - mask
     mean = (photo * rest).sum((1, 2), keepdim=True) / rest.sum().clamp(min=1)
     return (photo * rest + mean * mask)[None]
@@ -86,9 +93,10 @@ class Filler:
         options: Sampling,
         first_place: int = 0,
     ) -> None:
-        """Photos [B,3,H,W] in [-1,1], masks [B,1,H,W] (1 = hole); model and autoencoder in evaluation mode.
+        """Encode photos [B,3,H,W] in [-1,1] with masks [B,1,H,W] (1 = hole).
 
-        `first_place`: the first photo's number, which with the seed decides its noise.
+        Model and autoencoder are in evaluation mode. `first_place`: the first photo's number, which with the
+        seed decides its noise.
         """
         self.model, self.vae, self.photos, self.masks = model, vae, photos, masks
         self.options, self.first_place = options, first_place
@@ -106,7 +114,7 @@ class Filler:
         return torch.cat([self.vae.encode(p[None]).latent_dist.mean for p in pictures]) * self.scaling
 
     def noise(self, seed: int) -> Tensor:
-        """The portable loop's noise [B,4,h,w], a stream of its own for every photo and seed."""
+        """Return the portable loop's noise [B,4,h,w], a stream of its own for every photo and seed."""
         _, channels, height, width = self.masked.shape
         drawn = []
         for place in range(self.first_place, self.first_place + len(self.masked)):
@@ -117,12 +125,12 @@ class Filler:
         return torch.stack(drawn).to(self.masked.device)
 
     def __call__(self, seed: int) -> Tensor:
-        """The photos with their holes filled, [B,3,H,W] in [-1,1]."""
+        """Return the photos with their holes filled, [B,3,H,W] in [-1,1]."""
         return self.photos * (1 - self.masks) + self.decoded(seed) * self.masks
 
     @torch.inference_mode()
     def decoded(self, seed: int) -> Tensor:
-        """The model's whole pictures, [B,3,H,W] in [-1,1]."""
+        """Return the model's whole pictures, [B,3,H,W] in [-1,1]."""
         latents = self.picture_scale * self.begun + self.noise_scale * self.noise(seed)
         estimate = torch.zeros_like(latents)
         for step in self.table:
@@ -137,7 +145,7 @@ class Filler:
 def fill(
     model: nn.Module, vae: AutoencoderKL, photos: Tensor, masks: Tensor, sampling: Sampling | None = None
 ) -> Tensor:
-    """Photos [B,3,H,W] in [-1,1] with the holes of `masks` [B,1,H,W] (1 = hole) filled, the rest as it was.
+    """Fill photos [B,3,H,W] in [-1,1] in the holes of `masks` [B,1,H,W] (1 = hole); the rest stays as it was.
 
     `model` and `vae` are in evaluation mode. Each photo has its own noise, from the seed and its place.
     """
@@ -147,7 +155,10 @@ def fill(
 
 @torch.inference_mode()
 def guidance_effect(model: nn.Module, vae: AutoencoderKL, photos: Tensor, masks: Tensor) -> dict[int, float]:
-    """std(cond - uncond) inside the holes at t = 900 and 100, of predicted noise whose own std is about 1."""
+    """Return std(cond - uncond) inside the holes at t = 900 and 100, by timestep.
+
+    The predicted noise itself has a standard deviation of about 1.
+    """
     filler = Filler(model, vae, photos, masks, Sampling(start="masked"))
     image = filler._encode(photos)
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))

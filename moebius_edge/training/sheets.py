@@ -1,4 +1,4 @@
-"""Sample sheets: pictures to look at while a model trains."""
+"""Draw sample sheets: pictures to look at while a model trains."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +16,12 @@ from moebius_edge.training.sampling import Sampling, fill
 
 
 def grid(rows: list[list[NDArray[np.uint8]]]) -> Image.Image:
-    """One picture from rows of equally sized uint8 [H, W, 3] tiles."""
+    """Put rows of equally sized tiles, uint8 [H, W, 3] each, into one picture."""
     return Image.fromarray(np.concatenate([np.concatenate(row, axis=1) for row in rows], axis=0))
 
 
 def save_reconstructions(vae: AutoencoderKL, folder: Path, path: Path) -> None:
-    """Photos above what the autoencoder makes of them."""
+    """Draw up to 8 photos of a folder above what the autoencoder makes of them."""
     _, photos = evaluation_squares(folder)
     photos = photos[:8]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def save_reconstructions(vae: AutoencoderKL, folder: Path, path: Path) -> None:
 def save_fills(
     model: nn.Module, vae: AutoencoderKL, folder: Path, path: Path, sampling: Sampling | None = None
 ) -> None:
-    """Columns of masked photos above fills of them, at the default guidance and at 1."""
+    """Draw columns of masked photos above fills of them, at guidance 1 and at the guidance of `sampling`."""
     cases = make_cases([folder], count=8)
     masks, photos = masks_tensor(cases.masks), to_tensor(cases.photos)
     options = sampling or Sampling()

@@ -5,10 +5,9 @@ A step predicts the noise e at its timestep and then does
     x <- a x + b e + c d        x: latents, d: the previous step's estimate of the clean latents, at first 0
     d <- p x + q e              with the x from before the step
 
-DDIM (`moebius_edge.inpaint.scheduler`) has c = 0. DPM-Solver++(2M) is Lu et al., arXiv 2211.01095,
-algorithm 2, for a model that predicts noise. Legend, paper -> here: α_t -> alpha, σ_t -> sigma,
-λ_t = log(α_t / σ_t) -> log_snr (half the logarithm of the signal-to-noise ratio), h_i -> h,
-r_i = h_(i-1) / h_i -> 1 / (2 weight).
+DDIM (`moebius_edge.inpaint.scheduler`) has c = 0. DPM-Solver++(2M) is Lu et al., arXiv 2211.01095, algorithm
+2, for a model that predicts noise. Legend, paper -> here: α_t -> alpha, σ_t -> sigma, λ_t = log(α_t / σ_t) ->
+log_snr (half the logarithm of the signal-to-noise ratio), h_i -> h, r_i = h_(i-1) / h_i -> 1 / (2 weight).
 """
 
 import math
@@ -25,7 +24,7 @@ FIRST = 900  # the timestep at which the loop starts: the published loop's, 20 s
 
 @dataclass(frozen=True)
 class Step:
-    """One row of a solver's table."""
+    """One row of a solver's table; the letters are those of the module's docstring."""
 
     timestep: int
     a: float
@@ -36,12 +35,16 @@ class Step:
 
 
 def ddim_table(steps: int, strength: float) -> list[Step]:
-    """The published grid."""
+    """Return the steps of DDIM on the published grid."""
     return [Step(row.timestep, row.a, row.b) for row in DDIM().coefficients(steps, strength)]
 
 
 def log_snr_grid(steps: int, first: int = FIRST) -> list[int]:
-    """`steps` timesteps from `first` to 0, as even in log-SNR as they can be. Raises `InvalidInput`."""
+    """Return `steps` timesteps from `first` to 0, as even in log-SNR as they can be.
+
+    Raises `InvalidInput` for a `first` that is no timestep above 0 and for more steps than the grid has
+    timesteps.
+    """
     alpha_bar = DDIM().alpha_bar
     if not 0 < first < len(alpha_bar):
         raise InvalidInput(f"the first timestep is {first}; expected 1 to {len(alpha_bar) - 1}")
@@ -54,7 +57,10 @@ def log_snr_grid(steps: int, first: int = FIRST) -> list[int]:
 
 
 def dpm_table(steps: int, first: int = FIRST) -> list[Step]:
-    """DPM-Solver++(2M) on the log-SNR grid; its last step, to no noise at all, gives the estimate itself."""
+    """Return the steps of DPM-Solver++(2M) on the log-SNR grid.
+
+    The last step, to no noise at all, gives the estimate itself.
+    """
     alpha_bar = DDIM().alpha_bar
     grid = log_snr_grid(steps, first)
     table = []

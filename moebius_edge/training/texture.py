@@ -1,4 +1,4 @@
-"""Do fills have the texture of photos? The sliced Wasserstein distance of Laplacian-pyramid patches.
+"""Measure whether fills have the texture of photos: sliced Wasserstein distance of Laplacian-pyramid patches.
 
 Karras et al., "Progressive growing of GANs", arXiv 1710.10196, section 5: patches of 7x7 pixels from each
 level of a Laplacian pyramid (Burt & Adelson 1983) of two sets of pictures, normalised by the mean and the
@@ -32,7 +32,7 @@ def _smooth(picture: Floats, gain: float = 1.0) -> Floats:
 
 
 def laplacian_pyramid(picture: Floats) -> list[Floats]:
-    """[S,S,3] -> the detail at S, S/2, ... pixels, and last what is left at 16: [16,16,3]."""
+    """Split a picture [S,S,3] into levels: the detail at S, S/2, ... pixels, last the rest, [16,16,3]."""
     levels, rest = [], picture
     while rest.shape[0] >= 2 * COARSEST:
         smaller = _smooth(rest)[::2, ::2]
@@ -44,7 +44,7 @@ def laplacian_pyramid(picture: Floats) -> list[Floats]:
 
 
 def hole_patches(pictures: Sequence[NDArray[np.uint8]], masks: Sequence[Mask], seed: int = 0) -> list[Floats]:
-    """Per level, finest first: the patches of all cases, [n,7,7,3], in grey levels.
+    """Return the patches of all cases in grey levels, [n,7,7,3] for each level, finest first.
 
     `pictures`, uint8 [S,S,3] each. A pixel of level l belongs to the hole if the full-size pixel on which it
     is centred does. Patches lie inside the picture. Which are drawn depends on the masks and the seed only.
@@ -66,7 +66,7 @@ def hole_patches(pictures: Sequence[NDArray[np.uint8]], masks: Sequence[Mask], s
 
 
 def _projected(patches: Floats, like: Floats) -> Floats:
-    """[n,7,7,3] -> sorted projections [512,n], after normalisation by the channels of `like`."""
+    """Turn patches [n,7,7,3] into sorted projections [512,n], normalised by the channels of `like`."""
     spread = like.std(axis=(0, 1, 2), dtype=np.float64)
     mean = like.mean(axis=(0, 1, 2), dtype=np.float64)
     normal = ((patches - mean) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
@@ -78,7 +78,7 @@ def _projected(patches: Floats, like: Floats) -> Floats:
 
 
 def _spaced(length: int, count: int) -> NDArray[np.int64]:
-    """`count` of `length` places, evenly."""
+    """Return `count` of `length` places, evenly spaced."""
     return np.arange(count) * length // count
 
 
@@ -91,11 +91,11 @@ class PhotoTexture:
         self.projections = [_projected(level, level) for level in self.patches]
 
     def distances(self, fills: Sequence[NDArray[np.uint8]]) -> tuple[list[float], list[float]]:
-        """Of the fills to the photos, in thousandths, 0 for the photos themselves; per level, finest first.
+        """Return two lists of distances of the fills to the photos, per level, finest first.
 
-        The first list normalises each set by itself, as the paper's code does: there fills of half the
-        contrast are at distance 0 if they are alike otherwise. The second has the photos' mean and deviation
-        for both.
+        In thousandths, 0 for the photos themselves. The first list normalises each set by itself, as the
+        paper's code does: there fills of half the contrast are at distance 0 if they are alike otherwise. The
+        second has the photos' mean and deviation for both.
         """
         alone: list[float] = []
         in_photo_units: list[float] = []
@@ -107,9 +107,9 @@ class PhotoTexture:
         return alone, in_photo_units
 
     def floor(self, photos: Sequence[NDArray[np.uint8]]) -> list[float]:
-        """Per level: the distance of the photos to themselves, seen through the holes turned by 180 degrees.
+        """Return the distance of the photos to themselves, the holes turned by 180 degrees, per level.
 
-        So far apart are patches of photos of the same things; below it no fill need be.
+        Patches of photos of the same things are so far apart; no fill need be closer than that.
         """
         levels = zip(
             hole_patches(photos, [mask[::-1, ::-1] for mask in self.masks]), self.patches, strict=True

@@ -1,4 +1,4 @@
-"""What the two trainings share: model, optimiser, average, clock, and checkpoints that go on later."""
+"""Hold what the two trainings share: model, optimiser, average, clock, and checkpoints to go on from."""
 
 import time
 from abc import ABC, abstractmethod
@@ -42,7 +42,7 @@ class TrainingOptions:
 
 
 def compile_in_place(modules: Iterable[nn.Module]) -> None:
-    """Compiles the forward passes of modules for the shapes that they meet; state dicts keep their names.
+    """Compile the forward passes of modules for the shapes that they meet; state dicts keep their names.
 
     Modules of one class and shape share their code. One that cannot be compiled runs as it is, and torch says
     so in a warning.
@@ -54,7 +54,7 @@ def compile_in_place(modules: Iterable[nn.Module]) -> None:
 
 
 class Trainer(ABC):
-    """One run. Subclasses give the parts of a step, a part's loss, and what is written."""
+    """One run of a training. Subclasses give the parts of a step, a part's loss, and what is written."""
 
     file = ""  # name of the checkpoint
 
@@ -84,39 +84,46 @@ class Trainer(ABC):
 
     @staticmethod
     def is_matrix(name: str, weight: Tensor) -> bool:
-        """Whether a weight is trained by Muon."""
+        """Tell whether a weight is trained by Muon."""
         return mixes_channels(name, weight)
 
     @abstractmethod
     def parts(self) -> list[Any]:
-        """The examples of one step, in parts."""
+        """Return the examples of one step, in parts."""
 
     @abstractmethod
     def loss(self, part: Any) -> Tensor:
-        """The mean loss of one part."""
+        """Return the mean loss of one part."""
 
     @abstractmethod
     def write(self, last: bool) -> None:
-        """Writes weights and, at the `last` time or when there is time, what there is to look at."""
+        """Write the weights.
+
+        `last`: also what takes longer, such as pictures to look at. True at the end of a run and, where time
+        is not lent, whenever a checkpoint is saved.
+        """
 
     def alongside(self) -> None:  # noqa: B027 (not every training has any)
-        """Other work of a step."""
+        """Do other work of a step; by default there is none."""
 
     def examples(self) -> int:
-        """How many examples the next step has."""
+        """Return how many examples the next step has."""
         return self.options.batch
 
     def schedule(self) -> None:
-        """Sets what changes along the run, before a step."""
+        """Set what changes along the run, before a step."""
         self.optimizers.schedule(cosine(self.clock.progress))
         self.average.schedule()
 
     def phase(self) -> Any:
-        """What of the run's progress is built into a captured step; when it changes, one is captured anew."""
+        """Return what of the run's progress is built into a captured step.
+
+        When it changes, a step is captured anew.
+        """
         return None
 
     def step(self) -> Tensor:
-        """One update; returns its loss without waiting for it."""
+        """Make one update; returns its loss without waiting for it."""
         self.schedule()
         if self.options.capture and self.captured != self.phase():
             self._capture()
@@ -130,7 +137,7 @@ class Trainer(ABC):
         return self.captured_loss
 
     def update(self) -> Tensor:
-        """The work of a step, all on the device."""
+        """Do the work of a step, all on the device, and return its loss."""
         loss = self.workers.gradients(self.model, self.parts(), self.loss, alongside=self.alongside)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.options.clip)
         self.optimizers.step()
@@ -138,7 +145,7 @@ class Trainer(ABC):
         return loss
 
     def _capture(self) -> None:
-        """Captures `update` as a CUDA graph, after three updates on the side that set up what is lazy.
+        """Capture `update` as a CUDA graph, after three updates on the side that set up what is lazy.
 
         A step of the U-Net has some 6,000 launches; uncaptured, one took 0.39 s with an H100.
         """
@@ -168,9 +175,11 @@ class Trainer(ABC):
 
     def autocast(self) -> torch.autocast:
         # No cache of cast weights: it is shared between threads.
+        """Return a context in which forward passes are computed in bfloat16, if the options say so."""
         return torch.autocast(self.options.device, torch.bfloat16, self.options.bf16, cache_enabled=False)
 
     def state(self) -> dict[str, Any]:
+        """Return all that a checkpoint holds: tensors and plain values."""
         return {
             "model": self.model.state_dict(),
             "average": self.average.values,
@@ -184,7 +193,7 @@ class Trainer(ABC):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from a checkpoint. Raises `CheckpointError` if it is of another architecture."""
+        """Go on from a checkpoint. Raises `CheckpointError` if it is of another architecture."""
         require_same(state["config"], self.architecture, self.options.run)
         self.model.load_state_dict(state["model"])
         for name, value in state["average"].items():
@@ -197,11 +206,12 @@ class Trainer(ABC):
         self.clock.finished = state["finished"] and self.clock.budget.steps is None
 
     def save(self, last: bool = False) -> None:
+        """Write the checkpoint and the weights. `last`: at the end of the run."""
         save_state(self.options.run / self.file, self.state())
         self.write(last or not self.clock.budget.wall)
 
     def train(self, losses: list[float] | None = None) -> None:
-        """Trains, or goes on training. `losses` receives every step's loss."""
+        """Train, or go on training. `losses` receives every step's loss."""
         checkpoint = self.options.run / self.file
         if checkpoint.exists():
             self.restore(load_state(checkpoint))
@@ -210,7 +220,7 @@ class Trainer(ABC):
         train(self.clock, self.step, self.save, losses, self.examples)
 
     def warm_up(self) -> None:
-        """Compiles by one step without an update, before the schedule begins."""
+        """Compile by one step without an update, before the schedule begins."""
         begun = time.monotonic()
         self.schedule()
         self.workers.gradients(self.model, self.parts(), self.loss).item()

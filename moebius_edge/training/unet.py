@@ -1,4 +1,4 @@
-"""Trains the U-Net on latents, the second part of `python -m moebius_edge.training.nano`."""
+"""Train the U-Net on latents, the second part of `python -m moebius_edge.training.nano`."""
 
 import copy
 from dataclasses import asdict, dataclass, field, replace
@@ -37,7 +37,7 @@ class UNetTraining(TrainingOptions):
 
 
 class UNetTrainer(Trainer):
-    """The U-Net's run."""
+    """The run that trains the U-Net."""
 
     file = "unet.pt"
     options: UNetTraining
@@ -51,7 +51,7 @@ class UNetTrainer(Trainer):
         material: Material,
         start: Moebius | None = None,
     ) -> None:
-        """From `start`, trained weights, or afresh."""
+        """Begin from `start`, trained weights, or afresh."""
         torch.manual_seed(options.seed)
         if start is None:
             start_as_identity(model := Moebius(config))
@@ -72,17 +72,19 @@ class UNetTrainer(Trainer):
 
     @staticmethod
     def is_matrix(name: str, weight: Tensor) -> bool:
-        """Whether a weight mixes channels; the learned tables do not."""
+        """Tell whether a weight mixes channels; the learned tables do not."""
         return mixes_channels(name, weight) and not name.endswith(("rel_pos_emb", "embedding_layer.weight"))
 
     def parts(self) -> list[Noisy]:
+        """Draw noisy examples for one step, in parts."""
         return self.noising.draw(self.bank.draw(self.options.batch)).split(self.options.parts)
 
     def alongside(self) -> None:
+        """Replace the oldest examples of the bank."""
         self.bank.refresh()
 
     def loss(self, noisy: Noisy) -> Tensor:
-        """Weighted squared error of the predicted noise.
+        """Return the weighted squared error of the predicted noise.
 
         A timestep weighs 1 / alpha_bar (the error of v-prediction, Salimans & Ho 2022): at high noise, where
         the colours of the hole are decided, small errors of the noise are large errors of the picture.
@@ -99,7 +101,10 @@ class UNetTrainer(Trainer):
 
     @torch.no_grad()
     def averaged(self, batches: int = 32) -> Moebius:
-        """The averaged weights on the run's device, in evaluation mode, BatchNorm measured anew."""
+        """Return the averaged weights on the run's device, in evaluation mode, BatchNorm measured anew.
+
+        `batches`: over how many batches of the bank.
+        """
         options = self.options
         state = {generator: generator.get_state() for generator in self.generators.values()}
         model = Moebius(self.config).to(options.device).train()
@@ -119,6 +124,7 @@ class UNetTrainer(Trainer):
         return model.eval()
 
     def write(self, last: bool) -> None:
+        """Write the averaged weights, the autoencoder, their config.json and, with `last`, a sheet."""
         folder, model = self.options.run, self.averaged(32 if last else 4)
         write_weights(model, folder / "unet.safetensors")
         write_weights(self.vae, folder / "vae.safetensors")
@@ -127,6 +133,6 @@ class UNetTrainer(Trainer):
             save_fills(model.cpu(), self.vae.cpu(), self.options.sheet_photos, folder / "unet.jpg", QUICK)
 
     def train(self, losses: list[float] | None = None) -> None:
-        """Trains, or goes on training; the bank is encoded anew."""
+        """Train, or go on training; the bank is encoded anew."""
         self.bank.fill()
         super().train(losses)

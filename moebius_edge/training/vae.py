@@ -1,4 +1,4 @@
-"""Trains the autoencoder, the first part of `python -m moebius_edge.training.nano`."""
+"""Train the autoencoder, the first part of `python -m moebius_edge.training.nano`."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -41,16 +41,20 @@ class VAETraining(TrainingOptions):
     latent_noise: float = 0.05  # noise on the deterministic latents before that, in standard deviations
 
     def going_on(self) -> "VAETraining":
-        """The options from trained weights on: without the phases that find colours and leave out the KL."""
+        """Return the options of a run that starts from trained weights.
+
+        Without the phases that find colours and leave out the KL.
+        """
         steady = {"chroma": (self.chroma[1],) * 2, "swap_colours": (self.swap_colours[1],) * 2}
         return replace(self, lr=GO_ON * self.lr, colours_until=0.0, posterior_from=0.0, **steady)
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, chroma: Tensor, detail: Tensor) -> Tensor:
-    """Mean over the batch of the logarithm of the mean squared error: its gradient is that of the mean PSNR.
+    """Return the mean over the batch of the logarithm of the mean squared error.
 
-    `output`, `target`: [B, 3, H, W] in [-1, 1]. The squared error is taken in YCbCr, with the chroma planes
-    weighed up by `chroma`, over 8x8 blocks and, weighed by `detail` in [0, 1], at full size.
+    Its gradient is that of the mean PSNR. `output`, `target`: [B, 3, H, W] in [-1, 1]. The squared error is
+    taken in YCbCr, with the chroma planes weighed up by `chroma`, over 8x8 blocks and, weighed by `detail` in
+    [0, 1], at full size.
     """
     red, green, blue = (output - target).unbind(1)
     planes = [row[0] * red + row[1] * green + row[2] * blue for row in YCBCR]
@@ -61,12 +65,12 @@ def reconstruction_loss(output: Tensor, target: Tensor, chroma: Tensor, detail: 
 
 
 def _between(ends: tuple[float, float], progress: float) -> float:
-    """From the first value to the last over the first 60 % of the run."""
+    """Return the value at `progress`: from the first to the last over the first 60 % of the run."""
     return ends[0] + (ends[1] - ends[0]) * min(progress / 0.6, 1.0)
 
 
 def start_calm(vae: AutoencoderKL) -> None:
-    """Residual branches begin at zero: the net begins as a chain of resamplings, with a narrow posterior."""
+    """Set residual branches to zero: the net begins as a chain of resamplings, with a narrow posterior."""
     for name, module in vae.named_modules():
         if name.endswith(("conv2", "to_out.0")):
             nn.init.zeros_(module.weight)
@@ -78,7 +82,7 @@ def start_calm(vae: AutoencoderKL) -> None:
 
 
 class VAETrainer(Trainer):
-    """The autoencoder's run."""
+    """The run that trains the autoencoder."""
 
     file = "vae.pt"
     options: VAETraining
@@ -91,7 +95,7 @@ class VAETrainer(Trainer):
         photos: PhotoCrops,
         start: AutoencoderKL | None = None,
     ) -> None:
-        """From `start`, trained weights, or afresh."""
+        """Begin from `start`, trained weights, or afresh."""
         torch.manual_seed(options.seed)
         vae = build_vae(config).requires_grad_(True)
         if start is None:
@@ -112,6 +116,7 @@ class VAETrainer(Trainer):
             compile_in_place((self.model.encoder, self.model.decoder))
 
     def schedule(self) -> None:
+        """Set the rate, the weights of chroma and detail, the share of swapped colours, the crop's size."""
         super().schedule()
         options, progress = self.options, self.clock.progress
         self.chroma.fill_(_between(options.chroma, progress))
@@ -122,13 +127,15 @@ class VAETrainer(Trainer):
         self.size = options.large_crop if progress >= options.large_from else options.crop
 
     def phase(self) -> tuple[bool, int]:
+        """Return whether latents are sampled, and the crop's size: both are built into a captured step."""
         return self.sampled, self.size
 
     def examples(self) -> int:
+        """Return how many crops the next step has: fewer large ones, as many pixels."""
         return max(self.options.batch * self.options.crop**2 // self.size**2, 1)
 
     def parts(self) -> list[tuple[Tensor, Tensor]]:
-        """Crops and the noise on their latents."""
+        """Return crops and the noise on their latents, in parts."""
         options, size, count = self.options, self.size, self.examples()
         target = self.photos.batch(count, Crop(size), self.swap)
         side = size // self.config.downscale
@@ -137,6 +144,7 @@ class VAETrainer(Trainer):
         return list(zip(target.chunk(options.parts), noise.chunk(options.parts), strict=True))
 
     def loss(self, part: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the reconstruction loss of crops, and the weighted KL divergence of their latents."""
         target, noise = part
         with self.autocast():
             moments = self.model.quant_conv(self.model.encoder(target)).float()
@@ -146,7 +154,7 @@ class VAETrainer(Trainer):
         return loss + self.options.kl * kl
 
     def _latents(self, moments: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents for the decoder and the KL divergence from a unit normal, averaged per latent."""
+        """Return latents for the decoder and the KL divergence from a unit normal, averaged per latent."""
         mean, logvar = moments.chunk(2, dim=1)
         logvar = logvar.clamp(*LOG_VARIANCE_RANGE)
         if not self.sampled:
@@ -157,14 +165,14 @@ class VAETrainer(Trainer):
         return mean + (0.5 * logvar).exp() * noise, kl
 
     def averaged(self) -> AutoencoderKL:
-        """The averaged weights as a model on the run's device, in evaluation mode."""
+        """Return the averaged weights as a model on the run's device, in evaluation mode."""
         vae = build_vae(self.config).to(self.options.device)
         vae.load_state_dict(self.average.values)
         return vae.requires_grad_(False)
 
     @torch.no_grad()
     def measure(self, vae: AutoencoderKL, count: int = 32) -> tuple[float, float]:
-        """Standard deviation of the latents of training photos, and the posterior's mean std over it."""
+        """Return the std of the latents of `count` training crops, and the posterior's mean std over it."""
         state = self.photos.generator.get_state()
         crops = self.photos.batch(count, Crop(self.config.sample_size), 0.0)
         self.photos.generator.set_state(state)  # saving does not change the run
@@ -173,6 +181,7 @@ class VAETrainer(Trainer):
         return std, float(torch.cat([posterior.std for posterior in posteriors]).mean()) / std
 
     def write(self, last: bool) -> None:
+        """Write the averaged weights, their config.json with the scaling factor; with `last`, a sheet."""
         folder, vae = self.options.run, self.averaged()
         std, posterior = self.measure(vae)
         write_weights(vae, folder / "vae.safetensors")

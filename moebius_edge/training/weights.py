@@ -1,4 +1,4 @@
-"""Weights as they are shipped: safetensors in half precision with one config.json for both models.
+"""Write weights as they are shipped: safetensors in half precision with one config.json for both models.
 
 The config.json also has the SHA-256 of each weight file, which loading compares
 (`moebius_edge.checkpoints.hashes`).
@@ -30,9 +30,10 @@ NANO = Path(__file__).parent.parent / "assets" / "nano"
 
 
 def to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Float tensors as float16, integers as they are. Raises `CheckpointError` if a value does not fit.
+    """Return float tensors as float16, integers as they are.
 
-    A variance must not round to zero, so those below the smallest normal float16, 6e-5, are raised to it.
+    Raises `CheckpointError` if a value does not fit. A variance must not round to zero, so those below the
+    smallest normal float16, 6e-5, are raised to it.
     """
     smallest = torch.finfo(torch.float16).smallest_normal
     half = {}
@@ -50,7 +51,7 @@ def to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def rounding(state: dict[str, Tensor]) -> float:
-    """The largest error of `to_half`, relative to the largest value of the same tensor."""
+    """Return the largest error of `to_half`, relative to the largest value of the same tensor."""
     worst = 0.0
     for name, half in to_half(state).items():
         if half.is_floating_point() and half.numel():
@@ -60,7 +61,7 @@ def rounding(state: dict[str, Tensor]) -> float:
 
 
 def write_weights(module: nn.Module, path: Path) -> None:
-    """Writes a module's state dict in half precision, whole or not at all, and records its hash."""
+    """Write a module's state dict in half precision, whole or not at all, and record its hash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     save_file(to_half(module.state_dict()), partial)
@@ -69,13 +70,13 @@ def write_weights(module: nn.Module, path: Path) -> None:
 
 
 def record_hash(path: Path) -> None:
-    """Puts the SHA-256 of a weight file into the config.json beside it; needed after copying one by hand."""
+    """Put the SHA-256 of a weight file into the config.json beside it; needed after copying one by hand."""
     settings = _read_settings(path.parent)
     write_config(path.parent, **{SHA256: {**settings.get(SHA256, {}), path.name: sha256_of(path)}})
 
 
 def write_config(folder: Path, **parts: Any) -> None:
-    """Adds entries to the folder's config.json: `unet`, `vae` (dataclasses), or plain values."""
+    """Add entries to the folder's config.json: `unet`, `vae` (dataclasses), or plain values."""
     settings = _read_settings(folder)
     for name, part in parts.items():
         settings[name] = asdict(part) if isinstance(part, MoebiusConfig | VAEConfig) else part
@@ -90,12 +91,12 @@ def _read_settings(folder: Path) -> dict[str, Any]:
 
 
 def read_vae(folder: Path) -> tuple[AutoencoderKL, VAEConfig]:
-    """A folder's autoencoder, for evaluation, float32, without gradients. Raises `CheckpointError`."""
+    """Read a folder's autoencoder, for evaluation, float32, without gradients. Raises `CheckpointError`."""
     return _read(folder, "vae", VAEConfig, build_vae)
 
 
 def read_unet(folder: Path) -> tuple[Moebius, MoebiusConfig]:
-    """A folder's U-Net, likewise."""
+    """Read a folder's U-Net, for evaluation, float32, without gradients. Raises `CheckpointError`."""
     return _read(folder, "unet", MoebiusConfig, Moebius)
 
 
@@ -118,5 +119,5 @@ def _read(
 
 
 def with_scaling(std: float, config: VAEConfig) -> VAEConfig:
-    """The configuration whose scaling factor gives latents of this standard deviation unit variance."""
+    """Return the configuration whose scaling factor brings latents of this standard deviation to 1."""
     return replace(config, scaling_factor=round(1 / std, 5))

@@ -1,4 +1,4 @@
-"""One small model, exported once, and the command line as a function."""
+"""The command line as a function, and a bundle, a photo and a mask for it."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Core ML: the same ONNX graphs as ML programs in .mlpackage files. Runs on Linux and macOS."""
+"""Export to Core ML: the same ONNX graphs as ML programs in .mlpackage files. Runs on Linux and macOS."""
 
 from importlib.util import find_spec
 

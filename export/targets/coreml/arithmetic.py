@@ -1,4 +1,4 @@
-"""Operators that compute each number from the numbers at its place."""
+"""Lower operators that compute each number from the numbers at its place."""
 
 from functools import partial
 
@@ -29,7 +29,10 @@ LOWERINGS |= {onnx: partial(_unary, operator=mil) for onnx, mil in UNARY.items()
 
 @lowers("Mul")
 def multiply(node: Node) -> Var:
-    """x * sigmoid(x) is MIL's silu; the sigmoid, if nothing else reads it, is removed as dead code."""
+    """Lower Mul; x * sigmoid(x) becomes MIL's silu.
+
+    A sigmoid that nothing else reads is then removed as dead code.
+    """
     for index in (0, 1):
         maker = node.maker(index)
         if maker is not None and maker.op_type == "Sigmoid" and maker.input[0] == node.proto.input[1 - index]:
@@ -39,7 +42,7 @@ def multiply(node: Node) -> Var:
 
 @lowers("com.microsoft:QuickGelu")
 def quick_gelu(node: Node) -> Var:
-    """x sigmoid(alpha x); silu where alpha is 1."""
+    """Lower x sigmoid(alpha x) as silu; refuse an alpha other than 1."""
     alpha = node.attribute("alpha", 1.702)
     if alpha != 1.0:
         node.refuse(f"its alpha is {alpha}; expected 1")
@@ -48,13 +51,13 @@ def quick_gelu(node: Node) -> Var:
 
 @lowers("Reciprocal")
 def reciprocal(node: Node) -> Var:
-    """1 / x; MIL's inverse adds an epsilon."""
+    """Lower 1 / x as a division, because MIL's inverse adds an epsilon."""
     return mb.real_div(x=number(node.var(0), 1.0), y=node.var(0), name=node.label)
 
 
 @lowers("Clip")
 def clip(node: Node) -> Var:
-    """Both ends are optional in ONNX; a missing one is the largest number."""
+    """Lower Clip; both ends are optional in ONNX, and a missing one is the largest number."""
     value = node.var(0)
     largest = np.finfo(types.nptype_from_builtin(value.dtype)).max
     low = node.constant(1).item() if node.has(1) else -largest
@@ -64,7 +67,7 @@ def clip(node: Node) -> Var:
 
 @lowers("Cast")
 def cast(node: Node) -> Var:
-    """Between floats and to int32."""
+    """Lower Cast between floats and to int32."""
     to = node.attribute("to")
     node.attribute("saturate")  # of 8-bit floats alone
     if to not in CASTS:
@@ -74,5 +77,5 @@ def cast(node: Node) -> Var:
 
 @lowers("Softmax")
 def softmax(node: Node) -> Var:
-    """Along one axis."""
+    """Lower Softmax along one axis."""
     return mb.softmax(x=node.var(0), axis=node.attribute("axis", -1), name=node.label)

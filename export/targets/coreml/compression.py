@@ -1,4 +1,4 @@
-"""Weights of an ML program in fewer bits: integers with scales, or indices into a table of values.
+"""Store the weights of an ML program in fewer bits: integers with scales, or indices into a table of values.
 
 coremltools' own passes rewrite the constants; which values a table holds is decided here.
 """
@@ -20,19 +20,19 @@ ROUNDS = 100  # of Lloyd's algorithm at most; it ends when nothing moves
 
 @dataclass(frozen=True)
 class Compression:
-    """A pass of coremltools, and how it is set."""
+    """A pass of coremltools with its configuration."""
 
     step: str
     config: Any  # an OptimizationConfig
 
     def add_to(self, pipeline: Any) -> None:
-        """As the last of the passes: constants are what they will be then."""
+        """Append the pass as the last one, when constants have their final form."""
         pipeline.append_pass(self.step)
         pipeline.set_options(self.step, {"config": self.config})
 
 
 def nearest_values(weight: Array, bits: int) -> tuple[Array, Array]:
-    """The table of 2^bits values, and the indices, that give `weight` with the least square error.
+    """Find the table of 2^bits values, and the indices, that give `weight` with the least square error.
 
     k-means in one dimension (Lloyd 1982) over the distinct values, from the quantiles of density^(1/3), which
     is where the best values lie when there are many (Panter and Dite 1951). Returns the table in the type of
@@ -58,13 +58,15 @@ def nearest_values(weight: Array, bits: int) -> tuple[Array, Array]:
 
 
 def _distinct(weights: Array) -> tuple[Array, Array, Callable[[Array], Array]]:
-    """The values, ascending, how often each occurs, and what makes uint8 per weight of a number per value."""
+    """Return the distinct values, ascending, how often each occurs, and a function.
+
+    The function turns one number per value into uint8 [weights], one per weight.
+    """
     if weights.dtype != np.float16:
         values, places, counts = np.unique(weights, return_inverse=True, return_counts=True)
         return values, counts, lambda numbers: numbers.astype(np.uint8)[places.reshape(-1)]
-    codes = (weights + np.float16(0)).view(
-        np.uint16
-    )  # -0 becomes 0. There are so few that counting beats sorting: 40 times as fast
+    # Adding 0 turns -0 into 0. There are so few codes that counting is 40 times as fast as sorting.
+    codes = (weights + np.float16(0)).view(np.uint16)
     often = np.bincount(codes, minlength=2**16)
     used = np.flatnonzero(often).astype(np.uint16)
     used = used[np.argsort(used.view(np.float16), kind="stable")]
@@ -82,7 +84,7 @@ def _running(values: Array) -> Array:
 
 
 def _first_table(values: Array, counts: Array, size: int) -> Array:
-    """Quantiles of density^(1/3): a histogram's."""
+    """Return the quantiles of density^(1/3), with the density from a histogram."""
     density, edges = np.histogram(values, bins=16 * size, weights=counts)
     share = _running(np.cbrt(density))
     quantiles = (np.arange(size) + 0.5) / size * share[-1]
@@ -101,7 +103,7 @@ def _integers(dtype: str, granularity: str, **others: Any) -> Any:
 
 
 def _rounded(config: Any, **others: Any) -> Compression:
-    """`others`: what is different for operators of a type."""
+    """Make the pass that rounds to integers; `others`: configurations of operators that get another one."""
     made = cto.OptimizationConfig(global_config=config, op_type_configs=others)
     return Compression("compression::linear_quantize_weights", made)
 
@@ -127,6 +129,6 @@ COMPRESSIONS: Mapping[str, tuple[Compression, Compression]] = {  # of the denois
 
 
 def compression(precision: str, graph: str) -> Compression | None:
-    """What is done to the weights of a graph; None: nothing."""
+    """Return what is done to the weights of a graph; None when the precision leaves them as they are."""
     pair = COMPRESSIONS.get(precision)
     return pair and pair[graph != "denoiser"]

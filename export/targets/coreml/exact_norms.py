@@ -1,4 +1,4 @@
-"""The same ONNX graph with its normalizations in float64, as a truth to compare with.
+"""Rewrite an ONNX graph with its normalizations in float64, as a truth to compare with.
 
 ONNX Runtime's InstanceNormalization sums in float32: over the million numbers of a full-size group it is 1e-5
 off, where the interpreter of Core ML's programs is 1e-7 off. Every other operator stays as it is.
@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def with_exact_norms(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy whose InstanceNormalization nodes are arithmetic in float64: (x - m) / sqrt(v + ε) w + b.
+    """Return a copy whose InstanceNormalization nodes are arithmetic in float64: (x - m) / sqrt(v + ε) w + b.
 
     m and v are the mean and the variance over all but the first two dimensions of x (ONNX's definition).
     """

@@ -1,4 +1,4 @@
-"""Gathers by constant indices; as slices where a few will do, because the Neural Engine has no gather."""
+"""Lower gathers by constant indices, if possible as slices, because the Neural Engine has no gather."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ MAX_SLICES = 32  # that stand in for one gather
 
 @lowers("Gather")
 def gather(node: Node) -> Var:
-    """By constant indices, which in ONNX may count from the end."""
+    """Lower Gather by constant indices, which in ONNX may count from the end."""
     value, indices = node.var(0), node.constant(1)
     axis = node.attribute("axis", 0) % value.rank
     size = value.shape[axis]
@@ -31,7 +31,7 @@ def gather(node: Node) -> Var:
 
 
 def _sliced(value: Var, axis: int, indices: Array) -> Var | None:
-    """`value` at the flat `indices` of an axis, without a gather; None where that takes too many slices."""
+    """Return `value` at the flat `indices` of an axis, made of slices; None where that takes too many."""
     if not indices.size:
         return None
     pieces = runs(indices)
@@ -47,13 +47,16 @@ def _sliced(value: Var, axis: int, indices: Array) -> Var | None:
 
 
 def runs(indices: Array) -> list[tuple[int, int]]:
-    """The stretches (start, stop) of indices that count up by one."""
+    """List the stretches (start, stop) of indices that count up by one."""
     ends = np.flatnonzero(np.diff(indices) != 1) + 1
     return [(int(indices[a]), int(indices[b - 1]) + 1) for a, b in pairwise([0, *ends, len(indices)])]
 
 
 def windows(indices: Array) -> tuple[int, list[int]] | None:
-    """(length, starts) where the indices are i + start for each i below length and, within it, each start."""
+    """Find equal windows in the indices: for each i below `length`, i + start for each of `starts`.
+
+    Returns (length, starts), or None where the indices are not of this form.
+    """
     second = np.flatnonzero(indices == indices[0] + 1)
     period = int(second[0]) if len(second) else 0
     if not period or len(indices) % period:

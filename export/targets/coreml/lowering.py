@@ -1,4 +1,4 @@
-"""ONNX -> MIL, the intermediate language of Core ML: a registry of small functions, one per ONNX operator.
+"""Lower ONNX graphs to MIL, Core ML's intermediate language: a registry of one function per ONNX operator.
 
 MIL's operators are documented with coremltools (`coremltools.converters.mil.mil.ops.defs`). Nothing is
 approximated: an operator, an attribute or a shape that no function here knows is an error.
@@ -36,7 +36,7 @@ def lowers(*operators: str) -> Callable[[Lowering], Lowering]:
 
 
 class Scope:
-    """What is known while one graph is lowered."""
+    """The constants, makers and values of one graph while it is lowered."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -44,7 +44,10 @@ class Scope:
         self.values: dict[str, Var] = {}
 
     def array(self, name: str) -> Array | None:
-        """A constant; None for what is computed. Core ML has no 64-bit integers: INT64_MAX is cut to 32."""
+        """Return a constant; None for what is computed.
+
+        Core ML has no 64-bit integers: they are clipped to 32 bits, INT64_MAX for one.
+        """
         if name not in self.tensors:
             return None
         found = numpy_helper.to_array(self.tensors[name])
@@ -54,7 +57,7 @@ class Scope:
         return found
 
     def var(self, name: str) -> Var:
-        """A value in MIL; a constant becomes one at its first use."""
+        """Return a value in MIL; a constant becomes one at its first use."""
         if name not in self.values:
             self.values[name] = mb.const(val=self.array(name), name=identifier(name))
         return self.values[name]
@@ -72,46 +75,49 @@ class Node:
         self.label = identifier(proto.output[0])  # for the MIL operator
 
     def has(self, index: int) -> bool:
-        """Whether an optional input is given."""
+        """Return whether an optional input is given."""
         return index < len(self.proto.input) and bool(self.proto.input[index])
 
     def var(self, index: int) -> Var:
-        """An input."""
+        """Return input `index` as a value of MIL."""
         return self.scope.var(self.proto.input[index])
 
     def array(self, index: int) -> Array | None:
-        """An input that is a constant; None when it is computed or not given."""
+        """Return an input that is a constant; None when it is computed or not given."""
         return self.scope.array(self.proto.input[index]) if self.has(index) else None
 
     def constant(self, index: int) -> Array:
-        """An input that has to be a constant."""
+        """Return an input that has to be a constant; refuse the node when it is computed."""
         found = self.array(index)
         if found is None:
             self.refuse(f"its input {index} is computed; expected a constant")
         return found
 
     def integers(self, index: int) -> list[int]:
-        """A constant input as a list of numbers."""
+        """Return a constant input as a list of numbers."""
         return [int(number) for number in self.constant(index).reshape(-1)]
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """An attribute or its default in the ONNX specification."""
+        """Return an attribute, or its default in the ONNX specification, which the caller gives.
+
+        Attributes that no call has read are refused in the end.
+        """
         self.unread.discard(name)
         value = self.attributes.get(name, default)
         return value.decode() if isinstance(value, bytes) else value
 
     def require(self, **expected: Any) -> None:
-        """Attributes that may only have the value that is also their default."""
+        """Refuse the node if one of its attributes differs from the given value, which is its default."""
         for name, value in expected.items():
             if (found := self.attribute(name, value)) != value:
                 self.refuse(f"its {name} is {found}; expected {value}")
 
     def maker(self, index: int) -> onnx.NodeProto | None:
-        """The ONNX node that computes an input."""
+        """Return the ONNX node that computes an input; None for constants and inputs of the graph."""
         return self.scope.makers.get(self.proto.input[index])
 
     def refuse(self, why: str) -> NoReturn:
-        """Raise ExportError."""
+        """Raise ExportError that names the node and says `why` it cannot be lowered."""
         raise ExportError(
             f"{self.name} ({self.operator}) cannot be lowered to Core ML: {why}; export for another target, "
             "or teach moebius_edge/export/coreml"
@@ -119,7 +125,7 @@ class Node:
 
 
 def lower(model: onnx.ModelProto, opset: Any) -> Program:
-    """A MIL program with one function, `main`, whose inputs and outputs have the graph's names.
+    """Return a MIL program with one function, `main`, whose inputs and outputs have the graph's names.
 
     `opset`: a deployment target of coremltools. Raises ExportError for what cannot be lowered.
     """
@@ -163,7 +169,7 @@ def _lower(node: Node) -> None:
 
 
 def _output(value: Var, name: str) -> Var:
-    """The value under the graph's name for it."""
+    """Return the value under the graph's name for it."""
     if value.name == name:
         return value
     return mb.identity(x=value, name=name)
@@ -174,11 +180,11 @@ def _shape(value: onnx.ValueInfoProto) -> list[int]:
 
 
 def number(like: Var, value: float) -> np.generic:
-    """A number in the type of a value: MIL mixes none."""
+    """Return a number in the type of a value; MIL does not mix types."""
     made: np.generic = types.nptype_from_builtin(like.dtype)(value)
     return made
 
 
 def identifier(name: str) -> str:
-    """A name as MIL allows it."""
+    """Return a name with "_" for the characters that MIL does not allow."""
     return re.sub(r"\W", "_", name, flags=re.ASCII)

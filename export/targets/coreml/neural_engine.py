@@ -1,7 +1,8 @@
-"""What of an ML program would likely leave Apple's Neural Engine, or run badly there, from published rules.
+"""Find what of an ML program would likely leave Apple's Neural Engine, or run badly there.
 
-Apple documents little of it and nobody outside all: these rules are what people found on devices, each with
-its source. On a device `MLComputePlan` tells the truth (docs/coreml.md).
+Apple documents little of the engine, and nobody outside Apple knows all of it. The rules here are published:
+they are what people found on devices, each with its source. On a device `MLComputePlan` tells the truth
+(docs/coreml.md).
 """
 
 from collections import Counter
@@ -42,7 +43,7 @@ class Operation:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates."""
+        """The multiply-accumulates of one run."""
         out = int(np.prod(self.shapes[len(self.reads)]))
         if self.operator.startswith("conv"):
             pixels = int(np.prod(self.shapes[0])) if self.operator == "conv_transpose" else out
@@ -52,7 +53,7 @@ class Operation:
 
 @dataclass(frozen=True)
 class Rule:
-    """One reason, with where it was published."""
+    """One reason to leave the Neural Engine or to be slow there, with where it was published."""
 
     asks: Callable[[Operation], str]  # what is wrong, or ""
     source: str
@@ -119,7 +120,7 @@ def examine(bundle: Bundle) -> Usability:
 
 
 def use(graph: str, program: Program) -> Use:
-    """What the Neural Engine would do with one program."""
+    """Apply the rules to one program; return what the Neural Engine would do with it."""
     operations = list(operations_of(program))
     wrong = [_first(LEAVES, operation) for operation in operations]
     taken = [not why for why in wrong]
@@ -139,7 +140,7 @@ def use(graph: str, program: Program) -> Use:
 
 
 def operations_of(program: Program) -> Iterator[Operation]:
-    """What a program computes, in order, as the rules see it."""
+    """Yield what a program computes, in order, as the rules see it."""
     computed = set(program.main.inputs)
     for op in program.operations:
         values = [var for var in variables(op) if var.name in computed]
@@ -165,7 +166,7 @@ def _first(rules: Iterable[Rule], operation: Operation) -> str:
 
 
 def _counted(operations: list[Operation], reasons: list[str]) -> tuple[Fall, ...]:
-    """The operators with a reason, heaviest first."""
+    """Count the operators with a reason, the heaviest first."""
     number: Counter[tuple[str, str]] = Counter()
     macs: Counter[tuple[str, str]] = Counter()
     for operation, why in zip(operations, reasons, strict=True):

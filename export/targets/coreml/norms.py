@@ -1,4 +1,4 @@
-"""Normalizations and means."""
+"""Lower normalizations and means."""
 
 from coremltools.converters.mil import Builder as mb
 from coremltools.converters.mil.mil import Var
@@ -8,7 +8,10 @@ from moebius_edge.export.targets.coreml.lowering import Node, lowers, number
 
 @lowers("InstanceNormalization")
 def instance_norm(node: Node) -> Var:
-    """Over all but the first two axes: with channels joined to groups, a GroupNorm."""
+    """Lower InstanceNormalization over all but the first two axes.
+
+    With channels joined to groups it is a GroupNorm.
+    """
     value = node.var(0)
     if value.rank not in (3, 4):
         node.refuse(f"its input has {value.rank} dimensions; expected 3 or 4")
@@ -25,9 +28,9 @@ def instance_norm(node: Node) -> Var:
 
 
 def _as_picture(node: Node) -> Var:
-    """What is normalized; a flat group of pictures or tokens [B,G,n] as a picture [B,G,n/w,w] of their rows.
+    """Return what is normalized; a flat group of pictures or tokens [B,G,n] as a picture [B,G,n/w,w] of rows.
 
-    The Neural Engine has no axis as long as such a group, and rows of pictures are what it is made for.
+    The Neural Engine has no axis as long as such a group, and it is made for rows of pictures.
     """
     value, maker = node.var(0), node.maker(0)
     if value.rank == 4 or maker is None or maker.op_type != "Reshape":
@@ -43,7 +46,7 @@ def _as_picture(node: Node) -> Var:
 
 @lowers("LayerNormalization")
 def layer_norm(node: Node) -> Var:
-    """Over the last axes."""
+    """Lower LayerNormalization over the last axes."""
     node.require(stash_type=1)
     value, axis = node.var(0), node.attribute("axis", -1)
     if len(node.proto.output) != 1:
@@ -60,7 +63,7 @@ def layer_norm(node: Node) -> Var:
 
 @lowers("ReduceMean")
 def reduce_mean(node: Node) -> Var:
-    """Over the given axes, or over all of them."""
+    """Lower ReduceMean over the given axes, or over all of them."""
     node.require(noop_with_empty_axes=0)
     axes = node.integers(1) if node.has(1) else None
     keep = bool(node.attribute("keepdims", 1))

@@ -1,7 +1,7 @@
-"""An ONNX graph -> an .mlpackage, the same bytes every time.
+"""Write an ONNX graph as an .mlpackage, the same bytes every time.
 
-A package is a folder: Manifest.json, and in Data/com.apple.CoreML the program (model.mlmodel, a protobuf)
-and its weights (weights/weight.bin). Written here by hand, because coremltools puts the date and random
+A package is a folder: Manifest.json, and in Data/com.apple.CoreML the program (model.mlmodel, a protobuf) and
+its weights (weights/weight.bin). It is written here by hand, because coremltools puts the date and random
 identifiers into it.
 """
 
@@ -75,7 +75,11 @@ def ship(
 
 
 def to_program(model: onnx.ModelProto, deployment: str = "iOS17", smaller: Compression | None = None) -> Any:
-    """An ML program in memory, a coremltools model. Raises ExportError for what Core ML cannot express."""
+    """Convert a graph to an ML program in memory, a coremltools model.
+
+    `deployment`: the oldest system it is for, as coremltools names it; `smaller`: a compression of the
+    weights. Raises ExportError for what Core ML cannot express.
+    """
     target = ct.target[deployment]
     pipeline = ct.PassPipeline.DEFAULT
     pipeline.remove_passes(LEFT_OUT)

@@ -1,4 +1,4 @@
-"""Convolutions and matrix products."""
+"""Lower convolutions and matrix products."""
 
 from typing import Any
 
@@ -14,19 +14,19 @@ LINEAR_RANK = 3  # of what `linear` takes at most
 
 @lowers("Conv")
 def conv(node: Node) -> Var:
-    """Of pictures [B,C,h,w]; the weight may be a constant in any form, quantized ones too."""
+    """Lower Conv of pictures [B,C,h,w]; the weight may be a constant in any form, quantized ones too."""
     return mb.conv(**_convolution(node))
 
 
 @lowers("ConvTranspose")
 def conv_transpose(node: Node) -> Var:
-    """Of pictures; the weight is [C,C'/groups,h,w] in both."""
+    """Lower ConvTranspose of pictures; the weight is [C,C'/groups,h,w] in ONNX and in MIL."""
     node.require(output_padding=[0, 0], output_shape=None)
     return mb.conv_transpose(**_convolution(node))
 
 
 def _convolution(node: Node) -> dict[str, Any]:
-    """What both have."""
+    """Return the arguments that both kinds of convolutions have."""
     node.require(auto_pad="NOTSET")
     value = node.var(0)
     if value.rank != 4:
@@ -48,7 +48,7 @@ def _convolution(node: Node) -> dict[str, Any]:
 
 @lowers("MatMul")
 def matmul(node: Node) -> Var:
-    """`linear` where the second is a constant matrix."""
+    """Lower MatMul; as `linear` where the second operand is a constant matrix."""
     weight = weight_of(node, 1, transposed=True)
     if weight is not None and node.var(0).rank <= LINEAR_RANK:
         return mb.linear(x=node.var(0), weight=weight, name=node.label)
@@ -57,7 +57,7 @@ def matmul(node: Node) -> Var:
 
 @lowers("Gemm")
 def gemm(node: Node) -> Var:
-    """x W + b with a constant W, as `linear`."""
+    """Lower x W + b with a constant W, as `linear`."""
     node.require(alpha=1.0, beta=1.0, transA=0)
     weight = weight_of(node, 1, transposed=not node.attribute("transB", 0))
     if weight is None:

@@ -1,4 +1,4 @@
-"""Q/DQ pairs: activations as quantize and dequantize, weights as constants that Core ML dequantizes."""
+"""Lower Q/DQ pairs: activations as quantize and dequantize, weights as constants that Core ML dequantizes."""
 
 import numpy as np
 from coremltools.converters.mil import Builder as mb
@@ -13,7 +13,10 @@ DTYPES = {"int8", "uint8"}
 
 @lowers("QuantizeLinear")
 def quantize(node: Node) -> Var:
-    """q = saturate(round(x / scale) + zero), to the nearest, halves to even; one scale for all."""
+    """Lower QuantizeLinear: q = saturate(round(x / scale) + zero), one scale for the whole tensor.
+
+    Rounding is to the nearest, halves to even.
+    """
     node.require(saturate=1)
     node.attribute("axis")  # of a scale per channel, which activations do not have
     scale, zero = node.constant(1), node.constant(2)
@@ -30,7 +33,10 @@ def quantize(node: Node) -> Var:
 
 @lowers("DequantizeLinear")
 def dequantize(node: Node) -> Var:
-    """(q - zero) scale. Constants of 8 bits stay so in the file; a bias of 32 becomes floats."""
+    """Lower DequantizeLinear: (q - zero) scale.
+
+    Constants of 8 bits stay so in the file; a bias of 32 bits becomes floats.
+    """
     node.attribute("axis")
     scale = node.constant(1)
     if node.array(0) is not None:
@@ -44,9 +50,11 @@ def dequantize(node: Node) -> Var:
 
 
 def weight_of(node: Node, index: int, *, transposed: bool) -> Array | Var | None:
-    """A constant matrix that a node reads: numbers, or 8 bits that Core ML makes numbers of; else None.
+    """Return a constant matrix that a node reads; None where the input is none.
 
-    What turns a weight has to come before what makes numbers of it: Core ML stores the first alone.
+    It is floats, or 8-bit integers that Core ML dequantizes. `transposed`: give the matrix transposed.
+    Integers are transposed before they are dequantized, because Core ML stores only what is dequantized
+    directly.
     """
     made = node.array(index)
     if made is not None and made.ndim == 2:
@@ -60,7 +68,7 @@ def weight_of(node: Node, index: int, *, transposed: bool) -> Array | Var | None
 
 
 def _stored(node: Node, *, transposed: bool) -> Var:
-    """The constant that a DequantizeLinear reads, as Core ML stores it."""
+    """Return the constant that a DequantizeLinear reads, as Core ML stores it."""
     stored, scale = node.constant(0), node.constant(1)
     axis = node.attribute("axis", 1) % max(stored.ndim, 1)
     zero = node.constant(2) if node.has(2) else np.zeros(scale.shape, stored.dtype)

@@ -1,4 +1,4 @@
-"""Whether Core ML packages can be written here: asked before graphs take minutes."""
+"""Check whether Core ML packages can be written here, before the graphs take minutes."""
 
 from collections.abc import Mapping
 from importlib.util import find_spec

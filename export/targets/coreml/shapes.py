@@ -1,4 +1,4 @@
-"""Operators that move numbers and compute none."""
+"""Lower operators that move numbers and compute none."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ WHOLE = 2**31 - 1  # an end from here on is the end of the axis: exporters write
 
 @lowers("Reshape")
 def reshape(node: Node) -> Var:
-    """In ONNX a 0 copies a dimension, where `allowzero` is 0."""
+    """Lower Reshape; in ONNX a 0 copies a dimension, where `allowzero` is 0."""
     value, shape = node.var(0), node.integers(1)
     if node.attribute("allowzero", 0) and 0 in shape:
         node.refuse("it makes an empty tensor")
@@ -23,34 +23,34 @@ def reshape(node: Node) -> Var:
 
 @lowers("Transpose")
 def transpose(node: Node) -> Var:
-    """By default the axes are reversed."""
+    """Lower Transpose; by default the axes are reversed."""
     value = node.var(0)
     return mb.transpose(x=value, perm=node.attribute("perm", list(range(value.rank))[::-1]), name=node.label)
 
 
 @lowers("Unsqueeze")
 def unsqueeze(node: Node) -> Var:
-    """Axes are those of the result."""
+    """Lower Unsqueeze; its axes are those of the result."""
     return mb.expand_dims(x=node.var(0), axes=node.integers(1), name=node.label)
 
 
 @lowers("Squeeze")
 def squeeze(node: Node) -> Var:
-    """Without axes: every one of size 1."""
+    """Lower Squeeze; without axes it removes every one of size 1."""
     axes = node.integers(1) if node.has(1) else None
     return mb.squeeze(x=node.var(0), axes=axes, name=node.label)
 
 
 @lowers("Concat")
 def concat(node: Node) -> Var:
-    """Along one axis."""
+    """Lower Concat along one axis."""
     values = [node.var(i) for i in range(len(node.proto.input))]
     return mb.concat(values=values, axis=node.attribute("axis"), name=node.label)
 
 
 @lowers("Split")
 def split(node: Node) -> Sequence[Var]:
-    """Into the given sizes, or into equal parts, the last of which may be smaller."""
+    """Lower Split into the given sizes, or into equal parts, the last of which may be smaller."""
     value, axis, count = node.var(0), node.attribute("axis", 0), len(node.proto.output)
     node.attribute("num_outputs")
     if node.has(1):
@@ -66,7 +66,7 @@ def split(node: Node) -> Sequence[Var]:
 
 @lowers("Slice")
 def slice_(node: Node) -> Var:
-    """Along the given axes from start to end; steps of 1 and more."""
+    """Lower Slice along the given axes from start to end; steps have to be 1 or more."""
     value, starts, ends = node.var(0), node.integers(1), node.integers(2)
     axes = node.integers(3) if node.has(3) else list(range(len(starts)))
     steps = node.integers(4) if node.has(4) else [1] * len(starts)
@@ -84,7 +84,7 @@ def slice_(node: Node) -> Var:
 
 @lowers("Expand")
 def expand(node: Node) -> Var:
-    """Repeat along axes of size 1; a shape with more dimensions adds them in front."""
+    """Lower Expand: repeat along axes of size 1; a shape with more dimensions adds them in front."""
     value, shape = node.var(0), node.integers(1)
     if len(shape) > value.rank:
         value = mb.expand_dims(x=value, axes=list(range(len(shape) - value.rank)))
@@ -99,7 +99,7 @@ def expand(node: Node) -> Var:
 
 @lowers("Resize")
 def resize(node: Node) -> Var:
-    """Each pixel repeated, a whole number of times."""
+    """Lower Resize where it repeats each pixel a whole number of times."""
     node.require(mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
     node.require(antialias=0, axes=None, keep_aspect_ratio_policy="stretch")
     for unused in ("cubic_coeff_a", "exclude_outside", "extrapolation_value"):
@@ -118,7 +118,7 @@ def resize(node: Node) -> Var:
 
 @lowers("Pad")
 def pad(node: Node) -> Var:
-    """With a constant."""
+    """Lower Pad with a constant."""
     node.require(mode="constant")
     value, amounts = node.var(0), node.integers(1)
     axes = node.integers(3) if node.has(3) else list(range(value.rank))

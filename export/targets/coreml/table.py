@@ -1,16 +1,17 @@
-"""The table of docs/coreml.md: what each precision costs through the interpreter, and how large it is.
+"""Make the table of docs/coreml.md: what each precision costs through the interpreter, and how large it is.
 
     TABLE="python -m moebius_edge.export.targets.coreml.table"
     $TABLE nano                                                        # every precision: dB, picture, size
     $TABLE synthetic fp32 fp16 w8 p6 p4 --parity --no-verify --quick
     $TABLE nano int8 --no-verify --photos PHOTOS                       # whole edits
 
-Needs no Mac. `--parity` compares the packages of FP32 graphs with ONNX Runtime on the same graphs,
-optimizations off: the largest difference relative to the largest value, on the self-test's inputs. In
-brackets with the normalizations of the ONNX graph in float64: ONNX Runtime's own are less exact. `--photos`
-edits every photo of a folder. Precisions with ONNX graphs of their own (fp32, fp16, int8, mixed) also run as
-those in ONNX Runtime, which computes float16 in float32; without its optimizations, because with them INT8
-differs from itself there.
+It needs no Mac. `--parity` compares the packages of FP32 graphs with ONNX Runtime on the same graphs,
+optimizations off: the largest difference relative to the largest value, on the self-test's inputs. The number
+in brackets is against the ONNX graph with its normalizations in float64: ONNX Runtime's own are less exact.
+
+`--photos` edits every photo of a folder. Precisions with ONNX graphs of their own (fp32, fp16, int8, mixed)
+also run as those in ONNX Runtime, which computes float16 in float32. It runs without its optimizations,
+because with them INT8 differs from itself there.
 """
 
 import json
@@ -60,7 +61,10 @@ EDITING = "editing the photos"
 
 @dataclass(frozen=True)
 class Parity:
-    """Largest difference of a package from ONNX Runtime on the same graph, relative to the largest value."""
+    """The largest difference of a package from ONNX Runtime on the same graph.
+
+    It is relative to the largest value.
+    """
 
     engine: float
     exact_norms: float  # with the graph's normalizations in float64
@@ -68,7 +72,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Row:
-    """One precision."""
+    """What one precision costs."""
 
     precision: str
     denoiser_mb: float  # its package, in 10^6 bytes
@@ -101,7 +105,7 @@ class _Graphs:
         self._made: dict[str, tuple[Bundle, float]] = {}
 
     def of(self, precision: str, say: Stage) -> tuple[Bundle, float]:
-        """The bundle for ONNX Runtime, and the seconds that it took."""
+        """Return the bundle for ONNX Runtime, and the seconds that it took to make."""
         if precision not in self._made:
             start = time.perf_counter()
             options = ExportOptions(target=TARGET, precision=precision, calibration=self.calibration)
@@ -114,7 +118,7 @@ class _Graphs:
 def measure_rows(
     checkpoint: Checkpoint, precisions: Sequence[str], folder: Path, options: TableOptions
 ) -> Iterator[Row]:
-    """A row for each precision, made in `folder`.
+    """Yield a row for each precision, made in `folder`.
 
     Raises CalibrationError for photos that cannot be used, InvalidInput for a wrong number of masks, and what
     `export_bundle` and runtimes raise.
@@ -174,7 +178,7 @@ def _inpainter(bundle: Bundle, runtime: Runtime) -> Inpainter:
 
 
 def packaged(checkpoint: Checkpoint, graphs: Bundle, options: ExportOptions, output: Path) -> Bundle:
-    """The bundle that `export` makes of these ONNX graphs."""
+    """Write the bundle that `export` makes of these ONNX graphs, and open it."""
     manifest = graphs.manifest
     with staging(output) as folder:
         for name in manifest.files:
@@ -206,7 +210,7 @@ def _parity(bundle: Bundle, same: Bundle, graph: str) -> Parity:
 
 
 def table(rows: list[Row]) -> str:
-    """As Markdown."""
+    """Format the rows as Markdown."""
     lines = [
         "| | denoiser, worst step | picture, in the hole | denoiser's package | graphs | packages |",
         "|---|---|---|---|---|---|",
@@ -242,7 +246,7 @@ def _edits(cost: EditsCost | None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The script."""
+    """Run the command."""
     known = TARGETS[TARGET].precisions
     parser = script_parser("moebius_edge.export.targets.coreml.table", __doc__)
     parser.add_argument("checkpoint", help="as for `moebius-edge export`")

@@ -52,14 +52,17 @@ print("ran on", platform.machine(), "onnxruntime", ort.__version__)
 
 @dataclass(frozen=True)
 class Emulator:
-    """How to run an aarch64 Python here."""
+    """A command that runs an aarch64 Python here."""
 
     command: tuple[str, ...]  # "qemu-aarch64", "-L", ROOT, ROOT/usr/bin/python3
     packages: Path  # onnxruntime and numpy for that Python
     timeout: float  # seconds for one graph
 
     def run(self, graph: Path, inputs: Mapping[str, Array]) -> tuple[dict[str, Array], str]:
-        """The outputs of a graph and a line that says where it ran. Raises RuntimeUnavailable."""
+        """Return the outputs of a graph and a line that says where it ran.
+
+        Raises RuntimeUnavailable when the emulator cannot be run, fails, or takes longer than `timeout`.
+        """
         with TemporaryDirectory() as scratch:
             fed, found = Path(scratch) / "inputs.npz", Path(scratch) / "outputs.npz"
             np.savez(fed, **inputs)
@@ -97,7 +100,7 @@ def _why(done: subprocess.CompletedProcess[str]) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output of one graph."""
+    """How near one output of one graph comes, to this machine's result and to the reference."""
 
     graph: str
     output: str
@@ -107,7 +110,10 @@ class Comparison:
 
 
 def check(bundle: Bundle, emulator: Emulator, graphs: Sequence[str] = GRAPH_NAMES) -> list[Comparison]:
-    """Run these graphs on the capsule's inputs, there and here. Raises RuntimeUnavailable, BundleError."""
+    """Run these graphs on the capsule's inputs, there and here; return one comparison per output.
+
+    Raises RuntimeUnavailable as `Emulator.run` does, and BundleError for a damaged bundle.
+    """
     manifest, bars = bundle.manifest, thresholds(bundle.manifest.precision, bundle.manifest.settings)
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     inputs, runtime, found = graph_inputs(tensors), open_runtime(bundle), []
@@ -125,7 +131,7 @@ def check(bundle: Bundle, emulator: Emulator, graphs: Sequence[str] = GRAPH_NAME
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command."""
+    """Run the command; return its exit code."""
     parser = script_parser("moebius_edge.export.targets.ort_mobile.arm_check", __doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--emulator", default="qemu-aarch64", help="QEMU user emulation, 10.0 or newer")

@@ -1,7 +1,7 @@
-"""ORT format files (.ort), a FlatBuffer: the same bytes every time, and their graph as ONNX.
+"""Make ORT format files (.ort) deterministic, and read their graphs as ONNX.
 
-The schema is `ort.fbs` of ONNX Runtime; its generated readers and writers come with the onnxruntime wheel,
-which needs `flatbuffers` for them.
+The format is a FlatBuffer. Its schema is `ort.fbs` of ONNX Runtime; the generated readers and writers come
+with the onnxruntime wheel, which needs `flatbuffers` for them.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +27,8 @@ def make_deterministic(path: Path) -> None:
 
     The engine writes one part in the order of a hash table that is seeded anew in every process: which type
     each kernel is bound by (`KernelTypeStrResolver`, a few kilobytes at the head). It is built again in the
-    order of its names; the model itself, all that follows, is kept to the byte. May go when the engine sorts.
+    order of its names; the model itself, all that follows, is kept to the byte. This function may go when the
+    engine sorts.
     """
     data = path.read_bytes()
     session = _session(data, path)
@@ -48,7 +49,7 @@ def make_deterministic(path: Path) -> None:
 
 
 def _resolver(builder: Any, resolver: Any) -> int:
-    """The resolver again, its operators sorted."""
+    """Write the resolver again, with its operators sorted."""
     entries = []
     operators = [resolver.OpKernelTypeStrArgs(i) for i in range(resolver.OpKernelTypeStrArgsLength())]
     for operator in sorted(operators, key=lambda entry: entry.OpId()):
@@ -85,10 +86,10 @@ def _vector(builder: Any, offsets: list[int]) -> int:
 
 
 def structure(path: Path) -> onnx.ModelProto:
-    """The main graph of an .ort file as ONNX: nodes, types and shapes; the weights without their values.
+    """Return the main graph of an .ort file as ONNX: nodes, types and shapes; weights without their values.
 
     Nodes are put in topological order, as ONNX has them: the file has fused ones last. Attributes that are
-    tensors or graphs are left out. Raises ExportError when the file is not an .ort file.
+    tensors or graphs are left out. Raises ExportError when the file is not an .ort file, or a damaged one.
     """
     try:
         return _structure(_session(path.read_bytes(), path).Model())
@@ -135,7 +136,7 @@ def _structure(model: Any) -> onnx.ModelProto:
 
 
 def _ordered(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Each node after those that it needs, otherwise in the order given."""
+    """Sort nodes so that each comes after those that it needs, otherwise in the order given."""
     maker = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     sorter = TopologicalSorter(
         {i: [maker[name] for name in node.input if name in maker] for i, node in enumerate(nodes)}
@@ -144,7 +145,7 @@ def _ordered(nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
 
 
 def _infos(graph: Any) -> Iterator[tuple[str, onnx.ValueInfoProto]]:
-    """Type and shape of every value that is a tensor."""
+    """Yield the name, type and shape of every value that is a tensor."""
     for value in (graph.NodeArgs(i) for i in range(graph.NodeArgsLength())):
         kind = value.Type()
         if kind is None or kind.ValueType() != fbs.TypeInfoValue.TypeInfoValue.tensor_type:
@@ -158,7 +159,7 @@ def _infos(graph: Any) -> Iterator[tuple[str, onnx.ValueInfoProto]]:
 
 
 def _dimension(dimension: Any) -> int | None:
-    """A fixed size, or None."""
+    """Return a fixed size, or None."""
     value = dimension.Value()
     fixed = value is not None and value.DimType() == fbs.DimensionValueType.DimensionValueType.VALUE
     return value.DimValue() if fixed else None

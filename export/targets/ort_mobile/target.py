@@ -1,8 +1,8 @@
-"""ONNX Runtime Mobile: finished ONNX graphs -> .ort files, and what a reduced build must contain.
+"""Convert finished ONNX graphs to .ort files for ONNX Runtime Mobile, and list their operators.
 
-The engine itself converts: it loads the .onnx file, optimizes and saves. Converted on x86-64 for ARM: no
-blocked layout (NCHWc) is baked in, and int8 stays int8 (ARM has its dot products; on x86-64 the engine would
-make it uint8).
+The list says what a reduced build must contain. The engine itself converts: it loads the .onnx file,
+optimizes and saves. Files are converted on x86-64 for ARM: no blocked layout (NCHWc) is baked in, and int8
+stays int8 (ARM has its dot products; on x86-64 the engine would make it uint8).
 """
 
 import logging
@@ -107,8 +107,11 @@ def convert(source: Path, output: Path, minimal: str | None = None) -> None:
 
 
 def required_operators(files: list[Path]) -> str:
-    """The configuration of a reduced build that runs these .ort files: a line `domain;opset;operators`, with
-    the types that each operator needs. Only operators: no versions, no paths."""
+    """Return the configuration of a reduced build that runs these .ort files.
+
+    It has a line `domain;opset;operators` each, with the types that each operator needs. Only operators: no
+    versions, no paths. Raises ExportError when the engine cannot list them.
+    """
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / CONFIG
         with engine_errors("ONNX Runtime cannot list the operators of the .ort files", ExportError):

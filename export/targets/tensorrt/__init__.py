@@ -1,1 +1,1 @@
-"""TensorRT: engines from the same ONNX graphs, built here or, by a build kit, on the box that runs them."""
+"""Build TensorRT engines of the same ONNX graphs, here or, by a build kit, on the box that runs them."""

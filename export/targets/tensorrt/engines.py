@@ -1,4 +1,4 @@
-"""Engines that a box has built of a kit -> a bundle."""
+"""Make a bundle of the engines that a box has built of a build kit."""
 
 import re
 import shutil
@@ -27,7 +27,7 @@ class BuiltEngine:
 
 @dataclass(frozen=True)
 class BuildReport:
-    """build.json."""
+    """What build.json says of a build."""
 
     builder: str  # one of PACKAGES
     version: str
@@ -35,10 +35,10 @@ class BuildReport:
 
 
 def import_engines(kit: Bundle, engines: Path, output: Path, *, overwrite: bool = False) -> Bundle:
-    """A bundle of the engines in the folder `engines`, which were built of `kit`.
+    """Write a bundle of the engines in the folder `engines`, which were built of `kit`, and open it.
 
-    Raises ExportError, with nothing written, for a kit that is none, and for engines that are missing,
-    damaged, or built of other graphs.
+    Raises ExportError, with nothing written, for a `kit` that is no build kit, and for engines that are
+    missing, damaged, or built of other graphs.
     """
     manifest = kit.manifest
     if manifest.target != "tensorrt" or KIT not in manifest.files:

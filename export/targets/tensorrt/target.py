@@ -1,4 +1,4 @@
-"""The files of a TensorRT bundle: an engine for each graph, and one for the step of the loop."""
+"""Write the files of a TensorRT bundle: an engine for each graph, and one for the step of the loop."""
 
 import inspect
 import os
@@ -33,7 +33,7 @@ ON_THE_BOX = "; or export with --build-kit, to build on the box itself"
 def ship(
     folder: Path, graphs: dict[str, GraphSpec], options: ExportOptions, checkpoint: Checkpoint
 ) -> dict[str, GraphSpec]:
-    """Replace the .onnx files of `graphs` in `folder` by engines, and add that of the step.
+    """Replace the .onnx files of `graphs` in `folder` by engines, and add the engine of the step.
 
     Returns the graphs with the new names. Raises ExportError where TensorRT is missing, or for a node that it
     does not take.
@@ -60,7 +60,7 @@ def ship(
 
 
 def made_by() -> dict[str, str]:
-    """What builds here, and its version."""
+    """Return the TensorRT package that builds here, and its version."""
     trt = find_tensorrt()
     return {trt.__name__: trt.__version__}
 
@@ -78,13 +78,13 @@ def ready(settings: Mapping[str, str], kit: bool) -> None:
 
 
 def kit(folder: Path, graphs: dict[str, GraphSpec]) -> None:
-    """Add to a folder with .onnx files what a box needs to build engines of them."""
+    """Add to a folder with .onnx files what another machine needs to build engines of them."""
     write_update(folder, graphs["denoiser"])
     (folder / KIT).write_text(inspect.getsource(builder))
 
 
 def write_update(folder: Path, denoiser: GraphSpec) -> None:
-    """The graph of one step, x <- a x + b noise, in float32: so the latents never leave the device."""
+    """Write the graph of one step, x <- a x + b noise, in float32, so that the latents stay on the device."""
     spec = update_spec(denoiser)
     nodes = [
         helper.make_node("Mul", ["latents", "a"], ["kept"]),

@@ -189,7 +189,7 @@ def test_rows_before_a_failure_are_kept(
         yield Row("fp16", 452.2, 1.0, 2.0)
         raise NotFinite("it overflows")
 
-    monkeypatch.setattr(table_module, "measure", failing)
+    monkeypatch.setattr(table_module, "measure_rows", failing)
     with pytest.raises(SystemExit, match="2"):
         main(["nano", "fp16", "int8", "--json"])
     found = capsys.readouterr()
