@@ -18,15 +18,20 @@ web-demo: $(STAMP)  ## nano in a page of its own: exports, packages, builds and 
 	cd $(WEB_DEMO)/app && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 	$(BIN)/moebius-edge serve $(WEB_DEMO)/app --open
 
-test: lint quick full  ## everything that CI runs
+test: lint quick  ## what to run before a commit: lint and the quick tests
 
-quick: $(STAMP)  ## the tests without the full-size model
-	@# One thread: small tensors are faster so, and torch sums in the same order every time. Two processes, a
-	@# file each at a time: what a file's tests share is made once.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not full_size"
+# A file's tests share what they make, so each process takes a file at a time; tests/conftest.py has the order.
+PYTEST := $(BIN)/python -m pytest -q --durations=20
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
-full: $(STAMP)  ## the tests of the 226 M-parameter model and those that take minutes for nano: one process, about 4 GB and 15 minutes
-	$(BIN)/python -m pytest -q -m full_size
+quick: $(STAMP)  ## the tests that need neither the full-size model nor a browser
+	@echo "The quick tests: about 4 minutes on two cores; 2 more at first, for the graphs that are then kept in build/"
+	@# One thread: small tensors are faster so, and torch sums in the same order every time.
+	OMP_NUM_THREADS=1 $(PYTEST) $(TWO) -m "not full_size"
+
+full: $(STAMP)  ## the tests of the 226 M-parameter model, those in a browser, and those that take minutes for nano
+	@echo "The tests of the full-size model, the browser and nano: about 9 minutes on two cores, and 5 GB of memory"
+	$(PYTEST) $(TWO) -m full_size
 
 gpu: $(STAMP)  ## the tests that need a CUDA device; without one they are skipped, and say so
 	$(BIN)/python -m pytest -q -m gpu

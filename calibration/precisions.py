@@ -124,7 +124,7 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     Float weights are stored in 8 bits like INT8's when the target allows it, else in 16.
     """
     denoiser, seen = models["denoiser"], conversion.followed()
-    layers = find_layers(Graph(denoiser))
+    layers, ranges = find_layers(Graph(denoiser)), conversion.ranges(denoiser)
     conversion = replace(conversion, measured=conversion.sizes(models) if conversion.half else None)
     runtime = GraphRuntime(models)  # of all trials: only the denoiser changes
     used = list[Ledger]()
@@ -134,7 +134,7 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
         return used[0]
 
     def trial(kept: Collection[str], bits: int = 16) -> Score:
-        model = _mixed(denoiser, conversion, layers, kept, bits)
+        model = _mixed(denoiser, conversion, layers, ranges, kept, bits)
         runtime.replace("denoiser", _between({"denoiser": model}, conversion, models)[0]["denoiser"])
         return score(runtime, seen.edits, conversion.options, conversion.target_db)
 
@@ -144,7 +144,7 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     bits = 8 if smaller.reaches(conversion.target_db) else 16
     if bits == 8:
         mix = replace(mix, score=smaller)
-    model = _mixed(denoiser, conversion, layers, mix.kept, bits)
+    model = _mixed(denoiser, conversion, layers, ranges, mix.kept, bits)
     made, floats = _between({**models, "denoiser": model}, conversion, models)
     stored = bits if bits == 8 or conversion.half or conversion.weights == "arithmetic" else 32
     return made, {
@@ -160,12 +160,13 @@ def _mixed(
     denoiser: onnx.ModelProto,
     conversion: Conversion,
     layers: Mapping[str, Layer],
+    ranges: Mapping[str, Range],
     kept: Collection[str],
     bits: int,
 ) -> onnx.ModelProto:
     """INT8 but for the layers `kept`; float weights in 8 bits, or as narrow as floats may be here."""
     names = layers.keys() - set(kept)
-    model = quantize(denoiser, conversion.ranges(denoiser), QDQ_STYLES[conversion.style], names=names)
+    model = quantize(denoiser, ranges, QDQ_STYLES[conversion.style], names=names)
     if bits == 8:
         exact = tuple(layers[name].weight for name in kept)
         options = WeightOptions(form=conversion.weights, half_scales=conversion.half, keep=exact)

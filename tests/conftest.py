@@ -1,14 +1,18 @@
 """Fixtures that several test modules share."""
 
+import gc
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
+from filelock import FileLock
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -25,6 +29,12 @@ from moebius_edge.bundle.manifest import (
 from moebius_edge.common.tensors import write_tensors
 from moebius_edge.inpaint.scheduler import Start, StepCoefficients
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
+from moebius_edge.runtimes import onnxruntime
+
+if TYPE_CHECKING:
+    from moebius_edge.calibration.activations.data import Followed
+    from moebius_edge.calibration.activations.recording import Recording
+    from moebius_edge.checkpoints.load import Checkpoint
 
 TINY = MoebiusConfig(
     block_out_channels=(32, 64), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
@@ -35,6 +45,54 @@ TINY_VAE = VAEConfig(
 # Large enough for pixels that are farther from the mask than the feather: 64 x 64.
 SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
 SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_lives_is_passed_over() -> Iterator[None]:
+    """Releasing a graph collects garbage, 0.4 s with torch unless what lives anyway is left out."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _engines_sleep_while_they_wait() -> Iterator[None]:
+    """Threads of ONNX Runtime spin between operators: with two processes on two cores that is a third of the
+    time of both. The numbers are the same."""
+    made, options_of = ort.InferenceSession.__init__, onnxruntime.session_options
+
+    def sleeping(self: Any, graph: Any, sess_options: Any = None, *others: Any, **named: Any) -> None:
+        options, key = sess_options or ort.SessionOptions(), "session.intra_op.allow_spinning"
+        try:
+            options.get_session_config_entry(key)
+        except RuntimeError:  # it has none yet
+            options.add_session_config_entry(key, "0")
+        made(self, graph, options, *others, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ort.InferenceSession, "__init__", sleeping)
+        patch.setattr(
+            onnxruntime,
+            "session_options",
+            lambda options, threads: options_of(replace(options, spinning=False), threads),
+        )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_where_it_is_needed(request: pytest.FixtureRequest) -> None:
+    if "torch" in sys.modules:  # imported by the modules of this run's tests, all of which are known by now
+        request.getfixturevalue("kept")
+
+
+@pytest.fixture(scope="session")
+def kept() -> Iterator[None]:
+    """Exports take their graphs and self-tests from `tests.kept`."""
+    from tests.kept import replaced  # noqa: PLC0415
+
+    with replaced():
+        yield
 
 
 def _graph_spec(name: str) -> GraphSpec:
@@ -152,35 +210,91 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A local checkpoint folder `small`, weights by the filling rule."""
-    folder = tmp_path_factory.mktemp("session") / "small"
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of 64 x 64 pixels."""
+    folder = tmp_path_factory.mktemp("small") / "small"
     folder.mkdir()
     return write_checkpoint(folder, SMALL, SMALL_VAE)
 
 
 @pytest.fixture(scope="session")
-def graphs_exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """While it is in use, exports take graphs from files that all processes of the run share."""
-    from tests import exports  # noqa: PLC0415 (torch)
-
-    yield from exports.remembered(tmp_path_factory)
-
-
-@pytest.fixture(scope="session")
-def exported(graphs_exported_once: None, checkpoint: Path) -> Path:
-    """The bundle of that checkpoint, for ONNX Runtime. Never changed by a test."""
-    import torch  # noqa: PLC0415
-
+def small(kept: None, small_checkpoint: Path) -> Bundle:
+    """Its bundle, for ONNX Runtime. Never changed by a test."""
     from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
     from moebius_edge.export.build import export_bundle  # noqa: PLC0415
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # so small a model only waits for more
-    try:
-        return export_bundle(load_checkpoint(str(checkpoint)), checkpoint.parent / "small.moebius").folder
-    finally:
-        torch.set_num_threads(threads)
+    return export_bundle(load_checkpoint(str(small_checkpoint)), small_checkpoint.parent / "small.moebius")
+
+
+# The models of the tiny checkpoint; tests/cli has another one. Imports come late: most tests need no torch.
+
+
+@pytest.fixture(scope="session")
+def checkpoint(kept: None, tiny_checkpoint: Path) -> "Checkpoint":
+    """8 x 8 pixels, 4 x 4 latents."""
+    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
+
+    return load_checkpoint(str(tiny_checkpoint))
+
+
+@pytest.fixture(scope="session")
+def fp32(checkpoint: "Checkpoint", tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Its bundle for ONNX Runtime. Never changed by a test."""
+    from moebius_edge.export.build import export_bundle  # noqa: PLC0415
+
+    return export_bundle(checkpoint, tmp_path_factory.mktemp("fp32") / "fp32.moebius")
+
+
+@pytest.fixture(scope="session")
+def coreml(checkpoint: "Checkpoint", tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Its bundle for Core ML, converted once in a run, for all processes. Never changed by a test."""
+    from moebius_edge.export.build import export_bundle  # noqa: PLC0415
+    from moebius_edge.export.options import ExportOptions  # noqa: PLC0415
+
+    base = tmp_path_factory.getbasetemp()
+    # A worker of xdist has a folder of its own in that of the run.
+    folder = (base.parent if base.name.startswith("popen-") else base) / "coreml.moebius"
+    with FileLock(f"{folder}.lock"):  # another process that is at it is waited for
+        if folder.exists():
+            return Bundle.open(folder)
+        return export_bundle(checkpoint, folder, ExportOptions(target="coreml"))
+
+
+@pytest.fixture(scope="session")
+def first(checkpoint: "Checkpoint") -> dict[str, onnx.ModelProto]:
+    """Its graphs, channels first."""
+    from moebius_edge.export.rewrites.forms import Forms  # noqa: PLC0415
+    from tests.kept import export_once  # noqa: PLC0415
+
+    return export_once(checkpoint, Forms())
+
+
+@pytest.fixture(scope="session")
+def last(checkpoint: "Checkpoint") -> dict[str, onnx.ModelProto]:
+    """Its graphs, channels last."""
+    from moebius_edge.export.rewrites.forms import Forms  # noqa: PLC0415
+    from tests.kept import export_once  # noqa: PLC0415
+
+    return export_once(checkpoint, Forms(layout="channels_last"))
+
+
+@pytest.fixture(scope="session")
+def seen(last: dict[str, onnx.ModelProto]) -> "Followed":
+    """Its FP32 loop on packaged photos."""
+    from moebius_edge.calibration.activations.calibrate import draw_pairs, follow  # noqa: PLC0415
+    from tests.kept import QUICK  # noqa: PLC0415
+
+    return follow(last, draw_pairs(None, 8, QUICK), QUICK)
+
+
+@pytest.fixture(scope="session")
+def recording(checkpoint: "Checkpoint", last: dict[str, onnx.ModelProto], seen: "Followed") -> "Recording":
+    """Its calibration on them."""
+    from moebius_edge.calibration.activations.calibrate import record  # noqa: PLC0415
+    from moebius_edge.checkpoints.load import weights_sha256  # noqa: PLC0415
+    from tests.kept import QUICK  # noqa: PLC0415
+
+    return record(last["denoiser"], seen.samples["denoiser"], weights_sha256(checkpoint), QUICK)
 
 
 @pytest.fixture

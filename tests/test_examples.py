@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import moebius_edge
+from moebius_edge.bundle.folder import Bundle
 from moebius_edge.common.samples import sample
 
 # Module -> what in it has an example.
@@ -25,10 +26,12 @@ FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
 
 
 @pytest.fixture
-def working_folder(checkpoint: Path, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def working_folder(
+    small_checkpoint: Path, small: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The current folder of the examples: small, small.moebius, photo.jpg, mask.png."""
-    shutil.copytree(checkpoint, tmp_path / "small")
-    shutil.copytree(exported, tmp_path / "small.moebius")
+    shutil.copytree(small_checkpoint, tmp_path / "small")
+    shutil.copytree(small.folder, tmp_path / "small.moebius")
     photo, mask = sample("osprey")
     shutil.copy(photo, tmp_path / "photo.jpg")
     shutil.copy(mask, tmp_path / "mask.png")

@@ -291,7 +291,7 @@ def test_numbers_that_are_not_finite_are_no_picture() -> None:
 
 
 def test_every_option_has_a_comment_and_a_default() -> None:
-    source = (Path(__file__).parent.parent / "moebius_edge" / "options.py").read_text()
+    source = (Path(__file__).parent.parent / "moebius_edge" / "inpaint" / "options.py").read_text()
     for name in OPTION_NAMES:
         line = next(line for line in source.splitlines() if line.startswith(f"    {name}: "))
         assert " = " in line and "  # " in line, name

@@ -314,7 +314,7 @@ def test_a_living_export_is_not_swept(tmp_path: Path, tiny_manifest: Manifest) -
 CHILD = """
     import os, sys, time
     from pathlib import Path
-    from moebius_edge.bundle import staging
+    from moebius_edge.bundle.folder import staging
     with staging(Path(sys.argv[1])) as folder:
         (folder / "part.onnx").write_bytes(b"x" * 1000)
         print("ready", flush=True)
@@ -361,8 +361,8 @@ def test_a_kill_in_the_middle_of_a_swap_is_put_right(tmp_path: Path, tiny_manife
 FULL_DISK = """
     import resource, sys
     from pathlib import Path
-    from moebius_edge.bundle import staging
-    from moebius_edge.errors import ExportError
+    from moebius_edge.bundle.folder import staging
+    from moebius_edge.common.errors import ExportError
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     try:
         with staging(Path(sys.argv[1])) as folder:

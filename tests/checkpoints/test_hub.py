@@ -108,7 +108,7 @@ def hub() -> Iterator[Hub]:
 CHILD = """
     import sys
     from huggingface_hub import constants
-    from moebius_edge.errors import MoebiusError
+    from moebius_edge.common.errors import MoebiusError
     constants.DOWNLOAD_CHUNK_SIZE = 1 << 14
     try:
         {code}

@@ -29,11 +29,6 @@ class Answer:
         return json.loads(self.out)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _exported_once(graphs_exported_once: None) -> None:
-    """Export every graph once."""
-
-
 @pytest.fixture
 def moebius(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Answer]:
     """`moebius("verify", path)` runs the command line in this process."""
@@ -48,6 +43,18 @@ def moebius(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         return Answer(code or 0, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def checkpoint(small_checkpoint: Path) -> Path:
+    """A local checkpoint folder, weights by the filling rule."""
+    return small_checkpoint
+
+
+@pytest.fixture(scope="session")
+def exported(small: Bundle) -> Path:
+    """The bundle of that checkpoint, for ONNX Runtime. Never changed by a test."""
+    return small.folder
 
 
 @pytest.fixture

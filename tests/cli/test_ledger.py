@@ -122,7 +122,7 @@ def test_a_comparison_that_fails_is_a_warning_about_a_bundle_that_is_there(
     def fail(*_: object) -> None:
         raise RuntimeUnavailable("no such engine")
 
-    monkeypatch.setattr(payoff, "examine", fail)
+    monkeypatch.setattr(payoff, "measure_payoff", fail)
     answer = moebius("export", checkpoint, "--precision", "w8", "--output", tmp_path / "w8.moebius")
     assert answer.code == 0
     assert answer.out.startswith(f"wrote {tmp_path / 'w8.moebius'}")

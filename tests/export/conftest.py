@@ -1,7 +1,4 @@
-"""Small models with every tensor filled, and their reference graphs."""
-
-from collections.abc import Iterator
-from pathlib import Path
+"""A model with three levels, and what tests say of graphs."""
 
 import numpy as np
 import onnx
@@ -10,27 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.calibration.activations.calibrate import draw_pairs, follow, record
-from moebius_edge.calibration.activations.data import Followed
-from moebius_edge.calibration.activations.recording import Recording
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint, weights_sha256
 from moebius_edge.checkpoints.synthetic import fill_by_rule
 from moebius_edge.common.tensors import Array
+from moebius_edge.export.onnx.graph import ComponentSpec, to_onnx
+from moebius_edge.export.rewrites.deploy import DeployDenoiser
 from moebius_edge.export.rewrites.forms import Forms
 from moebius_edge.model.config import MoebiusConfig
+from moebius_edge.model.graphs import Denoiser
 from moebius_edge.model.unet import Moebius
-from tests import exports
-from tests.exports import QUICK, export_once
+from tests.kept import kept
 
 # Latents of 32, 16 and 8: tiles of 8 columns, and whole rows. No other dimension is 52 or 44.
 CONFIG = MoebiusConfig(
     block_out_channels=(32, 64, 128), latent_size=32, embedding_dim=52, cross_attention_dim=44, num_heads=4
 )
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _exported_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    yield from exports.remembered(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -42,33 +32,34 @@ def model() -> Moebius:
     return built.eval().requires_grad_(False)
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tiny_checkpoint: Path) -> Checkpoint:
-    """8 x 8 pixels, 4 x 4 latents."""
-    return load_checkpoint(str(tiny_checkpoint))
-
-
 Models = dict[str, onnx.ModelProto]
+NAMES = ("latents", "mask", "masked_latents", "timestep", "guidance")
+
+
+def denoiser_graph(module: nn.Module, size: int, simplify: bool) -> onnx.ModelProto:
+    """A denoiser with latents of this size, exported here and now."""
+    inputs = dict(zip(NAMES, denoiser_inputs(size), strict=True))
+    return to_onnx(ComponentSpec("denoiser", module.eval(), inputs, ("noise",)), simplify=simplify)
 
 
 @pytest.fixture(scope="session")
-def last(checkpoint: Checkpoint) -> Models:
-    return export_once(checkpoint, Forms(layout="channels_last"))
+def deployed(model: Moebius) -> onnx.ModelProto:
+    """Its graph as it is shipped. A test that changes it changes a copy."""
+    with torch.no_grad():
+        module = DeployDenoiser(model, Forms())
+    size = model.config.latent_size
+    return onnx.load(
+        kept(f"deployed {CONFIG}", lambda path: onnx.save(denoiser_graph(module, size, True), path))
+    )
 
 
 @pytest.fixture(scope="session")
-def first(checkpoint: Checkpoint) -> Models:
-    return export_once(checkpoint, Forms())
-
-
-@pytest.fixture(scope="session")
-def seen(last: Models) -> Followed:
-    return follow(last, draw_pairs(None, 8, QUICK), QUICK)
-
-
-@pytest.fixture(scope="session")
-def recording(checkpoint: Checkpoint, last: Models, seen: Followed) -> Recording:
-    return record(last["denoiser"], seen.samples["denoiser"], weights_sha256(checkpoint), QUICK)
+def direct(model: Moebius) -> onnx.ModelProto:
+    """Its graph as the reference computes."""
+    module, size = Denoiser(model), model.config.latent_size
+    return onnx.load(
+        kept(f"direct {CONFIG}", lambda path: onnx.save(denoiser_graph(module, size, False), path))
+    )
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

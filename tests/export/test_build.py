@@ -15,7 +15,7 @@ from moebius_edge.export.onnx import graphs
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.inpainter import Inpainter, InpaintOptions
 from moebius_edge.runtimes import open_runtime
-from tests.exports import export_anew
+from tests.kept import export_anew
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -33,10 +33,9 @@ from moebius_edge.devices.app import APP, RESULT, TAG
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpaint.scheduler import DDIM
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.packaging.package import app_json, find_platform
 from moebius_edge.runtimes import open_runtime
-from tests.conftest import save_graph
+from tests.conftest import SMALL, SMALL_VAE, save_graph
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -48,8 +47,6 @@ EXAMPLE = PROJECT / "example/src/main"
 KOTLIN = sorted([*PROJECT.rglob("*.kt"), *PROJECT.rglob("*.kts")])
 JARS = [Path("/usr/share/java") / name for name in ("junit4.jar", "hamcrest.jar")]
 
-SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
-SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
 NOTE = r"(?m)^Picked up .*\n"  # what Java says of JAVA_TOOL_OPTIONS
 
 Bytes = NDArray[np.uint8]

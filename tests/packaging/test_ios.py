@@ -166,22 +166,6 @@ def test_swift_passes_the_vectors_and_its_fault_tests(package: Path) -> None:
     assert "VectorTests.testEdits' passed" in told
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A small model, 64 x 64 pixels, exported for ONNX Runtime."""
-    from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415  (needs torch, these tests else do not)
-    from moebius_edge.export.build import export_bundle  # noqa: PLC0415
-    from moebius_edge.model.config import MoebiusConfig, VAEConfig  # noqa: PLC0415
-    from tests.conftest import write_checkpoint  # noqa: PLC0415
-
-    unet = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
-    vae = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
-    folder = tmp_path_factory.mktemp("checkpoint") / "small"
-    folder.mkdir()
-    checkpoint = load_checkpoint(str(write_checkpoint(folder, unet, vae)))
-    return export_bundle(checkpoint, folder.parent / "small.moebius")
-
-
 @dataclass
 class GraphServer:
     """Runs graphs for another process, over two named pipes; EndToEndTests.swift says in what form."""
@@ -237,9 +221,9 @@ def stage_edit(bundle: Bundle, folder: Path) -> GraphServer:
 
 
 @needs_swift
-def test_an_edit_in_swift_is_pythons(package: Path, bundle: Bundle, tmp_path: Path) -> None:
+def test_an_edit_in_swift_is_pythons(package: Path, small: Bundle, tmp_path: Path) -> None:
     """At most one grey level apart in at most 100 bytes: logarithm and cosine may differ in the last bit."""
-    server = stage_edit(bundle, tmp_path)
+    server = stage_edit(small, tmp_path)
     command = ("swift", "test", "-c", "release", "--skip-build", "--filter", "EndToEndTests")
     told = swift(*command, "--package-path", str(package), environment={"MOEBIUS_EDIT": str(tmp_path)})
     assert "testAnEditEqualsPythons' passed" in told, told[-3000:]

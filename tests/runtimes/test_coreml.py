@@ -12,22 +12,10 @@ from coremltools.models import compute_plan
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checking.prove import prove
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
 from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
-from moebius_edge.export.build import export_bundle
-from moebius_edge.export.options import ExportOptions
 from moebius_edge.inpaint.runtime import DevicePlan
 from moebius_edge.runtimes import open_runtime, units_of
 from moebius_edge.runtimes.mil import Program
-from tests import exports
-
-
-@pytest.fixture(scope="module")
-def bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    checkpoint: Checkpoint = load_checkpoint(str(tiny_checkpoint))
-    folder = tmp_path_factory.mktemp("coreml")
-    for _ in exports.remembered(tmp_path_factory):
-        yield export_bundle(checkpoint, folder / "tiny.moebius", ExportOptions(target="coreml"))
 
 
 class MLComputeDevice:
@@ -92,9 +80,9 @@ def apple(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("apple")
-def test_every_unit_is_replayed_timed_and_asked_for_its_plan(bundle: Bundle) -> None:
+def test_every_unit_is_replayed_timed_and_asked_for_its_plan(coreml: Bundle) -> None:
     said: list[str] = []
-    proof = prove(bundle, runs=2, progress=lambda what, done, total: said.append(what))
+    proof = prove(coreml, runs=2, progress=lambda what, done, total: said.append(what))
     assert said == [f"coreml, {unit}" for unit in units_of("coreml")]
     assert (proof.runtime, proof.precision, proof.ok) == ("coreml", "fp32", True)
     assert {"moebius-edge", "coremltools"} == proof.versions.keys()
@@ -114,31 +102,31 @@ def test_every_unit_is_replayed_timed_and_asked_for_its_plan(bundle: Bundle) -> 
 
 
 @pytest.mark.usefixtures("apple")
-def test_units_by_name(bundle: Bundle) -> None:
-    proof = prove(bundle, units=("CPU_ONLY",), runs=1)
+def test_units_by_name(coreml: Bundle) -> None:
+    proof = prove(coreml, units=("CPU_ONLY",), runs=1)
     assert [unit.unit for unit in proof.units] == ["CPU_ONLY"]
     with pytest.raises(InvalidInput, match="no unit 'NPU'; it has CPU_AND_NE"):
-        prove(bundle, units=("NPU",))
+        prove(coreml, units=("NPU",))
     with pytest.raises(InvalidInput, match="runs is 0"):
-        prove(bundle, runs=0)
+        prove(coreml, runs=0)
 
 
 @pytest.mark.usefixtures("apple")
-def test_a_system_without_plans(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_without_plans(coreml: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     def older(path: str, compute_units: ct.ComputeUnit) -> Plan:
         raise RuntimeError("needs macOS 14.4")
 
     monkeypatch.setattr(Plan, "load_from_path", older)
-    runtime = open_runtime(bundle, "coreml")
+    runtime = open_runtime(coreml, "coreml")
     assert isinstance(runtime, DevicePlan)
     runtime.run("decoder", {"latents": np.zeros((1, 4, 4, 4), np.float32)})
     assert runtime.devices("decoder") == {}
 
 
-def test_on_linux_the_command_says_what_to_do(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_linux_the_command_says_what_to_do(coreml: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     with pytest.raises(RuntimeUnavailable, match="--runtime mil interprets"):
-        prove(bundle, runtime="coreml")
+        prove(coreml, runtime="coreml")
     # Without a name: what stands in for it here, as one unit.
-    proof = prove(bundle, runs=1)
+    proof = prove(coreml, runs=1)
     assert proof.runtime == "mil" and [unit.unit for unit in proof.units] == ["default"] and proof.ok

@@ -235,7 +235,7 @@ def test_the_reference_must_have_the_same_weights(
     from moebius_edge.runtimes import reference  # noqa: PLC0415 (needs torch)
 
     monkeypatch.setattr(reference, "load_checkpoint", lambda name, revision: (name, revision))
-    monkeypatch.setattr(reference, "fingerprint", lambda checkpoint: "1" * 64)
+    monkeypatch.setattr(reference, "weights_sha256", lambda checkpoint: "1" * 64)
     bundle = make_bundle(model=replace(tiny_manifest.model, name="nano"))
     with pytest.raises(RuntimeUnavailable, match="made from other weights"):
         open_runtime(bundle, "torch")
@@ -247,8 +247,8 @@ MEMORY = """
     import sys
     from pathlib import Path
     import numpy as np
-    from moebius_edge.bundle import Bundle
-    from moebius_edge.memory import trim_memory
+    from moebius_edge.bundle.folder import Bundle
+    from moebius_edge.common.memory import trim_memory
     from moebius_edge.runtimes.onnxruntime import OnnxRuntime
 
     def resident():

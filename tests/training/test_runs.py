@@ -206,7 +206,9 @@ def test_the_work_of_a_step_reads_nothing_on_the_host(photos: Path, tmp_path: Pa
         trainer.clock = NoClock()  # type: ignore[assignment]
         with NoReading():
             # The optimiser reads its own count of steps on a CPU; on a GPU it is told not to.
-            trainer.workers.gradients(trainer.model, trainer.parts(), trainer.loss, beside=trainer.beside)
+            trainer.workers.gradients(
+                trainer.model, trainer.parts(), trainer.loss, alongside=trainer.alongside
+            )
             trainer.average.update(trainer.model)
         trainer.update()
 

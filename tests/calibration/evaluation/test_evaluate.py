@@ -20,7 +20,7 @@ from moebius_edge.checking.report import DB_CAP
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
-from tests.exports import QUICK
+from tests.kept import QUICK
 
 
 @pytest.fixture(scope="module")

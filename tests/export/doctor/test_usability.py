@@ -9,34 +9,24 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.tools.mobile_helpers import usability_checker
 
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.doctor.providers import COREML, PROVIDERS, QNN, XNNPACK, Provider
 from moebius_edge.export.doctor.usability import load, partitions, use
-from moebius_edge.export.onnx.graph import ComponentSpec, to_onnx
-from moebius_edge.export.rewrites.deploy import DeployDenoiser
-from moebius_edge.export.rewrites.forms import Forms
 from moebius_edge.export.targets.ort_mobile.target import convert
-from moebius_edge.model.unet import Moebius
 from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.onnx_tools.macs import count_macs
-from tests.export.conftest import denoiser_inputs
 
-NAMES = ("latents", "mask", "masked_latents", "timestep", "guidance")
 MLPROGRAM = "coreml_supported_mlprogram_ops.md"
 
 
 @pytest.fixture(scope="module")
-def denoiser(model: Moebius, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def denoiser(deployed: onnx.ModelProto, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A denoiser as .onnx; the .ort file is beside it."""
-    with torch.no_grad():
-        module = DeployDenoiser(model, Forms()).eval()
-    inputs = dict(zip(NAMES, denoiser_inputs(model.config.latent_size), strict=True))
     path = tmp_path_factory.mktemp("usability") / "denoiser.onnx"
-    save(to_onnx(ComponentSpec("denoiser", module, inputs, ("noise",))), path)
+    save(copy.deepcopy(deployed), path)
     convert(path, path.with_suffix(".ort"))
     return path
 

@@ -1,4 +1,4 @@
-"""What the exported graphs contain, and that exporting twice gives the same bytes."""
+"""What the exported graphs contain. (The same bytes every time: tests/export/test_build.py.)"""
 
 import copy
 import re
@@ -7,34 +7,18 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
-import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from moebius_edge.export.onnx.graph import ComponentSpec, share_initializers, to_onnx
-from moebius_edge.export.rewrites.deploy import DeployDenoiser
 from moebius_edge.export.rewrites.forms import Forms
 from moebius_edge.model.config import CONFIGS, MoebiusConfig
 from moebius_edge.model.graphs import Denoiser
 from moebius_edge.model.unet import Moebius
 from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.onnx_tools.macs import count_macs
-from tests.export.conftest import denoiser_inputs, operators, run
-
-NAMES = ("latents", "mask", "masked_latents", "timestep", "guidance")
-
-
-def denoiser_spec(module: nn.Module, size: int) -> ComponentSpec:
-    inputs = dict(zip(NAMES, denoiser_inputs(size), strict=True))
-    return ComponentSpec("denoiser", module.eval(), inputs, ("noise",))
-
-
-@pytest.fixture(scope="module")
-def deployed(model: Moebius) -> onnx.ModelProto:
-    with torch.no_grad():
-        module = DeployDenoiser(model, Forms())
-    return to_onnx(denoiser_spec(module, model.config.latent_size))
+from tests.export.conftest import NAMES, denoiser_inputs, operators, run
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -115,9 +99,8 @@ def macs_of_categories(config: MoebiusConfig) -> int:
 
 
 def test_the_deploy_graph_has_fewer_multiplications_by_what_the_rewrites_save(
-    deployed: onnx.ModelProto, model: Moebius
+    deployed: onnx.ModelProto, direct: onnx.ModelProto, model: Moebius
 ) -> None:
-    direct = to_onnx(denoiser_spec(Denoiser(model), model.config.latent_size), simplify=False)
     assert "Einsum" in operators(direct)
     # In a model as small as this the exporter itself folds the categories' projections: both lack them.
     assert count_macs(direct) - count_macs(deployed) == macs_saved(model.config, Forms())
@@ -137,20 +120,6 @@ def test_nothing_in_the_graph_describes_the_machine(deployed: onnx.ModelProto) -
     assert b"site-packages" not in text
     assert b".py" not in text
     assert str(Path(__file__).parents[3]).encode() not in text
-
-
-def test_exporting_twice_gives_the_same_bytes(
-    deployed: onnx.ModelProto, model: Moebius, tmp_path: Path
-) -> None:
-    with torch.no_grad():
-        module = DeployDenoiser(model, Forms())
-    again = to_onnx(denoiser_spec(module, model.config.latent_size))
-    files = []
-    for name, graph in (("first", copy.deepcopy(deployed)), ("second", again)):
-        (tmp_path / name).mkdir()
-        save(graph, tmp_path / name / "denoiser.onnx")
-        files.append([path.read_bytes() for path in sorted((tmp_path / name).iterdir())])
-    assert files[0] == files[1]
 
 
 def test_equal_initializers_are_shared_and_unused_ones_dropped() -> None:

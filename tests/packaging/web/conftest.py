@@ -1,6 +1,7 @@
-"""A package of nano for the web, built and hosted, and a browser to open it in."""
+"""Packages for the web, built and hosted, and a browser to open them in."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.packaging.web.project import Host, chromium, hosted, node_modules, ru
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def nano(kept: None, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """nano, FP32. MOEBIUS_EDGE_NANO: a bundle that was exported before, to save the time."""
     if given := os.environ.get("MOEBIUS_EDGE_NANO"):
         return Bundle.open(given)
@@ -25,16 +26,34 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return export_bundle(load_checkpoint("nano"), tmp_path_factory.mktemp("bundle") / "nano.moebius")
 
 
+def packaged(bundle: Bundle, folder: Path) -> Path:
+    """The project that `moebius-edge package` makes."""
+    licence = folder.with_suffix(".txt")
+    licence.write_text("Do what you like.\n")
+    given = None if bundle.manifest.model.license == "Apache-2.0" else licence
+    web = package.find_platform("web")
+    package.write(bundle, web, folder, lambda b: verify(b, open_runtime(b)), license_file=given)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `moebius-edge package` and `npm run build` make."""
+    """The page of the small model: what `moebius-edge package` and `npm run build` make."""
     packages = node_modules()
-    bundle = request.getfixturevalue("bundle")
-    folder = tmp_path_factory.mktemp("package") / "nano-web"
-    package.write(bundle, package.find_platform("web"), folder, lambda b: verify(b, open_runtime(b)))
+    folder = packaged(request.getfixturevalue("small"), tmp_path_factory.mktemp("package") / "small-web")
     (folder / "node_modules").symlink_to(packages)
     done = run(["npm", "run", "build"], folder)
     assert done.returncode == 0, done.stdout
+    return folder / "dist"
+
+
+@pytest.fixture(scope="session")
+def nano_site(site: Path, nano: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with nano: what is built does not depend on the model."""
+    folder = tmp_path_factory.mktemp("package")
+    public = packaged(nano, folder / "nano-web") / "public"
+    shutil.copytree(site, folder / "dist", ignore=shutil.ignore_patterns("model"))
+    shutil.copytree(public, folder / "dist", dirs_exist_ok=True)
     return folder / "dist"
 
 

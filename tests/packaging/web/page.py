@@ -1,5 +1,6 @@
 """The page as a user drives it, and Python's result to compare with."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from PIL import Image
 from moebius_edge.inpaint import crops
 
 PATIENCE = 180_000  # milliseconds: machines are shared
-SEED, STEPS = 3, 4
+SEED, STEPS, MANY = 3, 4, 1000
+FILLING = re.compile(r"Filling: [1-9]")
 
 
 class Page:
@@ -33,7 +35,7 @@ class Page:
         self.says("#status", "Ready.")
         return self
 
-    def says(self, selector: str, text: str) -> None:
+    def says(self, selector: str, text: str | re.Pattern[str]) -> None:
         """Wait until an element has this text."""
         self.tab.locator(selector, has_text=text).first.wait_for()
 
@@ -56,7 +58,8 @@ class Page:
         self.says("#status", "The mask is open")
 
     def choose(self, steps: int = STEPS, seed: int = SEED) -> None:
-        """Steps and seed."""
+        """Steps and seed; also more steps than the page offers, for time to do something meanwhile."""
+        self.tab.evaluate("steps => document.getElementById('steps').max = Math.max(50, steps)", steps)
         self.tab.fill("#steps", str(steps))
         self.tab.fill("#seed", str(seed))
 

@@ -80,6 +80,10 @@ class FaultyHandler(Handler):
     sent: ClassVar[Counter[str]] = Counter()  # file name -> times
     cut: ClassVar[dict[str, int]] = {}  # file name -> bytes after which the connection is lost, once
 
+    def do_GET(self) -> None:
+        del self.headers["If-Modified-Since"]  # a small model fits into the browser's own cache of HTTP
+        super().do_GET()
+
     def copyfile(self, source: Any, outputfile: Any) -> None:
         name = Path(self.translate_path(self.path)).name
         self.sent[name] += 1

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from moebius_edge import Inpainter
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.common.samples import sample
 from moebius_edge.devices.report import parse
-from tests.packaging.web.page import SEED, STEPS, Page, differences
-from tests.packaging.web.project import Host
+from tests.packaging.web.page import FILLING, MANY, SEED, STEPS, Page, differences
+from tests.packaging.web.project import Host, hosted
 
 pytestmark = pytest.mark.full_size  # minutes, and WebAssembly wants all processors for itself
 
@@ -25,8 +26,8 @@ SHORT = {"seed": SEED, "steps": STEPS}
 
 
 @pytest.fixture(scope="module")
-def inpainter(bundle: Bundle) -> Inpainter:
-    return Inpainter.load(bundle.folder, low_memory=False)
+def inpainter(small: Bundle) -> Inpainter:
+    return Inpainter.load(small.folder, low_memory=False)
 
 
 @pytest.fixture(scope="module")
@@ -39,24 +40,36 @@ def tested(browser: Any, _host: Host) -> Any:
     return state
 
 
-@pytest.fixture
-def new_page(browser: Any, host: Host, tested: Any) -> Iterator[Callable[[], Page]]:
+@contextmanager
+def pages(browser: Any, host: Host, state: Any = None) -> Iterator[Callable[[], Page]]:
     """Tabs of one user, without any files yet. None may end with an error in the page's own code."""
-    user = browser.new_context(viewport=VIEWPORT, accept_downloads=True, storage_state=tested)
-    pages: list[Page] = []
+    user = browser.new_context(viewport=VIEWPORT, accept_downloads=True, storage_state=state)
+    made: list[Page] = []
 
     def make() -> Page:
-        pages.append(Page(user.new_page(), host.url))
-        return pages[-1]
+        made.append(Page(user.new_page(), host.url))
+        return made[-1]
 
     yield make
     user.close()
-    assert [page.errors for page in pages] == [[] for _ in pages]
+    assert [page.errors for page in made] == [[] for _ in made]
+
+
+@pytest.fixture
+def new_page(browser: Any, host: Host, tested: Any) -> Iterator[Callable[[], Page]]:
+    with pages(browser, host, tested) as make:
+        yield make
 
 
 @pytest.fixture
 def page(new_page: Callable[[], Page]) -> Page:
     return new_page()
+
+
+@pytest.fixture
+def nano_page(browser: Any, nano_site: Path) -> Iterator[Page]:
+    with hosted(nano_site) as host, pages(browser, host) as make:
+        yield make()
 
 
 def small_photo(path: Path, mode: str = "RGB") -> tuple[Path, Path]:
@@ -79,8 +92,9 @@ def small_photo(path: Path, mode: str = "RGB") -> tuple[Path, Path]:
     return path, path.with_name("mask.png")
 
 
-def test_painted_mask_and_jpeg(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
-    """Paint with brush and eraser, undo, run, compare, download: what Python gives for that mask."""
+def test_painted_mask_and_jpeg(nano_page: Page, nano: Bundle, tmp_path: Path) -> None:
+    """Paint with brush and eraser, undo, run, compare, download: Python's picture, with nano."""
+    page, inpainter = nano_page, Inpainter.load(nano.folder, low_memory=False)
     photo, _ = sample("osprey")
     page.open().ready()
     assert page.tab.evaluate("crossOriginIsolated")
@@ -206,7 +220,7 @@ def test_flipped_byte_in_the_cache(page: Page, host: Host) -> None:
 
 def test_connection_lost_in_the_download(page: Page, host: Host) -> None:
     """A message and a button; files that are there are not fetched again."""
-    host.cut[WEIGHTS] = 4_000_000
+    host.cut[WEIGHTS] = 1_000_000
     page.open()
     page.says("#error", f"The connection was lost while {WEIGHTS} was loading")
     page.tab.screenshot()
@@ -223,7 +237,7 @@ def test_full_cache(page: Page, host: Host, tmp_path: Path) -> None:
     """It runs from memory, and says so."""
     session = page.tab.context.new_cdp_session(page.tab)
     origin = host.url.rstrip("/")
-    session.send("Storage.overrideQuotaForOrigin", {"origin": origin, "quotaSize": 3_000_000})
+    session.send("Storage.overrideQuotaForOrigin", {"origin": origin, "quotaSize": 1_000_000})
     page.open().ready()
     page.says("#notices", "no room to keep the model: it runs from memory")
     photo, mask = small_photo(tmp_path / "photo.png")
@@ -285,9 +299,9 @@ def test_cancel(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
     page.open().ready()
     page.photo(photo)
     page.mask(mask)
-    page.choose(steps=50)
+    page.choose(steps=MANY)
     page.tab.click("#run")
-    page.says("#status", "Filling: 2 of")
+    page.says("#status", FILLING)
     page.tab.keyboard.press("Escape")
     page.says("#status", "Stopped.")
     assert page.tab.locator("#run").is_enabled()
@@ -303,9 +317,9 @@ def test_tab_closed_in_the_middle(new_page: Callable[[], Page], host: Host, tmp_
     first = new_page().open().ready()
     first.photo(photo)
     first.mask(mask)
-    first.choose(steps=50)
+    first.choose(steps=MANY)
     first.tab.click("#run")
-    first.says("#status", "Filling: 2 of")
+    first.says("#status", FILLING)
     first.tab.close()
     second = new_page().open().ready()
     second.photo(photo)
@@ -337,14 +351,14 @@ def test_48_megapixels(page: Page, inpainter: Inpainter, tmp_path: Path) -> None
     assert beyond == 0
 
 
-def test_measurement(page: Page, bundle: Bundle) -> None:
+def test_measurement(page: Page, small: Bundle) -> None:
     """docs/devices.md: what `moebius-edge profile` reads."""
     page.open("?profile=1&runs=2&edits=1")
     page.says("#status", "Measured.")
     found = page.tab.evaluate("window.moebiusProfile")
     assert found["selftest"]["ok"] is True
     assert all(min(times) > 0 for times in found["graphs_ms"].values())
-    read = parse(json.dumps(found).encode(), bundle, "the page")
+    read = parse(json.dumps(found).encode(), small, "the page")
     assert (read.device.platform, read.engine.name, read.engine.unit) == ("web", "onnxruntime-web", "wasm")
     assert [len(times) for times in read.graphs_ms.values()] == [2, 2, 2]
     assert [len(edit.steps_ms) for edit in read.edits] == [19]

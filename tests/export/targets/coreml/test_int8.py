@@ -26,7 +26,7 @@ from moebius_edge.export.targets.coreml.lowering import identifier
 from moebius_edge.export.targets.coreml.package import save, to_program
 from moebius_edge.runtimes.mil import Program
 from tests.export.conftest import Models
-from tests.exports import QUICK
+from tests.kept import QUICK
 
 # Operators whose float sums have another order here; how far that moves a result, relative to its largest.
 SUMS = {"conv", "linear", "matmul", "instance_norm", "layer_norm", "softmax", "reduce_mean"}

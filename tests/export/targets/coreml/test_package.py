@@ -26,18 +26,16 @@ from moebius_edge.runtimes import default_runtime, open_runtime
 from moebius_edge.runtimes.external_data import graph_files
 from moebius_edge.runtimes.mlpackage import MODEL, PARTS, WEIGHTS
 from tests.export.conftest import Models, graph_inputs
-from tests.exports import QUICK
+from tests.kept import QUICK
 
 
 @pytest.fixture(scope="module")
-def bundles(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
-    folder = tmp_path_factory.mktemp("coreml")
-    options = {
-        "onnx": ExportOptions(),
-        "fp32": ExportOptions(target="coreml"),
-        "fp16": ExportOptions(target="coreml", precision="fp16", calibration=QUICK),
-    }
-    return {name: export_bundle(checkpoint, folder / name, given) for name, given in options.items()}
+def bundles(
+    checkpoint: Checkpoint, fp32: Bundle, coreml: Bundle, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Bundle]:
+    options = ExportOptions(target="coreml", precision="fp16", calibration=QUICK)
+    half = export_bundle(checkpoint, tmp_path_factory.mktemp("coreml") / "fp16", options)
+    return {"onnx": fp32, "fp32": coreml, "fp16": half}
 
 
 @pytest.mark.parametrize("graph", GRAPH_NAMES)

@@ -34,7 +34,7 @@ from moebius_edge.export.targets.coreml.table import (
 )
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
-from tests.exports import QUICK
+from tests.kept import QUICK
 
 
 def test_rows_as_markdown() -> None:
@@ -53,7 +53,7 @@ def test_rows_as_markdown() -> None:
 
 
 def test_parity_of_fp32_and_its_packages_are_those_of_an_export(
-    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Checkpoint, coreml: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = TableOptions(calibration=QUICK, replay=False, parity=True)
     made = list(measure_rows(checkpoint, ("fp32",), tmp_path / "a", chosen))
@@ -65,8 +65,7 @@ def test_parity_of_fp32_and_its_packages_are_those_of_an_export(
     graphs = Bundle.open(tmp_path / "a" / "fp32")
     options = ExportOptions(target="coreml")
     again = packaged(checkpoint, graphs, options, tmp_path / "b")
-    whole = export_bundle(checkpoint, tmp_path / "c", options)
-    assert again.manifest == whole.manifest
+    assert again.manifest == coreml.manifest
     monkeypatch.setattr(table_module, "with_exact_norms", doubled)
     only_exact = table_module._parity(again, graphs, "encoder")
     assert only_exact.engine == made[0].parity["encoder"].engine
@@ -190,7 +189,7 @@ def test_rows_before_a_failure_are_kept(
         yield Row("fp16", 452.2, 1.0, 2.0)
         raise NotFinite("it overflows")
 
-    monkeypatch.setattr(table_module, "measure", failing)
+    monkeypatch.setattr(table_module, "measure_rows", failing)
     with pytest.raises(SystemExit, match="2"):
         main(["nano", "fp16", "int8", "--json"])
     found = capsys.readouterr()

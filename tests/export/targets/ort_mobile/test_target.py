@@ -37,7 +37,7 @@ from moebius_edge.onnx_tools.macs import count_macs
 from moebius_edge.precisions import PRECISIONS
 from moebius_edge.runtimes import open_runtime
 from tests.export.conftest import graph_inputs, operators
-from tests.exports import QUICK
+from tests.kept import QUICK
 
 HALF, SINGLE = ExportOptions("ort-mobile", "fp16"), ExportOptions("ort-mobile")
 PICTURE = np.random.default_rng(0).standard_normal((1, 4, 16, 16)).astype(np.float32)

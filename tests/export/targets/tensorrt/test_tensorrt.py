@@ -32,7 +32,7 @@ from moebius_edge.export.targets.tensorrt.builder import BuildError, BuildOption
 from moebius_edge.export.targets.tensorrt.engines import import_engines
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes import tensorrt as runtime
-from tests.exports import QUICK
+from tests.kept import QUICK
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT for RTX is not on this system")
 
