@@ -25,7 +25,8 @@ from moebius_edge.common.samples import capsule_photo
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.registry import Target
 from moebius_edge.inpaint.options import InpaintOptions
-from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.protocol import make_schedule
 from moebius_edge.runtimes.torch import TorchRuntime
 
 CAPSULE = "capsule.safetensors"
@@ -71,7 +72,6 @@ def record_capsule(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
             mask,
             resolution=resolution,
             latent_size=checkpoint.config.latent_size,
-            scheduler=SchedulerConfig(),
             # Not the checkpoint's own default: at 1 the unconditional branch would not count.
             guidance=InpaintOptions().guidance,
         )
@@ -92,8 +92,8 @@ def describe(
     made_by: Mapping[str, str],
 ) -> Manifest:
     """The manifest, but for the list of files; `made_by`: versions of tools that no table names."""
-    defaults, schedule = _defaults(checkpoint), SchedulerConfig()
-    ddim, length = DDIM(schedule), (defaults.steps, defaults.strength)
+    defaults, solver = _defaults(checkpoint), DDIM()
+    schedule = make_schedule(solver, defaults.steps, defaults.strength)
     return Manifest(
         model=ModelInfo(
             name=checkpoint.name,
@@ -112,9 +112,7 @@ def describe(
         latent_size=checkpoint.config.latent_size,
         graphs=graphs,
         scheduler=SchedulerSpec(
-            **asdict(schedule),
-            coefficients=ddim.coefficients(*length),
-            start=ddim.start(*length),
+            **asdict(solver.noise), solver=solver.name, coefficients=schedule.steps, start=schedule.start
         ),
         defaults=defaults,
         capsule=CAPSULE,

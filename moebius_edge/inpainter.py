@@ -1,7 +1,7 @@
 """`Inpainter`: a photo and a mask in, the photo with the hole filled out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.imaging import Source, read_mask, read_photo
-from moebius_edge.inpaint.loop import Control, Draws, OnStep, Progress, Schedule
+from moebius_edge.inpaint.loop import Control, Draws, OnStep, Progress
 from moebius_edge.inpaint.noise import NoiseSource, PortableNoise, TorchNoise
 from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
 from moebius_edge.inpaint.published import PublishedEdit
 from moebius_edge.inpaint.runtime import Runtime
-from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.listed import Listed
+from moebius_edge.inpaint.solvers.protocol import Solver, make_schedule
+from moebius_edge.inpaint.solvers.table import Schedule
 from moebius_edge.runtimes import open_runtime
 
 __all__ = ["InpaintOptions", "Inpainter"]
@@ -27,8 +30,9 @@ __all__ = ["InpaintOptions", "Inpainter"]
 class Inpainter:
     """Fills holes in photos with the three graphs of one model.
 
-    `resolution` and `latent_size` are H = W of the graphs in pixels and latents. `low_memory` releases each
-    graph before the next is loaded; switch it off to keep all three between calls.
+    `resolution` and `latent_size` are H = W of the graphs in pixels and latents. `solver` None: DDIM on the
+    published noise schedule. `low_memory` releases each graph before the next is loaded; switch it off to
+    keep all three between calls.
     """
 
     def __init__(
@@ -37,13 +41,13 @@ class Inpainter:
         *,
         resolution: int,
         latent_size: int,
-        scheduler: SchedulerConfig | None = None,
+        solver: Solver | None = None,
         defaults: InpaintOptions | None = None,
         low_memory: bool = True,
     ) -> None:
         self.runtime = runtime
         self.resolution, self.latent_size = resolution, latent_size
-        self.scheduler = DDIM(scheduler)
+        self.solver = solver or DDIM()
         self.defaults = defaults or InpaintOptions()
         self.low_memory = low_memory
 
@@ -64,16 +68,18 @@ class Inpainter:
         return cls.of(opened.manifest, open_runtime(opened, runtime, threads), low_memory=low_memory)
 
     @classmethod
-    def of(cls, manifest: Manifest, runtime: Runtime, *, low_memory: bool = True) -> "Inpainter":
-        """With a runtime that is open already, and the noise schedule and defaults of a bundle's manifest."""
+    def of(
+        cls, manifest: Manifest, runtime: Runtime, *, solver: Solver | None = None, low_memory: bool = True
+    ) -> "Inpainter":
+        """With a runtime that is open already, and the solver (None: its own) and defaults of a manifest."""
+        spec, defaults = manifest.scheduler, manifest.defaults
+        listed = Schedule(spec.start, spec.coefficients)
         return cls(
             runtime,
             resolution=manifest.resolution,
             latent_size=manifest.latent_size,
-            scheduler=SchedulerConfig(
-                **{field.name: getattr(manifest.scheduler, field.name) for field in fields(SchedulerConfig)}
-            ),
-            defaults=InpaintOptions(**asdict(manifest.defaults)),
+            solver=solver or Listed(spec.solver, spec.noise(), listed, defaults.steps, defaults.strength),
+            defaults=InpaintOptions(**asdict(defaults)),
             low_memory=low_memory,
         )
 
@@ -114,7 +120,7 @@ class Inpainter:
         chosen = self.options(**options)
         if len(photos) != len(masks) or not photos:
             raise InvalidInput(f"got {len(photos)} photos and {len(masks)} masks; expected as many of each")
-        schedule = Schedule.make(self.scheduler, chosen.steps, chosen.strength)
+        schedule = make_schedule(self.solver, chosen.steps, chosen.strength)
         kind = PublishedEdit if chosen.mode == "published" else PortableEdit
         edits = []
         for source, mask in zip(photos, masks, strict=True):

@@ -1,7 +1,7 @@
 """TensorRT engines: inputs and outputs at fixed addresses, the whole guided loop on the device.
 
-A step is one CUDA graph: the denoiser's engine, the small engine of x <- a x + b ε, and a copy of the result
-into the denoiser's input. The latents do not leave the device between the first step and the last.
+A step is one CUDA graph: the denoiser's engine, the small engine of a row of the solver's table, and copies
+of its results into the inputs. The latents do not leave the device between the first step and the last.
 """
 
 import importlib
@@ -17,14 +17,13 @@ from moebius_edge.bundle.folder import REPAIR, Bundle
 from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
 from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.scheduler import StepCoefficients
+from moebius_edge.inpaint.solvers.table import COEFFICIENTS, Step, as_array
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
 # As in export/targets/tensorrt/builder.py, which a build kit takes along: it imports nothing of this package.
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 UPDATE = "update"
 HOST_CODE = "MOEBIUS_EDGE_HOST_CODE"  # what NVIDIA calls a library in an engine
-ONE = (1,)
 
 
 class DeviceMemory(Protocol):
@@ -153,7 +152,7 @@ class TensorRTRuntime:
         start: Array,
         mask: Array,
         masked_latents: Array,
-        coefficients: Sequence[StepCoefficients],
+        coefficients: Sequence[Step],
         guidance: float,
         after_step: Callable[[], None] | None = None,
     ) -> Array:
@@ -161,9 +160,7 @@ class TensorRTRuntime:
         denoiser = self._engine("denoiser", graph_spec(self.bundle.manifest.graphs, "denoiser"))
         update = self._engine(UPDATE, update_spec(denoiser.spec))
         if {tensor.dtype for tensor in denoiser.tensors.values()} != {"float32"}:
-            raise RuntimeUnavailable(
-                f"the inputs of {denoiser.spec.file} are not float32, as the loop has them"
-            )
+            raise RuntimeUnavailable(f"{denoiser.spec.file} has inputs other than float32, unlike the loop")
         denoiser.write("mask", mask)
         denoiser.write("masked_latents", masked_latents)
         denoiser.write("guidance", np.array([guidance]))
@@ -171,11 +168,12 @@ class TensorRTRuntime:
             denoiser.write("latents", start)
             self._step = self._captured(denoiser, update)
         denoiser.write("latents", start)
-        values = np.array([(step.timestep, step.a, step.b) for step in coefficients], np.float32)
+        update.write("estimate", np.zeros_like(start))
+        values = as_array(coefficients)
         table = self.device.allocate(values.nbytes)
         try:
             self.device.upload(table, values)
-            scalars = (denoiser.addresses["timestep"], update.addresses["a"], update.addresses["b"])
+            scalars = [denoiser.addresses["timestep"], *(update.addresses[name] for name in COEFFICIENTS)]
             for place in range(0, values.size, len(scalars)):
                 for offset, address in enumerate(scalars):
                     self.device.copy(address, table + 4 * (place + offset), 4)
@@ -208,7 +206,8 @@ class TensorRTRuntime:
             denoiser.enqueue()
             self.device.copy(update.addresses["noise"], denoiser.addresses["noise"], size)
             update.enqueue()
-            self.device.copy(denoiser.addresses["latents"], update.addresses["next"], size)
+            self.device.copy(denoiser.addresses["latents"], update.addresses["next_latents"], size)
+            self.device.copy(update.addresses["estimate"], update.addresses["next_estimate"], size)
 
         step()  # the first run compiles and takes memory, which cannot be captured
         self.device.wait()
@@ -288,11 +287,12 @@ def _install(package: str, version: str) -> str:
 
 
 def update_spec(denoiser: GraphSpec) -> GraphSpec:
-    """The engine of x <- a x + b noise, for the latents of a denoiser."""
+    """Describe the engine of a row of a solver's table, for the latents of a denoiser."""
     shape = denoiser.outputs[0].shape
-    inputs = [TensorSpec(name, "float32", shape) for name in ("latents", "noise")]
-    inputs += [TensorSpec(name, "float32", ONE) for name in ("a", "b")]
-    return GraphSpec(f"{UPDATE}.engine", tuple(inputs), (TensorSpec("next", "float32", shape),))
+    inputs = [TensorSpec(name, "float32", shape) for name in ("latents", "noise", "estimate")]
+    inputs += [TensorSpec(name, "float32", (1,)) for name in COEFFICIENTS]
+    outputs = (TensorSpec(name, "float32", shape) for name in ("next_latents", "next_estimate"))
+    return GraphSpec(f"{UPDATE}.engine", tuple(inputs), tuple(outputs))
 
 
 def _bytes(tensor: TensorSpec) -> int:

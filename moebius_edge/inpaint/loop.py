@@ -13,26 +13,13 @@ from numpy.typing import NDArray
 from moebius_edge.common.errors import Cancelled, NotFinite
 from moebius_edge.inpaint.noise import NoiseSource, Stream
 from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
-from moebius_edge.inpaint.scheduler import DDIM, Start, StepCoefficients
+from moebius_edge.inpaint.solvers.table import Schedule, Step
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int], bool | None]  # (graph runs done, graph runs in all); False stops
 OnStep = Callable[[int, Floats], None]  # (index of the step, latents after it)
 
 LATENT_CHANNELS = 4
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The numbers of one loop; a manifest stores those of the default steps and strength."""
-
-    start: Start
-    steps: tuple[StepCoefficients, ...]
-
-    @classmethod
-    def make(cls, scheduler: DDIM, steps: int, strength: float) -> "Schedule":
-        """Raises InvalidInput when `steps` or `strength` is out of range."""
-        return cls(scheduler.start(steps, strength), scheduler.coefficients(steps, strength))
 
 
 @dataclass(frozen=True)
@@ -105,18 +92,32 @@ def decode(runtime: Runtime, latents: Floats) -> Floats:
     return _finite(image[0].transpose(1, 2, 0), "the decoder's picture")
 
 
+def update(step: Step, latents: Floats, noise: Floats, estimate: Floats) -> tuple[Floats, Floats]:
+    """Do one row of a solver's table: x <- (a x + b ε) + c d and, with the old x, d <- p x + q ε.
+
+    All arrays have one shape, [1,4,h,w] in the loop; `estimate` is d. Every product and sum is rounded to
+    float32 (docs/loop.md, step 10). Returns the new x and d.
+    """
+    moved = np.float32(step.a) * latents + np.float32(step.b) * noise
+    if step.c:  # adding 0 would change no number, but the sign of a zero
+        moved = moved + np.float32(step.c) * estimate
+    if not step.p and not step.q:
+        return moved, np.zeros_like(latents)
+    return moved, np.float32(step.p) * latents + np.float32(step.q) * noise
+
+
 def denoise(
     runtime: Runtime,
     start: Floats,
     mask: Floats,
     masked_latents: Floats,
-    coefficients: Sequence[StepCoefficients],
+    coefficients: Sequence[Step],
     guidance: float,
     *,
     progress: Callable[[], None] | None = None,
     on_step: OnStep | None = None,
 ) -> Floats:
-    """x <- a x + b ε over the steps: the DDIM update with the guided noise ε.
+    """Execute a solver's table with the guided noise ε: `update` over its rows.
 
     `start`, `masked_latents` [1,4,h,w], `mask` [1,1,h,w] (1 = hole) -> latents [1,4,h,w]. `progress` is
     called after each step, `on_step` with its index and the latents after it. Raises NotFinite when the
@@ -125,7 +126,7 @@ def denoise(
     if on_step is None and isinstance(runtime, DeviceLoop):
         latents = runtime.denoise(start, mask, masked_latents, coefficients, guidance, progress)
         return _finite(latents, f"the latents after {len(coefficients)} steps")
-    latents = start
+    latents, estimate = start, np.zeros_like(start)
     scale = np.array([guidance], np.float32)
     for index, step in enumerate(coefficients):
         inputs = {
@@ -137,7 +138,7 @@ def denoise(
         }
         noise: Floats = runtime.run("denoiser", inputs)["noise"]
         with np.errstate(over="ignore", invalid="ignore"):  # the next line says so in a sentence
-            latents = np.float32(step.a) * latents + np.float32(step.b) * noise
+            latents, estimate = update(step, latents, noise, estimate)
         _finite(latents, f"the latents after step {index + 1} of {len(coefficients)}")
         if on_step is not None:
             on_step(index, latents)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.scheduler import StepCoefficients
+from moebius_edge.inpaint.solvers.table import Step
 
 
 class Runtime(Protocol):
@@ -30,12 +30,11 @@ class DeviceLoop(Protocol):
         start: Array,
         mask: Array,
         masked_latents: Array,
-        coefficients: Sequence[StepCoefficients],
+        coefficients: Sequence[Step],
         guidance: float,
         after_step: Callable[[], None] | None,
     ) -> Array:
-        """x <- a x + b ε over the steps; shapes as in `moebius_edge.inpaint.loop.denoise`, which this
-        stands in for.
+        """Execute a solver's table in the place of `moebius_edge.inpaint.loop.denoise`; shapes as there.
 
         `after_step` is called when the device has done a step; with None the device never waits.
         """

@@ -31,7 +31,7 @@ from moebius_edge.common.tensors import Array, write_tensors
 from moebius_edge.devices import report
 from moebius_edge.devices.app import APP, RESULT, TAG
 from moebius_edge.inpaint.runtime import Runtime
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.packaging.package import app_json, find_platform

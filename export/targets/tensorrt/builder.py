@@ -22,7 +22,7 @@ from typing import Any
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")  # the first that can be imported builds
 REPORT, MANIFEST = "build.json", "manifest.json"
-UPDATE = "update"  # the small graph beside the three: x <- a x + b noise
+UPDATE = "update"  # the small graph beside the three: a row of the solver's table
 MISSING = (
     "TensorRT is not installed: for RTX cards, and to build without a GPU, `pip install tensorrt-rtx`; for "
     "data-centre cards `pip install tensorrt`; a Jetson has it with JetPack (a virtual environment sees it "
