@@ -42,7 +42,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PROJECT = ROOT / "moebius_edge/packaging/android"
 LIBRARY = PROJECT / "moebius/src"
-TESTS = ("VectorsTest", "FaultsTest", "JsonTest", "DeviceTest")
+TESTS = ("VectorsTest", "SchedulerTest", "FaultsTest", "JsonTest", "DeviceTest")
 MAIN = sorted((LIBRARY / "main/java/io/moebius/edge").glob("*.java"))
 EXAMPLE = PROJECT / "example/src/main"
 KOTLIN = sorted([*PROJECT.rglob("*.kt"), *PROJECT.rglob("*.kts")])
@@ -147,7 +147,7 @@ def test_every_part_of_the_vectors_is_compared(
         "philox": lambda vector: vector["words"].__setitem__(0, 1),
         "draws": lambda vector: vector["latents"].__setitem__(3, 0.5),
         "schedules": lambda vector: vector["coefficients"][0].__setitem__("b", 0.5),
-        "updates": lambda vector: vector["result"].__setitem__(2, 0.5),
+        "updates": lambda vector: vector["result"].__setitem__(-2, 0.5),
         "encodes": lambda vector: vector["start"].__setitem__(2, 0.5),
         "crops": lambda vector: vector["crop"].__setitem__("side", 7),
         "grows": lambda vector: vector.__setitem__("radius", vector["radius"] + 1),

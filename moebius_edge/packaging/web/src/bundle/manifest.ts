@@ -23,6 +23,7 @@ export interface FileEntry {
 // docs/bundle.md: segments without dots at the front, so neither an address nor a way out of the folder.
 const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]*(\/[A-Za-z0-9_][A-Za-z0-9._-]*)*$/;
 const MAX_FILE_BYTES = 0x7fe00000; // the largest array of Chrome
+const IDENTIFIER = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
 const SCHEMA_VERSION = 2;
 const MAX_RESOLUTION = 8192; // pixels
 
@@ -139,7 +140,7 @@ function checkTable({ scheduler, defaults }: Manifest): void {
   const falling = rows.every(({ timestep }, i) => Number.isInteger(timestep) && timestep < (rows[i - 1]?.timestep ?? limit));
   const fine = falling && rows.length >= 1 && rows.length <= defaults.steps && rows.at(-1)!.timestep >= 0;
   const starts = [start.sqrt_alpha_bar, start.sqrt_one_minus_alpha_bar];
-  if (typeof solver !== "string" || !fine || start.timestep !== rows[0]!.timestep || ![...numbers, ...starts].every(Number.isFinite)) {
+  if (!IDENTIFIER.test(solver) || !fine || start.timestep !== rows[0]!.timestep || ![...numbers, ...starts].every(Number.isFinite)) {
     throw new PackageError(
       `The manifest's table of the solver ${JSON.stringify(solver)} cannot be run: expected 1 to ${defaults.steps} rows of ` +
         "six numbers, with falling timesteps from the start's on. Export the bundle again.",
