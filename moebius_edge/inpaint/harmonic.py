@@ -28,15 +28,16 @@ STEP = 0.2  # of a sweep: 0.8 of the change that satisfies a pixel's equation
 Doubles = NDArray[np.float64]
 
 
-def correction(picture: Bytes, fill: Doubles, hole: Bools) -> Doubles:
-    """What to add to `fill` so that it meets `picture` at the rim of `hole`, [R,R,3].
+def correction(surround: Bytes, fill: Doubles, hole: Bools) -> Doubles:
+    """Compute what to add to `fill` so that it meets `surround` at the rim of `hole`, [R,R,3].
 
-    `picture`, `fill` [R,R,3] in 0 to 255; `hole` [R,R], where `picture` is not known; not all of it. Outside
-    the hole the correction is the low-passed difference of the two.
+    `surround` is the photo at this size, of which only what is around the hole counts; `fill` the model's
+    picture; both [R,R,3] in 0 to 255. `hole` [R,R], not all of it. Outside the hole the correction is the
+    low-passed difference of the two.
     """
     known = (~hole).astype(np.float64)
     # Channels first: planes of numbers that lie side by side are what numpy adds fastest.
-    difference = np.ascontiguousarray((picture - fill).transpose(2, 0, 1)) * known
+    difference = np.ascontiguousarray((surround - fill).transpose(2, 0, 1)) * known
     count = np.maximum(_window_sum(known), 1)
     for _ in range(PASSES):
         difference = _window_sum(difference) / count * known

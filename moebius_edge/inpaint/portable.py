@@ -49,16 +49,20 @@ class PortableEdit:
         return Job(to_tensor(self.picture), self.hole.astype(np.float32)[None, None])
 
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
-        """The photo with the model's picture [R,R,3] in [0,1] in its hole."""
-        fill = picture.astype(np.float64) * 255
-        if self.options.blend == "harmonic":
-            fill = fill + harmonic.correction(self._beside(), fill, self.core)
-        pixels = np.rint(np.clip(fill, 0, 255)).astype(np.uint8)
+        """Put the model's picture [R,R,3] in [0,1] into the hole of the photo."""
+        fill = self._fill(picture)
         return self.photo.with_pixels(
-            crops.paste(self.crop, self.photo.rgb, self.mask, pixels, self.options.feather)
+            crops.paste(self.crop, self.photo.rgb, self.mask, fill, self.options.feather)
         )
 
-    def _beside(self) -> Bytes:
+    def _fill(self, picture: NDArray[np.float32]) -> Bytes:
+        """The model's picture as bytes [R,R,3], its colours fitted to those around the hole by `blend`."""
+        fill = picture.astype(np.float64) * 255
+        if self.options.blend == "harmonic":
+            fill = fill + harmonic.correction(self._surround(), fill, self.core)
+        return np.rint(np.clip(fill, 0, 255)).astype(np.uint8)
+
+    def _surround(self) -> Bytes:
         """The crop at model resolution [R,R,3], nothing of what is removed in any pixel outside the core.
 
         The box filter sees a pixel's own area alone; that of the model's picture, Lanczos, sees further.
