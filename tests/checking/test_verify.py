@@ -22,6 +22,7 @@ from moebius_edge.common.samples import capsule_photo
 from moebius_edge.common.tensors import write_tensors
 from moebius_edge.inpaint import crops
 from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpaint.solvers.registry import known_solvers
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
@@ -323,7 +324,8 @@ def test_a_solver_that_is_not_known_cannot_be_checked(bundle: Bundle, reference:
     edited = replace(bundle.manifest.scheduler, solver="of-tomorrow")
     report = verify(replace(bundle, manifest=replace(bundle.manifest, scheduler=edited)), reference)
     assert names(report) == {"scheduler.solver"}  # the capsule's loop is DDIM's: it passes
-    assert "'of-tomorrow'; this moebius-edge knows ddim and cannot check its table" in report.failures[0]
+    known = ", ".join(known_solvers())
+    assert f"'of-tomorrow'; this moebius-edge knows {known} and cannot check its table" in report.failures[0]
 
 
 def test_an_edited_start_is_named(bundle: Bundle, reference: Runtime) -> None:
