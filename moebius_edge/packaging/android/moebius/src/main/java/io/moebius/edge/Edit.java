@@ -157,7 +157,7 @@ public final class Edit {
         }
     }
 
-    /** The decoder's picture as bytes [R,R,3], its colours fitted to those beside the hole where `blend` says so. */
+    /** The decoder's picture as bytes [R,R,3], its colours fitted to those around the hole where `blend` says so. */
     private byte[] fill(float[] decoded) {
         int plane = resolution * resolution;
         boolean harmonic = options.blend == Options.Blend.HARMONIC;
