@@ -32,8 +32,7 @@ from moebius_edge.common.timing import interleave, summary
 from moebius_edge.export.graph_specs import graph_specs, resolution_of
 from moebius_edge.export.onnx.graphs import build_module
 from moebius_edge.export.rewrites.forms import CUDA, CUDA_COMPILED, Forms
-from moebius_edge.inpaint.loop import Schedule
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes.cuda import CudaOptions, CudaRuntime
 
@@ -109,7 +108,7 @@ class Contestant:
         self.variant, self.resolution = variant, resolution_of(checkpoint)
         self.runtime = CudaRuntime(modules, graph_specs(checkpoint, {}), variant.options)
         self.latent_size = checkpoint.config.latent_size
-        self.coefficients = Schedule.make(DDIM(), STEPS, STRENGTH).steps
+        self.coefficients = DDIM().coefficients(STEPS, STRENGTH)
         self.inputs = _inputs(checkpoint)
         start = time.perf_counter()
         self.noise = self.runtime.run("denoiser", self._step_inputs())["noise"]

@@ -13,7 +13,8 @@ from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.self_test import CAPSULE
 from moebius_edge.export.targets.registry import find_target
 from moebius_edge.inpaint.options import InpaintOptions
-from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.protocol import make_schedule
 from moebius_edge.precisions import PRECISIONS
 
 TOOLS = ("torch", "diffusers", "onnx", "onnxscript", "onnxsim")
@@ -70,10 +71,10 @@ def _defaults(checkpoint: Checkpoint) -> Defaults:
 
 
 def _scheduler(defaults: Defaults) -> SchedulerSpec:
-    schedule = SchedulerConfig()
-    ddim, length = DDIM(schedule), (defaults.steps, defaults.strength)
+    solver = DDIM()
+    schedule = make_schedule(solver, defaults.steps, defaults.strength)
     return SchedulerSpec(
-        **asdict(schedule), coefficients=ddim.coefficients(*length), start=ddim.start(*length)
+        **asdict(solver.noise), solver=solver.name, coefficients=schedule.steps, start=schedule.start
     )
 
 

@@ -8,7 +8,6 @@ from moebius_edge.checkpoints.load import Checkpoint
 from moebius_edge.common.samples import capsule_photo
 from moebius_edge.export.graph_specs import resolution_of
 from moebius_edge.inpaint.options import InpaintOptions
-from moebius_edge.inpaint.scheduler import SchedulerConfig
 from moebius_edge.runtimes.torch import TorchRuntime
 
 CAPSULE = "capsule.safetensors"
@@ -29,7 +28,6 @@ def record_capsule(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
             mask,
             resolution=resolution,
             latent_size=checkpoint.config.latent_size,
-            scheduler=SchedulerConfig(),
             # Not the checkpoint's own default: at 1 the unconditional branch would not count.
             guidance=InpaintOptions().guidance,
         )

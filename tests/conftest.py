@@ -27,7 +27,7 @@ from moebius_edge.bundle.manifest import (
     io_shapes,
 )
 from moebius_edge.common.tensors import write_tensors
-from moebius_edge.inpaint.scheduler import Start, StepCoefficients
+from moebius_edge.inpaint.solvers.table import Start, Step
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.runtimes import onnxruntime
 
@@ -119,9 +119,9 @@ def tiny_manifest() -> Manifest:
             0.012,
             "scaled_linear",
             1000,
-            "leading",
             "epsilon",
-            (StepCoefficients(500, 1.25, -0.5), StepCoefficients(0, 1.0 / 3.0, -0.1)),
+            "ddim",
+            (Step(500, 1.25, -0.5), Step(0, 1.0 / 3.0, -0.1)),
             Start(500, 0.5, 0.75),
         ),
         defaults=Defaults(steps=2, guidance=2.0, strength=0.99, noise_offset=0.0357),

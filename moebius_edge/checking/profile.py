@@ -222,7 +222,7 @@ def _time_edit(
     first = sides[0]
     return EditTiming(
         steps=steps,
-        denoiser_runs=len(inpainters[0].scheduler.timesteps(steps, defaults.strength)),
+        denoiser_runs=len(inpainters[0].solver.timesteps(steps, defaults.strength)),
         p50_ms=first.p50_ms,
         p95_ms=first.p95_ms,
         ratio=median_ratio(times),
