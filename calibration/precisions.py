@@ -13,7 +13,6 @@ from moebius_edge.calibration.activations.observers import Range
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.fp16.between import halve_between
 from moebius_edge.calibration.fp16.convert import to_fp16
-from moebius_edge.calibration.int8.layers import Graph, Layer, find_layers, left_floats
 from moebius_edge.calibration.int8.mixed import Score, score, search
 from moebius_edge.calibration.int8.qdq import QDQ_STYLES, quantize
 from moebius_edge.calibration.int8.sensitivity import Ledger, measure_sensitivity
@@ -23,6 +22,7 @@ from moebius_edge.calibration.weights.quantize import WeightOptions, quantize_we
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.plugins import load
 from moebius_edge.common.progress import Stage
+from moebius_edge.onnx_tools.layers import Graph, Layer, find_layers, left_floats
 from moebius_edge.precisions import PRECISIONS
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried

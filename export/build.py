@@ -14,13 +14,13 @@ from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.int8.coverage import coverage
 from moebius_edge.calibration.int8.sensitivity import Ledger
 from moebius_edge.calibration.precisions import Conversion, convert, ledger_of
-from moebius_edge.checkpoints.load import Checkpoint, weights_sha256
+from moebius_edge.checkpoints.checkpoint import Checkpoint, weights_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.tensors import write_tensors
-from moebius_edge.export.graph_specs import graph_specs, resolution_of
 from moebius_edge.export.manifest import make_manifest
 from moebius_edge.export.onnx import graphs
+from moebius_edge.export.onnx.graph_specs import graph_specs, resolution_of
 from moebius_edge.export.onnx.graphs import STAGES
 from moebius_edge.export.options import ExportOptions, check_used
 from moebius_edge.export.rewrites.forms import CPU_INT8

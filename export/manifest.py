@@ -7,8 +7,8 @@ from importlib import metadata
 
 from moebius_edge import __version__
 from moebius_edge.bundle.manifest import Defaults, GraphSpec, Manifest, ModelInfo, SchedulerSpec
-from moebius_edge.checkpoints.load import Checkpoint, parameter_count, weights_sha256
-from moebius_edge.export.graph_specs import resolution_of
+from moebius_edge.checkpoints.checkpoint import Checkpoint, parameter_count, weights_sha256
+from moebius_edge.export.onnx.graph_specs import resolution_of
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.self_test import CAPSULE
 from moebius_edge.export.targets.registry import find_target

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checking import capsule
 from moebius_edge.checking.verify import verify
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.timing import interleave, median_ratio, summary
 from moebius_edge.export.onnx import graphs

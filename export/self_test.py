@@ -4,9 +4,9 @@ import numpy as np
 import torch
 
 from moebius_edge.checking import capsule
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.samples import capsule_photo
-from moebius_edge.export.graph_specs import resolution_of
+from moebius_edge.export.onnx.graph_specs import resolution_of
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.runtimes.torch import TorchRuntime
 

@@ -34,7 +34,7 @@ from moebius_edge.runtimes import onnxruntime
 if TYPE_CHECKING:
     from moebius_edge.calibration.activations.data import Followed
     from moebius_edge.calibration.activations.recording import Recording
-    from moebius_edge.checkpoints.load import Checkpoint
+    from moebius_edge.checkpoints.checkpoint import Checkpoint
 
 TINY = MoebiusConfig(
     block_out_channels=(32, 64), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
@@ -291,7 +291,7 @@ def seen(last: dict[str, onnx.ModelProto]) -> "Followed":
 def recording(checkpoint: "Checkpoint", last: dict[str, onnx.ModelProto], seen: "Followed") -> "Recording":
     """Its calibration on them."""
     from moebius_edge.calibration.activations.calibrate import record  # noqa: PLC0415
-    from moebius_edge.checkpoints.load import weights_sha256  # noqa: PLC0415
+    from moebius_edge.checkpoints.checkpoint import weights_sha256  # noqa: PLC0415
     from tests.kept import QUICK  # noqa: PLC0415
 
     return record(last["denoiser"], seen.samples["denoiser"], weights_sha256(checkpoint), QUICK)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
-from tests.architecture import FRONT, arrows, circles, imports, room, sources
+from tests.architecture import FRONT, arrows, between, circles, imports, room, sources
 
 ROOT = Path(__file__).parents[1]
 MAX_ROOMS, MAX_LINES = 18, 300
@@ -98,6 +98,10 @@ def test_every_arrow_between_rooms_is_in_the_table_and_every_row_is_needed() -> 
 
 def test_no_arrows_lead_in_a_circle() -> None:
     assert not circles(ARROWS)
+    assert not circles(between(ROOT, lambda name: name)), "modules that import each other"
+    folders = between(ROOT, lambda name: SOURCES[name].parent.relative_to(ROOT).as_posix())
+    folders.pop("moebius_edge")  # `inpainter.py` and other single modules are rooms of their own
+    assert not circles(folders)
 
 
 @pytest.mark.parametrize(

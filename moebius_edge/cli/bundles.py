@@ -13,7 +13,7 @@ from moebius_edge.common.progress import stages
 
 if TYPE_CHECKING:
     from moebius_edge.bundle.folder import Bundle
-    from moebius_edge.checkpoints.load import Checkpoint as Loaded
+    from moebius_edge.checkpoints.checkpoint import Checkpoint as Loaded
 
 
 def export(  # noqa: PLR0913, PLR0917

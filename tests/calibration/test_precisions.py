@@ -25,7 +25,7 @@ from moebius_edge.calibration.precisions import Conversion, convert, ledger_of
 from moebius_edge.checking import first_run
 from moebius_edge.checking.thresholds import thresholds
 from moebius_edge.checking.verify import compare
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.cli.payoff import print_conversion
 from moebius_edge.common.errors import CalibrationError, ExportError
 from moebius_edge.export import payoff as payoff_module

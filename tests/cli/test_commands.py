@@ -13,7 +13,7 @@ import pytest
 
 from moebius_edge import __version__
 from moebius_edge.calibration.int8.mixed import TARGETS_DB
-from moebius_edge.checkpoints.load import MODELS
+from moebius_edge.checkpoints.models import MODELS
 from moebius_edge.cli import PANELS, Commands, show
 from moebius_edge.common.errors import BundleError
 from moebius_edge.common.explain import INTERRUPTED, TERMINATED, explain, explained

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.errors import Cancelled, InvalidInput, NotFinite, RuntimeUnavailable
 from moebius_edge.common.tensors import Array
-from moebius_edge.export.graph_specs import graph_specs
+from moebius_edge.export.onnx.graph_specs import graph_specs
 from moebius_edge.export.onnx.graphs import build_module
 from moebius_edge.export.rewrites.forms import Forms
 from moebius_edge.inpaint import loop

@@ -14,7 +14,7 @@ import onnx
 
 from moebius_edge import __version__
 from moebius_edge.bundle.manifest import GraphSpec
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.silence import silenced_coremltools
 from moebius_edge.export.options import ExportOptions

@@ -36,13 +36,14 @@ from moebius_edge.calibration.evaluation.whole_edits import EditsCost, WholeEdit
 from moebius_edge.checking import capsule
 from moebius_edge.checking.first_run import graph_inputs
 from moebius_edge.checking.verify import verify
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.explain import explained
 from moebius_edge.common.progress import Stage, stages
 from moebius_edge.common.scripts import script_parser
 from moebius_edge.common.tensors import Array
 from moebius_edge.export.build import export_bundle
-from moebius_edge.export.graph_specs import resolution_of
+from moebius_edge.export.onnx.graph_specs import resolution_of
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.coreml.exact_norms import with_exact_norms
 from moebius_edge.export.targets.coreml.package import ship

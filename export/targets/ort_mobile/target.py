@@ -14,7 +14,7 @@ import onnxruntime as ort
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
 from moebius_edge.bundle.manifest import GraphSpec
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.ort_mobile.ort_format import make_deterministic

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from moebius_edge.bundle.manifest import GraphSpec
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.onnx.graph import IR_VERSION, OPSET
 from moebius_edge.export.options import ExportOptions

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions

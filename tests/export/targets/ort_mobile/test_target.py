@@ -17,7 +17,7 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES, GraphSpec
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.checking.verify import compare
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.machine import sums_overflow
 from moebius_edge.common.tensors import Array

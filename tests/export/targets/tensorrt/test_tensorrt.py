@@ -21,7 +21,8 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.checking.verify import verify
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export import build
 from moebius_edge.export.build import export_bundle

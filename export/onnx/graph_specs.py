@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from moebius_edge.bundle.manifest import GraphSpec, TensorSpec, io_shapes
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 
 
 def graph_specs(checkpoint: Checkpoint, macs: Mapping[str, int]) -> dict[str, GraphSpec]:
