@@ -1,11 +1,11 @@
-"""Would the tests notice? Puts small faults into copies of the tree, one at a time, and runs the tests of their room.
+"""Would the tests notice? Puts small faults into copies of the tree, and runs the tests of each fault's room.
 
     python tests/mutations.py choose > build/mutations.json
     python tests/mutations.py run build/mutations.json
 
-A fault is named by its function, its line as it is and its line as it becomes, wherever these lie: one list fits
-trees that are laid out differently (`--tree`), so that the tests of two commits can be compared. A fault that
-nobody notices is a test to write, or a line that does nothing that can be seen.
+A fault is named by its function, its line as it is and its line as it becomes, wherever these lie: one list
+fits trees that are laid out differently (`--tree`), so that the tests of two commits can be compared. A fault
+that nobody notices is a test to write, or a line that does nothing that can be seen.
 """
 
 import argparse
