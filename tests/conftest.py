@@ -47,6 +47,34 @@ SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention
 SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
 
 
+# Files that take longest, in this order: two processes that begin with them end together.
+LONGEST = (
+    "export/test_full_size.py",
+    "packaging/web/test_browser.py",
+    "calibration/test_precisions.py",
+    "export/targets/tensorrt/test_tensorrt.py",
+    "export/targets/coreml/test_package.py",
+    "export/test_build.py",
+    "export/onnx/test_graph.py",
+    "cli/test_package.py",
+    "training/test_runs.py",
+    "export/targets/coreml/test_table.py",
+    "export/targets/coreml/test_int8.py",
+    "export/targets/ort_mobile/test_target.py",
+    "calibration/evaluation/test_evaluate.py",
+    "cli/test_profile.py",
+    "training/test_command.py",
+    "runtimes/test_coreml.py",
+    "packaging/test_android.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    order = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _what_lives_is_passed_over() -> Iterator[None]:
     """Releasing a graph collects garbage, 0.4 s with torch unless what lives anyway is left out."""
@@ -77,6 +105,26 @@ def _engines_sleep_while_they_wait() -> Iterator[None]:
             "session_options",
             lambda options, threads: options_of(replace(options, spinning=False), threads),
         )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _coremltools_looks_less_often() -> Iterator[None]:
+    """It checks a program's form after each of its 36 passes, half of the time of a conversion; here before
+    and between its pipelines only."""
+    if "coremltools" not in sys.modules:
+        yield
+        return
+    from coremltools.converters.mil.mil import Program  # noqa: PLC0415
+
+    validate = Program.validate
+
+    def seldom(program: Program, **after_a_pass: bool) -> None:
+        if not after_a_pass:
+            validate(program)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Program, "validate", seldom)
         yield
 
 

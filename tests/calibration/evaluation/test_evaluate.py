@@ -2,13 +2,14 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from moebius_edge.bundle.folder import Bundle, seal
 from moebius_edge.calibration.evaluation import evaluate
@@ -20,6 +21,7 @@ from moebius_edge.checking.report import DB_CAP
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
+from tests.conftest import save_graph
 from tests.kept import QUICK
 
 
@@ -136,17 +138,26 @@ def other(fp32: Bundle, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_denoiser_may_have_any_name(fp32: Bundle, photos: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "named.moebius"
-    shutil.copytree(fp32.folder, folder)
-    model = onnx.load(folder / "denoiser.onnx")
-    for file in folder.glob("denoiser.onnx*"):
-        file.unlink()
+def test_the_denoiser_may_have_any_name(
+    make_bundle: Callable[..., Bundle], photos: Path, tmp_path: Path
+) -> None:
+    bundle = make_bundle("named.moebius")
+    folder, node, spec = bundle.folder, helper.make_node, bundle.manifest.graphs["denoiser"]
+    (folder / "denoiser.onnx").unlink()
     (folder / "unet").mkdir()
-    onnx.save(model, folder / "unet" / "step.onnx", save_as_external_data=True, location="step.weights")
-    graphs = dict(fp32.manifest.graphs)
-    graphs["denoiser"] = replace(graphs["denoiser"], file="unet/step.onnx")
-    seal(folder, replace(fp32.manifest, graphs=graphs, files={}))
+    nodes = [
+        node("Conv", ["latents", "kernel"], ["mixed"], pads=[1] * 4),
+        node("Mul", ["masked_latents", "mask"], ["context"]),
+        node("Add", ["mixed", "context"], ["sum"]),
+        node("Mul", ["sum", "guidance"], ["noise"]),
+    ]
+    kernel = np.random.default_rng(0).standard_normal((4, 4, 3, 3)).astype(np.float32) / 10
+    save_graph(folder / "unet" / "step.onnx", spec, nodes, {"kernel": kernel})
+    model = onnx.load(folder / "unet" / "step.onnx")
+    external = {"save_as_external_data": True, "location": "step.weights", "size_threshold": 0}
+    onnx.save(model, folder / "unet" / "step.onnx", **external)
+    graphs = {**bundle.manifest.graphs, "denoiser": replace(spec, file="unet/step.onnx")}
+    seal(folder, replace(bundle.manifest, graphs=graphs, files={}))
     made = naive(folder, tmp_path / "naive.moebius", QUICK)
     nodes = onnx.load(made.file("unet/step.onnx"), load_external_data=False).graph.node
     assert any(node.op_type == "QuantizeLinear" for node in nodes)
