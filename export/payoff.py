@@ -1,6 +1,6 @@
 """Find whether a precision pays on this machine.
 
-A step is timed against FP32's in one run, and the result is held to the self-test's bars.
+A step is timed against FP32's in one run, and the result is held to the self-test's thresholds.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Payoff:
     step_ms: float
     fp32_ms: float
     ratio: float  # time of FP32 / time of this, median over the pairs
-    failures: tuple[str, ...]  # bars of the self-test that were missed
+    failures: tuple[str, ...]  # thresholds of the self-test that were missed
 
     def sentence(self) -> str:
         """Return the gain in words."""

@@ -123,15 +123,15 @@ def attach(bundle: Bundle, proof: Proof) -> Bundle:
     return rewritten(bundle, keep)
 
 
-def _require_consistent(proof: Proof, bars: Thresholds) -> None:
-    """Raise InvalidInput for a proof that says ok of what is below the bars, or has impossible units."""
+def _require_consistent(proof: Proof, needed: Thresholds) -> None:
+    """Raise InvalidInput for a proof that calls ok what is below a threshold, or has wrong units."""
     units = [unit.unit for unit in proof.units]
     if len(set(units)) < len(units) or not set(units) <= set(units_of(proof.runtime)):
         expected = ", ".join(units_of(proof.runtime))
         raise InvalidInput(f"the proof is of the units {units}; {proof.runtime} has {expected}, each once")
     for unit in proof.units:
         found = {name: graph.db for name, graph in unit.graphs.items()} | {"hole": unit.hole_db or 0.0}
-        low = [name for name, db in found.items() if db < getattr(bars, f"{name}_db")]
+        low = [name for name, db in found.items() if db < getattr(needed, f"{name}_db")]
         if unit.ok and low:
             raise InvalidInput(
                 f"the proof says that {unit.unit} is ok, with {low[0]} at {found[low[0]]:g} dB"

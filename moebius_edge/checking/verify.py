@@ -96,7 +96,7 @@ def verify(
     True
     """
     manifest = bundle.manifest
-    bars = thresholds(manifest.precision, manifest.settings)
+    needed = thresholds(manifest.precision, manifest.settings)
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     steps = len(tensors["loop.timesteps"])
     # Every step twice; 2 other runs in the edit, 2 replays, 2 branches of 2 steps. Reference: 2 and 2.
@@ -117,7 +117,7 @@ def verify(
         bundle=bundle.folder.resolve().name,
         runtime=runtime.name,
         precision=manifest.precision,
-        thresholds=bars,
+        thresholds=needed,
         graphs={"encoder": encoder, "denoiser": _worst(noise), "decoder": decoder},
         steps=_steps(tensors, noise, latents),
         guidance=guidance,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # help lists the platforms, and does not wait for numpy
     from moebius_edge.bundle.manifest import Manifest
     from moebius_edge.export.targets.target import Target
 
-BARS = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
+SELF_TEST_DB = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,13 @@ class Platform:
     next: tuple[str, ...]  # what to type in the project
     additions: tuple[Addition, ...] = ()  # those that were measured
     notes: tuple[str, ...] = ()  # what else to count on
-    # What the engine's own rounding allows: no bar of app.json is above these.
+    # What the engine's own rounding allows: no threshold of app.json is above these.
     most_db: Mapping[str, float] = field(default_factory=dict)
 
-    def bars(self, manifest: "Manifest") -> dict[str, float]:
-        """Return what the self-test of a bundle must reach there: dB by the names of BARS."""
+    def thresholds(self, manifest: "Manifest") -> dict[str, float]:
+        """Return what the self-test of a bundle must reach there: dB by the names of SELF_TEST_DB."""
         row = thresholds(manifest.precision, manifest.settings)
-        return {name: min(getattr(row, name), self.most_db.get(name, math.inf)) for name in BARS}
+        return {name: min(getattr(row, name), self.most_db.get(name, math.inf)) for name in SELF_TEST_DB}
 
 
 # Sources, as of 2026: ONNX Runtime's "Working with large models" (Chrome's largest ArrayBuffer is 0x7fe00000
