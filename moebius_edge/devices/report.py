@@ -16,7 +16,7 @@ from moebius_edge.bundle.proofs import files_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.files import plain_size
-from moebius_edge.packaging.platforms import SELF_TEST_DB, DEVICES
+from moebius_edge.packaging.platforms import DEVICES, SELF_TEST_DB
 
 FORMAT = "moebius-edge-device-profile-1"
 MAX_BYTES = 1 << 20

@@ -25,7 +25,7 @@ from moebius_edge.devices.app import APP, RESULT, TAG
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.packaging.package import APP_FORMAT, app_json
-from moebius_edge.packaging.platforms import SELF_TEST_DB, PLATFORMS
+from moebius_edge.packaging.platforms import PLATFORMS, SELF_TEST_DB
 from moebius_edge.packaging.vectors import dumps
 from moebius_edge.runtimes import open_runtime
 
