@@ -7,6 +7,7 @@ Python runtime runs.
 
 import base64
 import json
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -279,6 +280,7 @@ def _floats(values: NDArray[np.floating[Any]]) -> list[float]:
     return [float(str(value)) for value in np.asarray(values, np.float32).reshape(-1)]
 
 
+@cache
 def dumps() -> str:
     """The file: one line per vector, so that a change shows where it is."""
     parts = []
