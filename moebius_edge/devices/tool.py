@@ -16,6 +16,7 @@ from typing import IO
 from moebius_edge.common.errors import RuntimeUnavailable
 
 PATIENCE = 60.0  # seconds that a short command may take
+ENDING_SECONDS = 5.0  # that a program may take to end once it is told to
 MAX_OUTPUT = 16 << 20  # bytes that a short command may write
 MAX_LINE = 4096  # bytes of a line that is followed; longer ones come in pieces
 
@@ -170,7 +171,7 @@ class Following:
     ) -> None:
         self._end(kill=False)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=ENDING_SECONDS)
         self._thread.join(timeout=1)
         if self._process.returncode is None or self._thread.is_alive():
             self._end(kill=True)

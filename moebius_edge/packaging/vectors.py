@@ -8,6 +8,7 @@ Python runtime runs.
 import base64
 import json
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -283,6 +284,7 @@ def _floats(values: NDArray[np.floating[Any]]) -> list[float]:
     return [float(str(value)) for value in np.asarray(values, np.float32).reshape(-1)]
 
 
+@cache
 def dumps() -> str:
     """Write the file as text: one line per vector, so that a change shows where it is."""
     parts = []

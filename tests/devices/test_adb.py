@@ -15,7 +15,7 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.proofs import files_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import ExportError, InvalidInput, MoebiusError, RuntimeUnavailable
-from moebius_edge.devices import adb
+from moebius_edge.devices import adb, tool
 from moebius_edge.devices.app import Wish
 from moebius_edge.devices.measure import measure_on_device
 from moebius_edge.devices.report import parse
@@ -389,7 +389,10 @@ def test_a_tool_whose_helper_keeps_its_output(tmp_path: Path) -> None:
     os.kill(int((tmp_path / "tool.pid").read_text()), signal.SIGKILL)
 
 
-def test_a_script_around_adb_is_ended_with_what_it_started(tmp_path: Path) -> None:
+def test_a_script_around_adb_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tool, "ENDING_SECONDS", 0.5)
     begin = time.monotonic()
     with script(tmp_path, "echo hello; sleep 30; echo x").follow("logcat") as log:
         assert log.line(10) == "hello"
