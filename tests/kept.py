@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.calibration.activations.data import CalibrationOptions
-from moebius_edge.checkpoints.load import Checkpoint, weights_sha256
+from moebius_edge.checkpoints.load import Checkpoint, parameter_count, weights_sha256
 from moebius_edge.common.progress import Stage
 from moebius_edge.export import build
 from moebius_edge.export.onnx import graphs
@@ -50,6 +50,7 @@ SOURCES = (
     "runtimes/torch.py",
     "tests/kept.py",
 )
+MOST_PARAMETERS = 50_000_000  # of a model whose graphs are kept: one test uses the full-size ones, 1 GB
 PACKAGES = ("torch", "diffusers", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxsim", "pillow")
 
 export_anew = graphs.fp32_graphs
@@ -92,7 +93,9 @@ def export_once(
     progress: Stage | None = None,
     names: Sequence[str] = GRAPH_NAMES,
 ) -> dict[str, onnx.ModelProto]:
-    """`fp32_graphs`, from the files that are kept."""
+    """`fp32_graphs`, from the files that are kept; those of the full-size model are not."""
+    if parameter_count(checkpoint.model) > MOST_PARAMETERS:
+        return export_anew(checkpoint, forms, kind, progress, names)
     weights, models = _key(checkpoint), {}
     for done, name in enumerate(names):
         if progress is not None:
