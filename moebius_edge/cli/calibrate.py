@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.cli.options import Checkpoint, Images, Revision, bundle_name, output_file, pinned
+from moebius_edge.cli.options import Checkpoint, Images, Revision, bundle_name, output_file, revision_option
 from moebius_edge.common.progress import stages
 
 
@@ -46,5 +46,5 @@ def calibrate(
         recording.save(file)
     samples, sites = recording.recipe["samples"], len(recording.histograms)
     show.out().print(f"wrote {file} ({sites} histograms from {samples} denoiser inputs)", markup=False)
-    again = [*pinned(revision), "--output", bundle_name(checkpoint, "int8")]
+    again = [*revision_option(revision), "--output", bundle_name(checkpoint, "int8")]
     show.suggest("export", checkpoint, "--precision", "int8", "--calibration", file, *again)

@@ -101,9 +101,9 @@ def _print_report(report: "Report") -> None:
         f"{show.decibels(image.ring_db)}, outside {'untouched' if image.outside_identical else 'CHANGED'}",
         markup=False,
     )
-    live = report.reference
-    values = ", ".join(f"{name} {show.decibels(graph.db)}" for name, graph in live.graphs.items())
-    console.print(f"reference, run now: {values if live.done else 'no: ' + live.note}\n", markup=False)
+    rerun = report.reference
+    values = ", ".join(f"{name} {show.decibels(graph.db)}" for name, graph in rerun.graphs.items())
+    console.print(f"reference, run now: {values if rerun.done else 'no: ' + rerun.note}\n", markup=False)
     for failure in report.failures:
         console.print(f"FAILED  {failure}", markup=False, style="red")
     console.print("ok: the bundle is what its reference says" if report.ok else "the bundle is NOT ok")

@@ -65,6 +65,6 @@ def bundle_name(checkpoint: str, precision: str) -> str:
     return f"{Path(checkpoint).stem}-{precision}.moebius"
 
 
-def pinned(revision: str | None) -> tuple[str, ...]:
+def revision_option(revision: str | None) -> tuple[str, ...]:
     """Return the option of a suggested command that takes the same revision."""
     return () if revision is None else ("--revision", revision)

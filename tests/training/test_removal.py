@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moebius_edge.checking.removal import (
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.training.removal import (
     SETTINGS,
     Setting,
     cases,
@@ -15,8 +17,6 @@ from moebius_edge.checking.removal import (
     rim_contrast,
     varied,
 )
-from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpainter import Inpainter
 from tests.test_inpainter import LATENT, FakeRuntime, R
 
 
