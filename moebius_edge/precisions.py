@@ -145,7 +145,7 @@ PRECISIONS: dict[str, Precision] = {
         Precision(
             "int8",
             "the denoiser computes in 8-bit integers (*INT8*)",
-            "CPUs with instructions for products of 8-bit integers",
+            "CPUs that multiply 8-bit integers fast",
             INT8,
             f"{CONVERSIONS}:to_int8",
             frozenset({"int8"}),
@@ -153,8 +153,8 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "mixed",
-            "as `int8`, but the layers (operations with weights) that cost most dB stay floats",
-            "where INT8 is not close enough",
+            "as `int8`, but the layers (operations with weights) that lose most stay floats",
+            "as `int8`, and closer",
             # Closer than INT8; the target that it was searched for is an average over many edits.
             replace(INT8, hole_db=36.0, ring_db=36.0),
             f"{CONVERSIONS}:to_mixed",

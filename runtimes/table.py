@@ -86,7 +86,7 @@ OWN = (
     RuntimeEntry(
         "mil",
         "moebius_edge.runtimes.mil:MilRuntime",
-        "the files of `coreml`, interpreted on any system (MIL is Core ML's own language)",
+        "the files of `coreml`, interpreted on any system (MIL is Core ML's language)",
         opens="coreml",
         extra="coreml",
         engines=("coremltools", "torch"),
