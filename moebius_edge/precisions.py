@@ -153,8 +153,8 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "mixed",
-            "as `int8`, but the layers (operations with weights) that lose most stay floats",
-            "as `int8`, and closer",
+            "as `int8`, but layers (operations with weights) that lose most stay floats",
+            "as `int8`, closer",
             # Closer than INT8; the target that it was searched for is an average over many edits.
             replace(INT8, hole_db=36.0, ring_db=36.0),
             f"{CONVERSIONS}:to_mixed",
