@@ -70,7 +70,7 @@ def _settings() -> str:
 
 
 def _values(settings: Any) -> str:
-    return ", ".join(f"{name}={'|'.join(values)}" for name, values in settings.items())
+    return ", ".join(f"{name}={listed(values)}" for name, values in settings.items())
 
 
 def _kits() -> str:

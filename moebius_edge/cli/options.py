@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-RUNTIME_HELP = "Engine: {runtimes}; default: the bundle's own."
+RUNTIME_HELP = "Runtime: {runtimes}; default: the bundle's own."
 
 Checkpoint = Annotated[
     str,
@@ -29,7 +29,11 @@ Images = Annotated[
 ]
 Runtime = Annotated[str | None, typer.Option(help=RUNTIME_HELP)]
 Observer = Annotated[
-    str, typer.Option(help="How ranges are read off what was seen: minmax, percentile, entropy or mse.")
+    str,
+    typer.Option(
+        help="How the range of a layer's integers is chosen from its histogram: mse (least squared error), "
+        "minmax (all of it), percentile (all but rare values) or entropy (least information lost)."
+    ),
 ]
 
 
