@@ -44,7 +44,7 @@ lint: $(STAMP)
 	@for d in export calibration runtimes; do cp -rs "$(CURDIR)/$$d" $(TYPES)/moebius_edge/; done
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p moebius_edge
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@# An environment that works is kept, even if python3 is another one today; half of one is made anew.
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"

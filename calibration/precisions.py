@@ -1,8 +1,7 @@
-"""FP32 graphs -> the graphs of a precision, as a table: what each does to which graph."""
+"""FP32 graphs -> the graphs of a precision: the conversions of the rows of `moebius_edge.precisions`."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 import onnx
@@ -14,7 +13,6 @@ from moebius_edge.calibration.activations.observers import Range
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.fp16.between import halve_between
 from moebius_edge.calibration.fp16.convert import to_fp16
-from moebius_edge.calibration.int8.layers import Graph, Layer, find_layers, left_floats
 from moebius_edge.calibration.int8.mixed import Score, score, search
 from moebius_edge.calibration.int8.qdq import QDQ_STYLES, quantize
 from moebius_edge.calibration.int8.sensitivity import Ledger, measure_sensitivity
@@ -22,7 +20,10 @@ from moebius_edge.calibration.weights.encodings import WeightEncoding
 from moebius_edge.calibration.weights.halves import store_halves
 from moebius_edge.calibration.weights.quantize import WeightOptions, quantize_weights, total_bytes
 from moebius_edge.common.errors import ExportError
+from moebius_edge.common.plugins import load
 from moebius_edge.common.progress import Stage
+from moebius_edge.onnx_tools.layers import Graph, Layer, find_layers, left_floats
+from moebius_edge.precisions import PRECISIONS
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
 
@@ -66,36 +67,20 @@ class Conversion:
         return {name: of(name, model) for name, model in models.items()}
 
     def followed(self) -> Followed:
-        """Raises ExportError when the loop was not followed."""
+        """Return what the FP32 loop gave. Raises ExportError when it was not followed."""
         if self.seen is None:
             raise ExportError("this precision needs the FP32 loop's inputs; let export follow it")
         return self.seen
 
 
-Convert = Callable[[Models, Conversion], tuple[Models, Report]]
-
-
-@dataclass(frozen=True)
-class Precision:
-    """One row of the table of precisions."""
-
-    convert: Convert = lambda models, conversion: (models, {})
-    calibrated: bool = False  # needs a recording: what the denoiser's layers read is quantized
-    followed: bool = False  # needs the FP32 loop to be followed
-    searched: bool = False  # needs a ledger
-
-    @property
-    def tools(self) -> tuple[str, ...]:
-        """Packages whose results shape the graphs: calibration runs them in ONNX Runtime."""
-        return ("onnxruntime",) if self.calibrated or self.followed else ()
-
-    def follows(self, *, recorded: bool, halves: bool) -> bool:
-        """Whether the FP32 loop is followed: there is a recording or not; floats become float16 or not."""
-        return self.followed or (self.calibrated and (halves or not recorded))
+def keep(models: Models, conversion: Conversion) -> tuple[Models, Report]:
+    """Return the graphs as they are."""
+    del conversion
+    return models, {}
 
 
 def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
-    """The denoiser in INT8; weights of float arithmetic (tables, the time embedding) are stored as in w8.
+    """Quantize the denoiser to INT8; weights of float arithmetic (tables, embedding) are stored as in w8.
 
     What the autoencoder's layers read is not quantized: it runs three times an edit, and its errors show.
     """
@@ -113,7 +98,7 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
 
 
 def _between(models: Models, conversion: Conversion, originals: Models) -> tuple[Models, Report]:
-    """The graphs with float16 where they have floats, if that is asked for; `originals`: before INT8."""
+    """Make floats float16 between integers, if that is asked for; `originals`: the graphs before INT8."""
     if not conversion.half:
         return models, {}
     sizes = conversion.sizes(originals)
@@ -191,7 +176,7 @@ def _mixed(
 
 
 def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
-    """The ledger of a denoiser for the engine and the ranges of a conversion."""
+    """Measure the ledger of a denoiser for the engine and the ranges of a conversion."""
     per_edit = conversion.options.steps_per_edit
     samples = spread(conversion.followed().samples["denoiser"], LEDGER_SAMPLES, per_edit)
     entries, together = measure_sensitivity(
@@ -218,8 +203,17 @@ def to_half(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     return _apart({name: to_fp16(model, sizes[name]) for name, model in models.items()})
 
 
-def to_small_weights(models: Models, conversion: Conversion, *, bits: Literal[8, 4]) -> tuple[Models, Report]:
-    """All three graphs with their large weights as integers, rebuilt as floats when the bundle is loaded."""
+def to_8_bit_weights(models: Models, conversion: Conversion) -> tuple[Models, Report]:
+    """Store large weights of all three graphs in 8 bits; they become floats when the bundle is loaded."""
+    return _small_weights(models, conversion, 8)
+
+
+def to_4_bit_weights(models: Models, conversion: Conversion) -> tuple[Models, Report]:
+    """Store large weights of all three graphs in 4 bits."""
+    return _small_weights(models, conversion, 4)
+
+
+def _small_weights(models: Models, conversion: Conversion, bits: Literal[8, 4]) -> tuple[Models, Report]:
     options = WeightOptions(form=conversion.weights)
     return _apart({name: quantize_weights(model, bits, options) for name, model in models.items()})
 
@@ -229,29 +223,24 @@ def _apart(made: Mapping[str, tuple[onnx.ModelProto, Any]]) -> tuple[Models, Rep
     return graphs, {"graphs": {name: report.to_json() for name, (_, report) in made.items()}}
 
 
-PRECISIONS: dict[str, Precision] = {
-    "fp32": Precision(),
-    "fp16": Precision(to_half, followed=True),
-    "w8": Precision(partial(to_small_weights, bits=8)),
-    "w4": Precision(partial(to_small_weights, bits=4)),
-    "int8": Precision(to_int8, calibrated=True),
-    "mixed": Precision(
-        to_mixed,
-        calibrated=True,
-        followed=True,
-        searched=True,
-    ),
-}
-
-
 def convert(
     models: Mapping[str, onnx.ModelProto], precision: str, conversion: Conversion
 ) -> tuple[Models, Report]:
-    """The graphs of a precision, and what was done. Raises ExportError or CalibrationError when something is
-    missing or a target is out of reach."""
-    made, report = PRECISIONS[precision].convert(dict(models), conversion)
+    """Make the graphs of a precision of FP32 ones, and report what was done.
+
+    Raises ExportError or CalibrationError when something is missing or a target is out of reach.
+    """
+    made, report = _converted(dict(models), precision, conversion)
     if conversion.autoencoder is None:
         return made, report
     others = {name: model for name, model in models.items() if name != "denoiser"}
-    smaller, done = PRECISIONS[conversion.autoencoder].convert(others, conversion)
+    smaller, done = _converted(others, conversion.autoencoder, conversion)
     return {**made, **smaller}, {**report, **done}
+
+
+def _converted(models: Models, precision: str, conversion: Conversion) -> tuple[Models, Report]:
+    function = PRECISIONS[precision].convert
+    if function is None:
+        raise ExportError(f"{precision} is made by a target, of other graphs; choose another precision")
+    made: tuple[Models, Report] = load(function)(models, conversion)
+    return made

@@ -13,19 +13,22 @@ from moebius_edge.calibration.activations.data import Pair
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.int8.coverage import coverage
 from moebius_edge.calibration.int8.sensitivity import Ledger
-from moebius_edge.calibration.precisions import PRECISIONS, Conversion, convert, ledger_of
-from moebius_edge.checkpoints.load import Checkpoint, weights_sha256
+from moebius_edge.calibration.precisions import Conversion, convert, ledger_of
+from moebius_edge.checkpoints.checkpoint import Checkpoint, weights_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.tensors import write_tensors
-from moebius_edge.export.describe import CAPSULE, describe, graph_specs, record_capsule, resolution_of
+from moebius_edge.export.manifest import make_manifest
 from moebius_edge.export.onnx import graphs
+from moebius_edge.export.onnx.graph_specs import graph_specs, resolution_of
 from moebius_edge.export.onnx.graphs import STAGES
 from moebius_edge.export.options import ExportOptions, check_used
 from moebius_edge.export.rewrites.forms import CPU_INT8
-from moebius_edge.export.targets.registry import TARGETS, load_function
+from moebius_edge.export.self_test import CAPSULE, record_capsule
+from moebius_edge.export.targets.registry import find_target, load_part
 from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.onnx_tools.macs import count_macs
+from moebius_edge.precisions import PRECISIONS
 
 REPORT = "precision.json"  # what the conversion did; not for FP32
 
@@ -43,7 +46,7 @@ class Evidence:
         if self.recording is not None:
             self.recording.require(weights_sha256)
         if self.ledger is not None:
-            self.ledger.require(weights_sha256, options.observer, TARGETS[options.target].qdq)
+            self.ledger.require(weights_sha256, options.observer, find_target(options.target).qdq)
 
 
 def export_bundle(
@@ -78,25 +81,25 @@ def export_bundle(
     moebius_edge.common.errors.ExportError: ...new.moebius already exists; ...
     """
     say = progress or (lambda what, done, total: None)
-    target = TARGETS[options.target]
+    target = find_target(options.target)
     check_used(options, recording=recording is not None, ledger=ledger is not None)
     # Photos come first: one that cannot be used is found before the graphs take minutes.
     if target.ready is not None:
-        load_function(target.ready)(options.all_settings(), not artifacts)
+        load_part(target, target.ready)(options.all_settings(), not artifacts)
     evidence = Evidence(recording, ledger, _pairs(checkpoint, options, recording))
     evidence.require(weights_sha256(checkpoint), options)
     with staging(output, overwrite=overwrite) as folder:
         specs = _write_graphs(folder, checkpoint, options, evidence, say)
         if target.kit is not None and not artifacts:
-            load_function(target.kit)(folder, specs)
+            load_part(target, target.kit)(folder, specs)
         if target.ship is not None and artifacts:
             say(f"writing the files of {target.name}", 3, STAGES)
-            specs = load_function(target.ship)(folder, specs, options, checkpoint)
+            specs = load_part(target, target.ship)(folder, specs, options, checkpoint)
         say("recording the self-test with the FP32 reference", 4, STAGES)
         write_tensors(folder / CAPSULE, record_capsule(checkpoint))
         say("hashing", 5, STAGES)
-        made_by = load_function(target.made_by)() if target.made_by and artifacts else {}
-        manifest = describe(checkpoint, target, options, specs, made_by)
+        made_by = load_part(target, target.made_by)() if target.made_by and artifacts else {}
+        manifest = make_manifest(checkpoint, options, specs, made_by)
         seal(folder, manifest if artifacts else replace(manifest, runtime="onnxruntime"))
     say("done", STAGES, STAGES)
     return Bundle.open(output)
@@ -112,7 +115,7 @@ def _write_graphs(
     folder: Path, checkpoint: Checkpoint, options: ExportOptions, evidence: Evidence, say: Stage
 ) -> dict[str, GraphSpec]:
     """Write the three .onnx files and the conversion's report; return the graphs as the manifest has them."""
-    target, precision = TARGETS[options.target], PRECISIONS[options.graph_precision]
+    target, precision = find_target(options.target), PRECISIONS[options.graph_precision]
     forms = target.quantized_forms if precision.calibrated else target.forms
     models = graphs.fp32_graphs(checkpoint, forms, options.graph, say)
     macs = {name: count_macs(model) for name, model in models.items()}
@@ -155,7 +158,7 @@ def measure_ledger(
     options = replace(options, precision="mixed")
     evidence = Evidence(recording, None, _pairs(checkpoint, options, recording))
     evidence.require(weights_sha256(checkpoint), options)
-    target = TARGETS[options.target]
+    target = find_target(options.target)
     models = graphs.fp32_graphs(checkpoint, target.quantized_forms, progress=say)
     return ledger_of(models["denoiser"], _conversion(checkpoint, models, options, evidence, say))
 
@@ -174,9 +177,9 @@ def _conversion(
         samples = seen.samples["denoiser"]
         recording = record(models["denoiser"], samples, weights_sha256(checkpoint), calibration, say=say)
     return Conversion(
-        style=TARGETS[options.target].qdq,
+        style=find_target(options.target).qdq,
         observer=options.observer,
-        weights=TARGETS[options.target].weights,
+        weights=find_target(options.target).weights,
         half=options.half,
         autoencoder=options.autoencoder,
         options=calibration,

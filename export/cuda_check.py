@@ -20,7 +20,8 @@ import torch
 
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.checking.verify import compare
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.common.explain import explained
 from moebius_edge.common.files import write_atomically
@@ -29,11 +30,10 @@ from moebius_edge.common.samples import capsule_photo
 from moebius_edge.common.scripts import script_parser
 from moebius_edge.common.tensors import Array
 from moebius_edge.common.timing import interleave, summary
-from moebius_edge.export.describe import graph_specs, resolution_of
+from moebius_edge.export.onnx.graph_specs import graph_specs, resolution_of
 from moebius_edge.export.onnx.graphs import build_module
 from moebius_edge.export.rewrites.forms import CUDA, CUDA_COMPILED, Forms
-from moebius_edge.inpaint.loop import Schedule
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes.cuda import CudaOptions, CudaRuntime
 
@@ -109,7 +109,7 @@ class Contestant:
         self.variant, self.resolution = variant, resolution_of(checkpoint)
         self.runtime = CudaRuntime(modules, graph_specs(checkpoint, {}), variant.options)
         self.latent_size = checkpoint.config.latent_size
-        self.coefficients = Schedule.make(DDIM(), STEPS, STRENGTH).steps
+        self.coefficients = DDIM().coefficients(STEPS, STRENGTH)
         self.inputs = _inputs(checkpoint)
         start = time.perf_counter()
         self.noise = self.runtime.run("denoiser", self._step_inputs())["noise"]

@@ -7,10 +7,11 @@ from pathlib import Path
 from moebius_edge.calibration.activations.data import CalibrationOptions, photo_files
 from moebius_edge.calibration.activations.observers import OBSERVERS
 from moebius_edge.calibration.int8.mixed import check_target
-from moebius_edge.calibration.precisions import PRECISIONS
 from moebius_edge.common.errors import ExportError
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import find_target, targets
+from moebius_edge.precisions import PRECISIONS
 
+DEFAULT_TARGET = "ort"
 GRAPH_KINDS = ("deploy", "direct")  # with the exact rewrites; the plain export, for comparison
 
 
@@ -18,7 +19,7 @@ GRAPH_KINDS = ("deploy", "direct")  # with the exact rewrites; the plain export,
 class ExportOptions:
     """What to make of a checkpoint. Raises ExportError for what is not known."""
 
-    target: str = "ort"  # a name of `TARGETS`
+    target: str = DEFAULT_TARGET  # a name of `targets()`
     precision: str = "fp32"  # one of the target's precisions
     graph: str = "deploy"  # one of GRAPH_KINDS
     observer: str = "mse"  # how ranges are read off what calibration saw: a name of `OBSERVERS`
@@ -28,9 +29,7 @@ class ExportOptions:
     settings: Mapping[str, str] = field(default_factory=dict)  # of the target, by name; the rest is default
 
     def __post_init__(self) -> None:
-        if self.target not in TARGETS:
-            raise ExportError(f"there is no target {self.target!r}; targets are {', '.join(TARGETS)}")
-        known = TARGETS[self.target].precisions
+        known = find_target(self.target).precisions
         if self.precision not in known:
             raise ExportError(
                 f"the target {self.target} has no precision {self.precision!r}; it has {', '.join(known)}"
@@ -47,7 +46,7 @@ class ExportOptions:
             photo_files(self.images)  # raises for a folder without photos, before anything takes time
 
     def _check_settings(self) -> None:
-        target = TARGETS[self.target]
+        target = find_target(self.target)
         possible = target.possible(self.precision)
         for name, value in self.settings.items():
             if name not in possible:
@@ -67,8 +66,8 @@ class ExportOptions:
                 )
 
     def all_settings(self) -> dict[str, str]:
-        """What was set, and the target's defaults."""
-        possible = TARGETS[self.target].possible(self.precision)
+        """Return what was set, and the target's defaults."""
+        possible = find_target(self.target).possible(self.precision)
         return {name: self.settings.get(name, values[0]) for name, values in possible.items()}
 
     @property
@@ -89,17 +88,17 @@ class ExportOptions:
     @property
     def graph_precision(self) -> str:
         """The precision of the ONNX graphs: the target makes the rest of it."""
-        return TARGETS[self.target].graphs_of(self.precision)
+        return find_target(self.target).graphs_of(self.precision)
 
 
 def default_precision(target: str) -> str:
-    """What a target is exported in when nobody says; "fp32" for one that is not known."""
-    row = TARGETS.get(target)
-    return row.precisions[0] if row else "fp32"
+    """Return what a target is exported in when nobody says; "fp32" for one that is not known."""
+    row = targets().get(target)
+    return row.default if row else "fp32"
 
 
 def parse_settings(given: Iterable[str]) -> dict[str, str]:
-    """Settings as they are typed, NAME=VALUE. Raises ExportError for one that is not, or given twice."""
+    """Read settings as they are typed, NAME=VALUE. Raises ExportError for one that is not, or given twice."""
     settings = dict[str, str]()
     for text in given:
         name, equals, value = text.partition("=")

@@ -1,6 +1,6 @@
 """Find whether a precision pays on this machine.
 
-A step is timed against FP32's in one run, and the result is held to the self-test's bars.
+A step is timed against FP32's in one run, and the result is held to the self-test's thresholds.
 """
 
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checking import capsule
 from moebius_edge.checking.verify import verify
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.timing import interleave, median_ratio, summary
 from moebius_edge.export.onnx import graphs
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import find_target
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.onnx_tools.sessions import open_session, run
 from moebius_edge.runtimes import open_runtime
@@ -29,7 +29,7 @@ class Payoff:
     step_ms: float
     fp32_ms: float
     ratio: float  # time of FP32 / time of this, median over the pairs
-    failures: tuple[str, ...]  # bars of the self-test that were missed
+    failures: tuple[str, ...]  # thresholds of the self-test that were missed
 
     def sentence(self) -> str:
         """Return the gain in words."""
@@ -81,7 +81,7 @@ def _steps(checkpoint: Checkpoint, bundle: Bundle, runtime: Runtime, say: Stage)
     closed at the end.
     """
     say("comparing with fp32: exporting", 0, 3)
-    target = TARGETS[bundle.manifest.target]
+    target = find_target(bundle.manifest.target)
     models = graphs.fp32_graphs(checkpoint, target.forms, names=("denoiser",))
     fp32 = open_session(models.pop("denoiser"), blocked=target.blocked)
     feed = capsule.step_inputs(bundle.capsule(), 0)

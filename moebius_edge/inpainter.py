@@ -1,7 +1,7 @@
 """Fill holes in photos: `Inpainter` takes a photo and a mask and returns the photo with the hole filled."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.imaging import Source, read_mask, read_photo
-from moebius_edge.inpaint.loop import Control, Draws, OnProgress, OnStep, Schedule
+from moebius_edge.inpaint.loop import Control, Draws, OnProgress, OnStep
 from moebius_edge.inpaint.noise import NoiseSource, PortableNoise, TorchNoise
 from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
 from moebius_edge.inpaint.published import PublishedEdit
 from moebius_edge.inpaint.runtime import Runtime
-from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.listed import Listed
+from moebius_edge.inpaint.solvers.protocol import Solver, make_schedule
+from moebius_edge.inpaint.solvers.table import Schedule
 from moebius_edge.runtimes import open_runtime
 
 __all__ = ["InpaintOptions", "Inpainter"]
@@ -27,8 +30,9 @@ __all__ = ["InpaintOptions", "Inpainter"]
 class Inpainter:
     """A model that fills holes in photos by its three graphs.
 
-    `resolution` and `latent_size` are H = W of the graphs in pixels and latents. `low_memory` releases each
-    graph before the next is loaded; switch it off to keep all three between calls.
+    `resolution` and `latent_size` are H = W of the graphs in pixels and latents. `solver` None: DDIM on the
+    published noise schedule. `low_memory` releases each graph before the next is loaded; switch it off to
+    keep all three between calls.
 
     >>> from moebius_edge import Inpainter
     >>> inpainter = Inpainter.load("small.moebius")
@@ -48,13 +52,13 @@ class Inpainter:
         *,
         resolution: int,
         latent_size: int,
-        scheduler: SchedulerConfig | None = None,
+        solver: Solver | None = None,
         defaults: InpaintOptions | None = None,
         low_memory: bool = True,
     ) -> None:
         self.runtime = runtime
         self.resolution, self.latent_size = resolution, latent_size
-        self.scheduler = DDIM(scheduler)
+        self.solver = solver or DDIM()
         self.defaults = defaults or InpaintOptions()
         self.low_memory = low_memory
 
@@ -77,19 +81,21 @@ class Inpainter:
         return cls.of(opened.manifest, open_runtime(opened, runtime, threads), low_memory=low_memory)
 
     @classmethod
-    def of(cls, manifest: Manifest, runtime: Runtime, *, low_memory: bool = True) -> "Inpainter":
+    def of(
+        cls, manifest: Manifest, runtime: Runtime, *, solver: Solver | None = None, low_memory: bool = True
+    ) -> "Inpainter":
         """Make an `Inpainter` of a runtime that is open already.
 
-        Its noise schedule and default options are those of a bundle's manifest.
+        Its solver (None: the manifest's own) and default options are those of a bundle's manifest.
         """
+        spec, defaults = manifest.scheduler, manifest.defaults
+        listed = Schedule(spec.start, spec.coefficients)
         return cls(
             runtime,
             resolution=manifest.resolution,
             latent_size=manifest.latent_size,
-            scheduler=SchedulerConfig(
-                **{field.name: getattr(manifest.scheduler, field.name) for field in fields(SchedulerConfig)}
-            ),
-            defaults=InpaintOptions(**asdict(manifest.defaults)),
+            solver=solver or Listed(spec.solver, spec.noise(), listed, defaults.steps, defaults.strength),
+            defaults=InpaintOptions(**asdict(defaults)),
             low_memory=low_memory,
         )
 
@@ -131,7 +137,7 @@ class Inpainter:
         chosen = self.options(**options)
         if len(photos) != len(masks) or not photos:
             raise InvalidInput(f"got {len(photos)} photos and {len(masks)} masks; expected as many of each")
-        schedule = Schedule.make(self.scheduler, chosen.steps, chosen.strength)
+        schedule = make_schedule(self.solver, chosen.steps, chosen.strength)
         kind = PublishedEdit if chosen.mode == "published" else PortableEdit
         edits = []
         for source, mask in zip(photos, masks, strict=True):

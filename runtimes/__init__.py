@@ -1,110 +1,101 @@
 """One module per way to run a bundle's graphs, behind one small protocol. Engines are imported late."""
 
 import sys
-from importlib import import_module
-from typing import cast
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
-from moebius_edge.bundle.folder import Bundle
 from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.common.explain import install
-from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.common.plugins import find_plugins, load
+from moebius_edge.runtimes.table import OWN, RuntimeEntry
 
+if TYPE_CHECKING:  # help lists the runtimes, and does not wait for numpy
+    from moebius_edge.bundle.folder import Bundle
+    from moebius_edge.inpaint.runtime import Runtime
+
+GROUP = "moebius_edge.runtimes"  # of entry points: name = "module:RUNTIME"
 MAX_THREADS = 1024  # more than any machine this is for has cores; engines start as many as they are told
 
 
-# Runtime name -> "module:callable(bundle, threads)".
-RUNTIMES: dict[str, str] = {
-    "onnxruntime": "moebius_edge.runtimes.onnxruntime:OnnxRuntime",
-    "torch": "moebius_edge.runtimes.reference:open_reference",
-    "cuda": "moebius_edge.export.cuda:open_cuda",
-    "cuda-compiled": "moebius_edge.export.cuda:open_compiled",
-    "tensorrt": "moebius_edge.runtimes.tensorrt:TensorRTRuntime",
-    "coreml": "moebius_edge.runtimes.coreml:CoreMLRuntime",
-    "mil": "moebius_edge.runtimes.mil:MilRuntime",
-}
-# Runtime that not every system has -> the system, and what runs its bundles elsewhere.
-ELSEWHERE = {"coreml": ("darwin", "mil")}
-SYSTEMS = {"darwin": "macOS"}  # sys.platform for people
-# Runtime -> the compute units that it may be told to use, the one that apps use first; others have one.
-UNITS = {"coreml": ("CPU_AND_NE", "CPU_AND_GPU", "CPU_ONLY", "ALL")}
-# Runtime -> the packages whose versions matter to what it computes.
-ENGINES = {
-    "onnxruntime": ("onnxruntime",),
-    "torch": ("torch",),
-    "cuda": ("torch",),
-    "cuda-compiled": ("torch",),
-    "tensorrt": ("tensorrt", "tensorrt_rtx", "cuda-bindings"),
-    "coreml": ("coremltools",),
-    "mil": ("coremltools", "torch"),
-}
-# The extra of pyproject.toml that brings a runtime's engine.
-EXTRAS = {
-    "torch": "export",
-    "cuda": "export",
-    "cuda-compiled": "export",
-    "tensorrt": "tensorrt",
-    "coreml": "coreml",
-    "mil": "coreml",
-}
-# Runtime that opens the files of a bundle -> the one that these are made for. The others take its checkpoint.
-OPENS = {"onnxruntime": "onnxruntime", "tensorrt": "tensorrt", "coreml": "coreml", "mil": "coreml"}
-# What runs bundles of another engine -> what to say of it.
-STAND_INS = {"mil": "an interpreter of Core ML's packages"}
+@cache
+def runtimes() -> dict[str, RuntimeEntry]:
+    """Find all runtimes: name -> row, this project's first, then those of other packages."""
+    own = {entry.name: entry for entry in OWN}
+    others = find_plugins(GROUP, "runtime", RuntimeEntry, own, _wrong)
+    return own | {name: replace(entry, package=package) for name, (entry, package) in others.items()}
 
 
-def default_runtime(bundle: Bundle) -> str:
-    """The runtime that the bundle was made for, or what stands in for it on this system."""
+def _wrong(entry: RuntimeEntry) -> str:
+    """Say what is wrong with a row of another package, or ""."""
+    if entry.system is not None and entry.instead is None:
+        return f"is there on {entry.system.name} alone; expected `instead`, what opens its bundles elsewhere"
+    return ""
+
+
+def find_runtime(name: str, do: str = "choose one of them") -> RuntimeEntry:
+    """Find a runtime by its name. Raises RuntimeUnavailable, with what to `do`, for one that is not known."""
+    if name not in runtimes():
+        raise RuntimeUnavailable(
+            f"the runtime {name!r} is not known here; known are {', '.join(runtimes())}: {do}"
+        )
+    return runtimes()[name]
+
+
+def default_runtime(bundle: "Bundle") -> str:
+    """Find the runtime that the bundle was made for, or what stands in for it on this system."""
     made_for = bundle.manifest.runtime
-    system, instead = ELSEWHERE.get(made_for, (sys.platform, made_for))
-    return made_for if sys.platform == system else instead
+    row = runtimes().get(made_for)
+    if row is None or row.instead is None or (row.system and row.system.platform == sys.platform):
+        return made_for
+    return row.instead
 
 
 def units_of(name: str) -> tuple[str, ...]:
-    """The compute units of a runtime."""
-    return UNITS.get(name, ("default",))
+    """Return the compute units of a runtime."""
+    row = runtimes().get(name)
+    return row.units if row and row.units else ("default",)
 
 
 def open_runtime(
-    bundle: Bundle, name: str | None = None, threads: int | None = None, unit: str | None = None
-) -> Runtime:
-    """The runtime `name` (None: `default_runtime`) on `threads` CPU threads (None: all) and a compute unit.
+    bundle: "Bundle", name: str | None = None, threads: int | None = None, unit: str | None = None
+) -> "Runtime":
+    """Open the runtime `name` (None: `default_runtime`) for a bundle.
 
-    `unit`: one of `units_of` (None: the first). Raises InvalidInput for an impossible number of threads, and
-    RuntimeUnavailable when the name is unknown or the engine is not installed.
+    `threads`: of the CPU (None: all); `unit`: one of `units_of` (None: the first). Raises InvalidInput for an
+    impossible number of threads, RuntimeUnavailable when the name is unknown or the engine not installed.
     """
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise InvalidInput(f"threads is {threads}; expected 1 to {MAX_THREADS}, or none for all cores")
     if name is None:
         name = default_runtime(bundle)
-        if name != (made_for := bundle.manifest.runtime):
-            system = SYSTEMS[ELSEWHERE[made_for][0]]
-            print(
-                f"note: {made_for} needs {system}; here {name}, {STAND_INS[name]}, stands in for it",
-                file=sys.stderr,
-            )
+        _note_stand_in(bundle.manifest.runtime, name)
     require_fitting(bundle, name)
-    module, attribute = RUNTIMES[name].split(":")
+    row = runtimes()[name]
     try:
-        factory = getattr(import_module(module), attribute)
+        factory = load(row.factory)
     except ImportError as error:
         raise RuntimeUnavailable(
             f"the runtime {name!r} needs {error.name}, which cannot be imported; "
-            f"{install(EXTRAS.get(name, ''))}"
+            f"{install(row.extra, row.package)}"
         ) from error
-    chosen = {"unit": unit} if name in UNITS and unit is not None else {}
-    return cast(Runtime, factory(bundle, threads, **chosen))
+    chosen = {"unit": unit} if row.units and unit is not None else {}
+    return cast("Runtime", factory(bundle, threads, **chosen))
 
 
-def require_fitting(bundle: Bundle, name: str) -> None:
+def _note_stand_in(made_for: str, name: str) -> None:
+    """Say that another runtime is used than the bundle was made for."""
+    if name != made_for and (system := runtimes()[made_for].system) is not None:
+        what = find_runtime(name).stands_in
+        print(f"note: {made_for} needs {system.name}; here {name}, {what}, stands in for it", file=sys.stderr)
+
+
+def require_fitting(bundle: "Bundle", name: str) -> None:
     """Raise RuntimeUnavailable for a runtime that is not known, or cannot open this bundle's files."""
     made_for = bundle.manifest.runtime
-    if name not in RUNTIMES:
-        do = "update moebius-edge" if name == made_for else f"leave it away for {default_runtime(bundle)}"
-        raise RuntimeUnavailable(
-            f"the runtime {name!r} is not known here; known are {', '.join(RUNTIMES)}: {do}"
-        )
-    if OPENS.get(name, made_for) != made_for:
-        fitting = [known for known in RUNTIMES if OPENS.get(known, made_for) == made_for]
+    do = "update moebius-edge" if name == made_for else f"leave it away for {default_runtime(bundle)}"
+    if find_runtime(name, do).opens not in (None, made_for):
+        fitting = [entry.name for entry in runtimes().values() if entry.opens in (None, made_for)]
         raise RuntimeUnavailable(
             f"{bundle.folder.resolve().name} was made for {made_for}, whose files {name} cannot open; "
             f"choose one of {', '.join(fitting)}"

@@ -12,7 +12,7 @@ from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.common.memory import trim_memory
 from moebius_edge.common.silence import silenced_coremltools
 from moebius_edge.common.tensors import Array
-from moebius_edge.runtimes import ELSEWHERE, UNITS, mlpackage
+from moebius_edge.runtimes import find_runtime, mlpackage
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
 
@@ -21,17 +21,19 @@ class CoreMLRuntime:
 
     name = "coreml"
 
-    def __init__(self, bundle: Bundle, threads: int | None = None, unit: str = UNITS["coreml"][0]) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, unit: str | None = None) -> None:
         """Keep the bundle; models are loaded at first use, and Core ML chooses its threads, not `threads`.
 
-        `unit`: a name of `coremltools.ComputeUnit`. Raises RuntimeUnavailable off macOS.
+        `unit`: a name of `coremltools.ComputeUnit`; None: the first of the runtime's row. Raises
+        RuntimeUnavailable off macOS.
         """
-        system, instead = ELSEWHERE[self.name]
-        if sys.platform != system:
+        row = find_runtime(self.name)
+        if row.system is not None and sys.platform != row.system.platform:
             raise RuntimeUnavailable(
-                f"Core ML runs on macOS alone; --runtime {instead} interprets the same packages here, slowly"
+                f"Core ML runs on {row.system.name} alone; --runtime {row.instead} interprets the same "
+                "packages here, slowly"
             )
-        self.bundle, self.unit = bundle, unit
+        self.bundle, self.unit = bundle, unit or row.units[0]
         self._models: dict[str, Any] = {}
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:

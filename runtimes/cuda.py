@@ -1,7 +1,8 @@
 """A bundle's model on a CUDA device through torch: deploy modules in half precision, a step as a CUDA graph.
 
-The latents stay on the device from the first step to the last: a step computes x <- a x + b ε there, with the
-timestep and the DDIM coefficients as inputs. With a = 0 and b = 1 the same step gives the noise alone.
+The latents stay on the device from the first step to the last: a step executes one row of the solver's table
+there (`moebius_edge.inpaint.solvers.table`), with the row's numbers as inputs. With b = 1 and the others 0
+the same step gives the noise alone.
 """
 
 import copy
@@ -17,11 +18,11 @@ from torch import Tensor, nn
 from moebius_edge.bundle.manifest import GraphSpec
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.scheduler import StepCoefficients
+from moebius_edge.inpaint.solvers.table import COEFFICIENTS, Step, as_array
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
 WARM_UP = 3  # runs before capture: cuDNN and cuBLAS choose their kernels and take their memory then
-NOISE_ALONE = {"a": np.zeros(1, np.float32), "b": np.ones(1, np.float32)}
+NOISE_ALONE = as_array([Step(0, 0.0, 1.0)])[0, 1:]
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class CudaOptions:
     device: str = "cuda"
 
 
-class Step(nn.Module):
-    """One step of the loop: a latents + b noise."""
+class Update(nn.Module):
+    """One step of the loop: the denoiser, and a row of the solver's table."""
 
     def __init__(self, denoiser: nn.Module) -> None:
         super().__init__()
@@ -49,15 +50,21 @@ class Step(nn.Module):
         masked_latents: Tensor,
         timestep: Tensor,
         guidance: Tensor,
-        a: Tensor,
-        b: Tensor,
-    ) -> Tensor:
-        """Shapes of the denoiser graph; `a`, `b` [1] -> latents [1,4,h,w]. Float32 outside."""
+        estimate: Tensor,
+        coefficients: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the next latents and the next estimate of the clean ones, both [1,4,h,w].
+
+        Shapes of the denoiser graph; `estimate` as `latents`, 0 at first; `coefficients` [5]: a, b, c, p, q.
+        Float32 outside.
+        """
         dtype = next(self.denoiser.parameters()).dtype
         pictures = (tensor.to(dtype) for tensor in (latents, mask, masked_latents))
         # The timestep stays float32 for its sines, and the guidance makes the sum of the branches float32.
         noise: Tensor = self.denoiser(*pictures, timestep, guidance)
-        return a * latents + b * noise
+        a, b, c, p, q = coefficients
+        # One graph for every solver: what is added for c = 0 is 0, and changes no number.
+        return a * latents + b * noise + c * estimate, p * latents + q * noise
 
 
 class Half(nn.Module):
@@ -68,7 +75,7 @@ class Half(nn.Module):
         self.graph = graph
 
     def forward(self, picture: Tensor) -> tuple[Tensor, ...]:
-        """The encoder's or decoder's input -> its outputs."""
+        """Evaluate the encoder or decoder: its input -> its outputs."""
         outputs = self.graph(picture.to(next(self.graph.parameters()).dtype))
         return tuple(out.float() for out in (outputs if isinstance(outputs, tuple) else (outputs,)))
 
@@ -77,7 +84,7 @@ class Program:
     """A module with inputs and outputs at fixed addresses, replayed as a CUDA graph if it can be captured."""
 
     def __init__(self, module: nn.Module, inputs: Mapping[str, Tensor], options: CudaOptions) -> None:
-        """`inputs`: by name in the order of `module.forward`; the caller writes into them."""
+        """Run the module once, and capture it. `inputs`: by name, in the order of `module.forward`."""
         self.inputs = dict(inputs)
         work: Callable[..., Tensor | tuple[Tensor, ...]] = module
         if options.compiled:
@@ -148,9 +155,10 @@ class CudaRuntime:
         program = self._program(graph)
         self._write(program, inputs)
         if graph == "denoiser":
-            self._write(program, NOISE_ALONE)
+            self._write(program, {"coefficients": NOISE_ALONE, "estimate": np.zeros_like(inputs["latents"])})
         program.launch()
-        outputs = [_to_host(value) for value in program.outputs]
+        # Of the denoiser the first alone: the second is the estimate.
+        outputs = [_to_host(value) for value in program.outputs[: len(spec.outputs)]]
         if self._widen(graph, outputs):
             return self.run(graph, inputs)
         return {out.name: value for out, value in zip(spec.outputs, outputs, strict=True)}
@@ -160,21 +168,22 @@ class CudaRuntime:
         start: Array,
         mask: Array,
         masked_latents: Array,
-        coefficients: Sequence[StepCoefficients],
+        coefficients: Sequence[Step],
         guidance: float,
         after_step: Callable[[], None] | None = None,
     ) -> Array:
         """All steps of the loop on the device; see `moebius_edge.inpaint.loop.denoise`."""
         program = self._program("denoiser")
-        constant = {"latents": start, "mask": mask, "masked_latents": masked_latents}
-        self._write(program, {**constant, "guidance": np.array([guidance], np.float32)})
-        table = torch.tensor([[step.timestep, step.a, step.b] for step in coefficients], dtype=torch.float32)
-        table = table.to(self.options.device)
+        pictures = {"latents": start, "estimate": np.zeros_like(start), "mask": mask}
+        scale = np.array([guidance], np.float32)
+        self._write(program, {**pictures, "masked_latents": masked_latents, "guidance": scale})
+        table = torch.from_numpy(as_array(coefficients)).to(self.options.device)
         for row in table:
-            for name, value in zip(("timestep", "a", "b"), row, strict=True):
-                program.inputs[name].copy_(value)
+            program.inputs["timestep"].copy_(row[:1])
+            program.inputs["coefficients"].copy_(row[1:])
             program.launch()
-            program.inputs["latents"].copy_(program.outputs[0])
+            for name, value in zip(("latents", "estimate"), program.outputs, strict=True):
+                program.inputs[name].copy_(value)
             if after_step is not None:
                 self._wait()
                 after_step()
@@ -197,9 +206,10 @@ class CudaRuntime:
                 module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             names = [(spec.name, spec.shape) for spec in self.specs[graph].inputs]
             if graph == "denoiser":
-                names += [("a", (1,)), ("b", (1,))]
+                names += [("estimate", self.specs[graph].outputs[0].shape)]
+                names += [("coefficients", (len(COEFFICIENTS),))]
             inputs = {name: torch.zeros(shape, device=device) for name, shape in names}
-            wrapped = Step(module) if graph == "denoiser" else Half(module)
+            wrapped = Update(module) if graph == "denoiser" else Half(module)
             self._programs[graph] = Program(wrapped, inputs, self.options)
         return self._programs[graph]
 

@@ -3,7 +3,9 @@
 import torch
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.checkpoints.load import MODELS, Checkpoint, load_checkpoint, weights_sha256
+from moebius_edge.checkpoints.checkpoint import Checkpoint, weights_sha256
+from moebius_edge.checkpoints.load import load_checkpoint
+from moebius_edge.checkpoints.models import MODELS
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.runtimes.torch import TorchRuntime
 

@@ -1,7 +1,7 @@
 """TensorRT engines: inputs and outputs at fixed addresses, the whole guided loop on the device.
 
-A step is one CUDA graph: the denoiser's engine, the small engine of x <- a x + b ε, and a copy of the result
-into the denoiser's input. The latents do not leave the device between the first step and the last.
+A step is one CUDA graph: the denoiser's engine, the small engine of a row of the solver's table, and copies
+of its results into the inputs. The latents do not leave the device between the first step and the last.
 """
 
 import importlib
@@ -9,7 +9,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,36 +17,21 @@ from moebius_edge.bundle.folder import REPAIR, Bundle
 from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
 from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.scheduler import StepCoefficients
+from moebius_edge.inpaint.solvers.table import COEFFICIENTS, Step, as_array
+from moebius_edge.runtimes.device_memory import DeviceMemory
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
 # As in export/targets/tensorrt/builder.py, which a build kit takes along: it imports nothing of this package.
 PACKAGES = ("tensorrt", "tensorrt_rtx")
 UPDATE = "update"
 HOST_CODE = "MOEBIUS_EDGE_HOST_CODE"  # what NVIDIA calls a library in an engine
-ONE = (1,)
-
-
-class DeviceMemory(Protocol):
-    """What this runtime asks of a device: `cuda_device.Device`."""
-
-    stream: Any
-
-    def allocate(self, size: int) -> int: ...
-    def free(self, address: int) -> None: ...
-    def upload(self, address: int, values: Array) -> None: ...
-    def download(self, address: int, values: Array) -> None: ...
-    def copy(self, target: int, source: int, size: int) -> None: ...
-    def wait(self) -> None: ...
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]: ...
-    def forget(self, launch: Callable[[], None]) -> None: ...
 
 
 class Engine:
     """One engine with a buffer for each input and output."""
 
     def __init__(self, trt: Any, runtime: Any, data: bytes, spec: GraphSpec, device: DeviceMemory) -> None:
-        """Raises BundleError for an engine that does not load here, or has another interface than `spec`."""
+        """Load an engine. Raises BundleError for one that does not load, or whose interface is not `spec`."""
         self.device, self.spec = device, spec
         engine = runtime.deserialize_cuda_engine(data)
         if engine is None:
@@ -81,7 +66,7 @@ class Engine:
         self.device.upload(self.addresses[name], np.ascontiguousarray(values, tensor.dtype))
 
     def read(self, name: str) -> Array:
-        """An output, when the device has come so far."""
+        """Return an output, when the device has come so far."""
         tensor = self.tensors[name]
         values = np.empty(tensor.shape, tensor.dtype)
         self.device.download(self.addresses[name], values)
@@ -123,7 +108,7 @@ class TensorRTRuntime:
     def __init__(
         self, bundle: Bundle, threads: int | None = None, device: DeviceMemory | None = None
     ) -> None:
-        """Loads nothing yet; `threads` mean nothing to a GPU.
+        """Find the device, and load nothing yet; `threads` mean nothing to a GPU.
 
         Raises RuntimeUnavailable without TensorRT or a device, and for a bundle whose engines another package
         or version has built.
@@ -153,7 +138,7 @@ class TensorRTRuntime:
         start: Array,
         mask: Array,
         masked_latents: Array,
-        coefficients: Sequence[StepCoefficients],
+        coefficients: Sequence[Step],
         guidance: float,
         after_step: Callable[[], None] | None = None,
     ) -> Array:
@@ -161,9 +146,7 @@ class TensorRTRuntime:
         denoiser = self._engine("denoiser", graph_spec(self.bundle.manifest.graphs, "denoiser"))
         update = self._engine(UPDATE, update_spec(denoiser.spec))
         if {tensor.dtype for tensor in denoiser.tensors.values()} != {"float32"}:
-            raise RuntimeUnavailable(
-                f"the inputs of {denoiser.spec.file} are not float32, as the loop has them"
-            )
+            raise RuntimeUnavailable(f"{denoiser.spec.file} has inputs other than float32, unlike the loop")
         denoiser.write("mask", mask)
         denoiser.write("masked_latents", masked_latents)
         denoiser.write("guidance", np.array([guidance]))
@@ -171,11 +154,12 @@ class TensorRTRuntime:
             denoiser.write("latents", start)
             self._step = self._captured(denoiser, update)
         denoiser.write("latents", start)
-        values = np.array([(step.timestep, step.a, step.b) for step in coefficients], np.float32)
+        update.write("estimate", np.zeros_like(start))
+        values = as_array(coefficients)
         table = self.device.allocate(values.nbytes)
         try:
             self.device.upload(table, values)
-            scalars = (denoiser.addresses["timestep"], update.addresses["a"], update.addresses["b"])
+            scalars = [denoiser.addresses["timestep"], *(update.addresses[name] for name in COEFFICIENTS)]
             for place in range(0, values.size, len(scalars)):
                 for offset, address in enumerate(scalars):
                     self.device.copy(address, table + 4 * (place + offset), 4)
@@ -200,7 +184,7 @@ class TensorRTRuntime:
                 engine.free()
 
     def _captured(self, denoiser: Engine, update: Engine) -> Callable[[], None]:
-        """A step as one CUDA graph, or as it is where that cannot be."""
+        """Capture a step as one CUDA graph, or return it as it is where that cannot be."""
         size = _bytes(denoiser.tensors["latents"])
 
         def step() -> None:
@@ -208,7 +192,8 @@ class TensorRTRuntime:
             denoiser.enqueue()
             self.device.copy(update.addresses["noise"], denoiser.addresses["noise"], size)
             update.enqueue()
-            self.device.copy(denoiser.addresses["latents"], update.addresses["next"], size)
+            self.device.copy(denoiser.addresses["latents"], update.addresses["next_latents"], size)
+            self.device.copy(update.addresses["estimate"], update.addresses["next_estimate"], size)
 
         step()  # the first run compiles and takes memory, which cannot be captured
         self.device.wait()
@@ -269,7 +254,7 @@ def _trusted(bundle: Bundle) -> bool:
 
 
 def _logger(trt: Any) -> Any:
-    """Keeps what went wrong, and prints nothing."""
+    """Make a logger that keeps what went wrong, and prints nothing."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -288,11 +273,12 @@ def _install(package: str, version: str) -> str:
 
 
 def update_spec(denoiser: GraphSpec) -> GraphSpec:
-    """The engine of x <- a x + b noise, for the latents of a denoiser."""
+    """Describe the engine of a row of a solver's table, for the latents of a denoiser."""
     shape = denoiser.outputs[0].shape
-    inputs = [TensorSpec(name, "float32", shape) for name in ("latents", "noise")]
-    inputs += [TensorSpec(name, "float32", ONE) for name in ("a", "b")]
-    return GraphSpec(f"{UPDATE}.engine", tuple(inputs), (TensorSpec("next", "float32", shape),))
+    inputs = [TensorSpec(name, "float32", shape) for name in ("latents", "noise", "estimate")]
+    inputs += [TensorSpec(name, "float32", (1,)) for name in COEFFICIENTS]
+    outputs = (TensorSpec(name, "float32", shape) for name in ("next_latents", "next_estimate"))
+    return GraphSpec(f"{UPDATE}.engine", tuple(inputs), tuple(outputs))
 
 
 def _bytes(tensor: TensorSpec) -> int:

@@ -1,13 +1,13 @@
 """Rooms of the source tree and the arrows between them, read off the sources without importing them.
 
 A room is a folder, or a single module, at the top of the package `moebius_edge`. `export/`, `calibration/`
-and `runtimes/` are mapped into it by pyproject.toml. An arrow is any import of another room: at the top of
+and `runtimes/` are mapped into it by setup.py. An arrow is any import of another room: at the top of
 a module, inside a function, or for type checkers only.
 """
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +56,9 @@ def room(module: str) -> str:
     return [*module.split("."), "__init__"][1]
 
 
-def arrows(root: Path) -> Arrows:
-    """The imports between rooms."""
-    known, found = sources(root), defaultdict(list)
+def links(root: Path) -> Iterator[tuple[str, str, str]]:
+    """Each import of one module of the tree by another: who, whom, and what as it is written."""
+    known = sources(root)
     for name, path in known.items():
         for each in imports(ast.parse(path.read_text())):
             target = each.module
@@ -66,9 +66,25 @@ def arrows(root: Path) -> Arrows:
                 target = target.rpartition(".")[0]
             if each.module == f"{PACKAGE}.__version__" or not target or room(name) in FRONT:
                 continue  # a constant of the package; another library; what the package re-exports
-            if room(target) != room(name):
-                found[room(name), room(target)].append(f"{name} imports {each.module}")
+            yield name, target, each.module
+
+
+def arrows(root: Path) -> Arrows:
+    """The imports between rooms."""
+    found = defaultdict(list)
+    for name, target, written in links(root):
+        if room(target) != room(name):
+            found[room(name), room(target)].append(f"{name} imports {written}")
     return dict(found)
+
+
+def between(root: Path, place: Callable[[str], str]) -> dict[str, set[str]]:
+    """Which places import which others; `place`: of a module, for example its folder."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for name, target, _ in links(root):
+        if place(name) != place(target):
+            found[place(name)].add(place(target))
+    return found
 
 
 def circles(allowed: Mapping[str, Set[str]]) -> list[str]:

@@ -27,14 +27,14 @@ from moebius_edge.bundle.manifest import (
     io_shapes,
 )
 from moebius_edge.common.tensors import write_tensors
-from moebius_edge.inpaint.scheduler import Start, StepCoefficients
+from moebius_edge.inpaint.solvers.table import Start, Step
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.runtimes import onnxruntime
 
 if TYPE_CHECKING:
     from moebius_edge.calibration.activations.data import Followed
     from moebius_edge.calibration.activations.recording import Recording
-    from moebius_edge.checkpoints.load import Checkpoint
+    from moebius_edge.checkpoints.checkpoint import Checkpoint
 
 TINY = MoebiusConfig(
     block_out_channels=(32, 64), latent_size=4, embedding_dim=24, cross_attention_dim=16, num_heads=4
@@ -167,9 +167,9 @@ def tiny_manifest() -> Manifest:
             0.012,
             "scaled_linear",
             1000,
-            "leading",
             "epsilon",
-            (StepCoefficients(500, 1.25, -0.5), StepCoefficients(0, 1.0 / 3.0, -0.1)),
+            "ddim",
+            (Step(500, 1.25, -0.5), Step(0, 1.0 / 3.0, -0.1)),
             Start(500, 0.5, 0.75),
         ),
         defaults=Defaults(steps=2, guidance=2.0, strength=0.99, noise_offset=0.0357),
@@ -339,7 +339,7 @@ def seen(last: dict[str, onnx.ModelProto]) -> "Followed":
 def recording(checkpoint: "Checkpoint", last: dict[str, onnx.ModelProto], seen: "Followed") -> "Recording":
     """Its calibration on them."""
     from moebius_edge.calibration.activations.calibrate import record  # noqa: PLC0415
-    from moebius_edge.checkpoints.load import weights_sha256  # noqa: PLC0415
+    from moebius_edge.checkpoints.checkpoint import weights_sha256  # noqa: PLC0415
     from tests.kept import QUICK  # noqa: PLC0415
 
     return record(last["denoiser"], seen.samples["denoiser"], weights_sha256(checkpoint), QUICK)

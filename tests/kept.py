@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.calibration.activations.data import CalibrationOptions
-from moebius_edge.checkpoints.load import Checkpoint, parameter_count, weights_sha256
+from moebius_edge.checkpoints.checkpoint import Checkpoint, parameter_count, weights_sha256
 from moebius_edge.common.progress import Stage
 from moebius_edge.export import build
 from moebius_edge.export.onnx import graphs

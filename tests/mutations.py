@@ -1,4 +1,4 @@
-"""Would the tests notice? Puts small faults into copies of the tree, and runs the tests of each fault's room.
+"""Would tests notice a fault? Puts small ones into copies of the tree, one by one, and runs the room's tests.
 
     python tests/mutations.py choose > build/mutations.json
     python tests/mutations.py run build/mutations.json

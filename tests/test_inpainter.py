@@ -20,7 +20,8 @@ from moebius_edge.common.errors import Cancelled, InvalidInput, NotFinite
 from moebius_edge.inpaint.loop import latent_mask
 from moebius_edge.inpaint.noise import PortableNoise, Stream
 from moebius_edge.inpaint.options import BLENDS, OPTION_NAMES, InpaintOptions
-from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
 from moebius_edge.inpainter import Inpainter
 
 R, LATENT = 64, 8
@@ -314,8 +315,8 @@ def test_a_bundle_runs_with_its_own_noise_schedule(
     make_bundle: Callable[..., Bundle], tiny_manifest: Manifest
 ) -> None:
     bundle = make_bundle(scheduler=replace(tiny_manifest.scheduler, beta_start=0.001, beta_end=0.02))
-    own = DDIM(SchedulerConfig(beta_start=0.001, beta_end=0.02))
-    found = Inpainter.load(bundle.folder).scheduler.coefficients(5, 1.0)
+    own = DDIM(NoiseSchedule(beta_start=0.001, beta_end=0.02))
+    found = Inpainter.load(bundle.folder).solver.coefficients(5, 1.0)
     assert own.coefficients(5, 1.0) != DDIM().coefficients(5, 1.0)
     assert found == own.coefficients(5, 1.0), "not the bundle's schedule"
 

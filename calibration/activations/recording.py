@@ -14,11 +14,11 @@ import numpy as np
 import onnx
 
 from moebius_edge.calibration.activations.observers import BINS, OBSERVERS, Histogram, Range
-from moebius_edge.calibration.int8.layers import Graph, find_layers
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import CalibrationError
 from moebius_edge.common.files import write_atomically
 from moebius_edge.common.tensors import Array, TensorFileError, read_tensors, tensor_bytes
+from moebius_edge.onnx_tools.layers import Graph, find_layers
 
 FORMAT = "moebius-edge-calibration-1"
 MAX_BYTES = 256 << 20

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx
 import onnxruntime as ort
 
-from moebius_edge.calibration.int8.layers import Graph, find_layers
+from moebius_edge.onnx_tools.layers import Graph, find_layers
 from moebius_edge.onnx_tools.macs import INTEGER, count_macs
 from moebius_edge.onnx_tools.sessions import engine_errors, session_options
 

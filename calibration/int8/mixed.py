@@ -19,7 +19,7 @@ from moebius_edge.common.progress import Stage
 from moebius_edge.inpainter import Inpainter
 
 TARGETS_DB = (40.0, 60.0)  # below is INT8's part; beyond it FP32 differs from itself in another order of sums
-WORST_DB = 4.0  # how far below the target one edit may be: the bars of a precision are "40 dB (36)"
+WORST_DB = 4.0  # how far below the target one edit may be: the thresholds of a precision are "40 dB (36)"
 CAP_DB = 64.0  # of one edit: a mean must not be lifted by an edit that happens to be identical
 
 # Multiply-accumulates per second and core of floats and of u8 x s8 on a CPU with VNNI (docs/quantization.md),

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from moebius_edge.calibration.activations.observers import Range
-from moebius_edge.calibration.int8.layers import Graph, Layer, find_layers
 from moebius_edge.calibration.int8.rewrite import fuse_silu, replace_input, replace_nodes, silu_range
 from moebius_edge.common.errors import CalibrationError
+from moebius_edge.onnx_tools.layers import Graph, Layer, find_layers
 
 Floats = NDArray[np.float32]
 INT32_MAX = 2**31 - 1

@@ -7,7 +7,7 @@ import onnx
 from onnx import helper
 
 from moebius_edge.calibration.activations.observers import Range
-from moebius_edge.calibration.int8.layers import Graph
+from moebius_edge.onnx_tools.layers import Graph
 
 MICROSOFT = "com.microsoft"  # the domain of ONNX Runtime's own operators
 

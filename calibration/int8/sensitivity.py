@@ -15,13 +15,13 @@ import onnx
 
 from moebius_edge.calibration.activations.data import Sample
 from moebius_edge.calibration.activations.observers import Range
-from moebius_edge.calibration.int8.layers import Graph, find_layers
 from moebius_edge.calibration.int8.qdq import QDQStyle, quantize
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import CalibrationError
 from moebius_edge.common.files import plain_size, write_atomically
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
+from moebius_edge.onnx_tools.layers import Graph, find_layers
 from moebius_edge.onnx_tools.sessions import run
 from moebius_edge.onnx_tools.variants import Variants
 

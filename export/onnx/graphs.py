@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from moebius_edge.bundle.manifest import GRAPH_NAMES, io_shapes
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.memory import trim_memory
 from moebius_edge.common.progress import Stage
-from moebius_edge.export.describe import resolution_of
 from moebius_edge.export.onnx.graph import ComponentSpec, to_onnx
+from moebius_edge.export.onnx.graph_specs import resolution_of
 from moebius_edge.export.rewrites.autoencoder import DeployDecoder, DeployEncoder
 from moebius_edge.export.rewrites.deploy import DeployDenoiser
 from moebius_edge.export.rewrites.forms import Forms

@@ -1,146 +1,91 @@
-"""The export targets as data: which runtime opens the artifacts, in which precisions, from which forms."""
+"""The export targets: each folder beside this file that holds a `TARGET`, and those of other packages."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from typing import Any
 
-from moebius_edge.bundle.folder import Bundle
-from moebius_edge.calibration.weights.encodings import WeightEncoding
 from moebius_edge.common.errors import ExportError
-from moebius_edge.export.rewrites.forms import (
-    CPU,
-    CPU_INT8,
-    CUDA,
-    GPU_INT8,
-    NEURAL_ENGINE,
-    NEURAL_ENGINE_INT8,
-    Forms,
-)
-from moebius_edge.export.targets.tensorrt.builder import VALUES
+from moebius_edge.common.explain import install
+from moebius_edge.common.plugins import find_plugins, load
+from moebius_edge.export import targets as folder
+from moebius_edge.export.targets.target import Target
+from moebius_edge.precisions import PRECISIONS
 
-HALF_OR_FLOAT = ("float16", "float32")  # of the setting `floats`: what INT8 leaves as floats
-# Encoder and decoder beside a denoiser in INT8; in fp32 they are 59 % of a full-size bundle.
-AUTOENCODER = {"autoencoder": ("fp32", "fp16", "w8")}
+GROUP = "moebius_edge.targets"  # of entry points: name = "module:TARGET"
 
 
-@dataclass(frozen=True)
-class Target:
-    """One row of the table of targets."""
-
-    name: str  # as typed: `--target ort`
-    runtime: str  # the runtime that opens the bundle
-    precisions: tuple[str, ...]  # the first one is the default
-    forms: Forms = CPU  # of the deploy graphs
-    qdq: str = "onnxruntime"  # how the engine wants its Q/DQ: a name of `QDQ_STYLES`
-    weights: WeightEncoding = "arithmetic"  # how integers become float weights
-    quantized_forms: Forms = CPU_INT8  # of graphs whose denoiser is in INT8
-    blocked: bool = True  # FP32 may run on blocks of channels, as x86-64 likes it best
-    # What makes the artifacts of ONNX files: "module:function(folder, graphs, options, checkpoint)".
-    ship: str | None = None
-    # What finds out before anything takes time whether that can be done: "module:function(settings, kit)".
-    ready: str | None = None
-    # What adds to the ONNX files what it takes to do that elsewhere: "module:function(folder, graphs)".
-    kit: str | None = None
-    # Precisions that `ship` makes of the ONNX graphs of another one.
-    made_of: Mapping[str, str] = field(default_factory=dict)
-    # What can be set for `ship` by name: the values that are possible, the default first.
-    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    # Precision -> settings that only it has, or of which it allows only some values.
-    only: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
-    made_by: str | None = None  # where that is found out: "module:function()", name -> version
-    # What `moebius-edge doctor` asks about a bundle for this target: "module:function(bundle)".
-    doctor: str | None = None
-
-    def graphs_of(self, precision: str) -> str:
-        """The precision of the ONNX graphs that the artifacts of a precision are made of."""
-        return self.made_of.get(precision, precision)
-
-    def possible(self, precision: str) -> dict[str, tuple[str, ...]]:
-        """What can be set for a precision: the values of each setting, the default first."""
-        return {**self.settings, **self.only.get(precision, {})}
+@cache
+def targets() -> dict[str, Target]:
+    """Find all targets: name -> row, in the order of help and tables; plug-ins come last."""
+    own = {target.name: target for target in own_targets()}
+    others = find_plugins(GROUP, "target", Target, own, _wrong)
+    return own | {name: replace(target, package=package) for name, (target, package) in others.items()}
 
 
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        Target(  # desktop and server CPUs
-            "ort",
-            "onnxruntime",
-            ("fp32", "fp16", "int8", "mixed", "w8", "w4"),
-            only={"int8": AUTOENCODER, "mixed": AUTOENCODER},
-        ),
-        Target(  # Android and iOS
-            "ort-mobile",
-            "onnxruntime",
-            # No w4: the engine's list of types for reduced builds does not know 4-bit integers.
-            ("fp32", "fp16", "int8", "mixed", "w8"),
-            weights="dequantize",  # arithmetic would be done when the .ort file is made, which then is FP32
-            blocked=False,
-            only={"int8": AUTOENCODER, "mixed": AUTOENCODER},
-            ship="moebius_edge.export.targets.ort_mobile.target:ship",
-            tools=("onnxruntime",),
-            doctor="moebius_edge.export.doctor.usability:examine",
-        ),
-        Target(  # iOS and macOS
-            "coreml",
-            "coreml",
-            ("fp16", "fp32", "int8", "mixed", "w8", "w4", "p8", "p6", "p4"),
-            qdq="coreml",
-            weights="dequantize",
-            forms=NEURAL_ENGINE,
-            quantized_forms=NEURAL_ENGINE_INT8,
-            made_of=dict.fromkeys(("w8", "w4", "p8", "p6", "p4"), "fp16"),
-            settings={"deployment": ("iOS17", "iOS16", "iOS18")},  # the oldest system to run on
-            only={
-                "int8": {"deployment": ("iOS17", "iOS18"), "floats": HALF_OR_FLOAT},
-                "mixed": {"deployment": ("iOS17", "iOS18"), "floats": HALF_OR_FLOAT},
-                "w4": {"deployment": ("iOS18",)},
-            },
-            ready="moebius_edge.export.targets.coreml.ready:ready",
-            ship="moebius_edge.export.targets.coreml.package:ship",
-            tools=("coremltools",),
-            doctor="moebius_edge.export.targets.coreml.neural_engine:examine",
-        ),
-        Target(  # NVIDIA GPUs
-            "tensorrt",
-            "tensorrt",
-            ("fp16", "fp32", "int8", "mixed"),
-            forms=CUDA,
-            quantized_forms=GPU_INT8,
-            qdq="tensorrt",
-            weights="dequantize",
-            settings={
-                **{name: VALUES[name] for name in ("workspace", "optimization", "compatible")},
-                "timing_cache": ("no", "yes"),
-            },
-            only={
-                "fp32": {"tf32": VALUES["tf32"]},
-                "int8": {"floats": ("float16",)},
-                "mixed": {"floats": ("float16",)},
-            },
-            ship="moebius_edge.export.targets.tensorrt.target:ship",
-            ready="moebius_edge.export.targets.tensorrt.target:ready",
-            kit="moebius_edge.export.targets.tensorrt.target:kit",
-            made_by="moebius_edge.export.targets.tensorrt.target:made_by",
-        ),
-    )
-}
+def own_targets() -> list[Target]:
+    """Find the targets of this project, in their order."""
+    found = [module.TARGET for module in _folders() if hasattr(module, "TARGET")]
+    return sorted(found, key=lambda target: (target.order, target.name))
 
 
-def find_doctor(target: str) -> Callable[[Bundle], Any]:
-    """What examines a bundle for a target. Raises ExportError for a target that has nothing of the kind."""
-    row = TARGETS.get(target)
+def _folders() -> Iterator[Any]:
+    for entry in pkgutil.iter_modules(folder.__path__):
+        if entry.ispkg:
+            yield import_module(f"{folder.__name__}.{entry.name}")
+
+
+def _wrong(target: Target) -> str:
+    """Say what is wrong with a row of another package, or ""."""
+    named = {target.default, *target.made_of, *target.made_of.values()}
+    if strange := sorted(named - PRECISIONS.keys()):
+        return f"names the precision {strange[0]!r}; known are {', '.join(PRECISIONS)}"
+    row = PRECISIONS[target.default]
+    if target.default not in target.made_of and not row.needs <= target.takes:
+        return f"has the default {target.default}, which needs {', '.join(sorted(row.needs - target.takes))}"
+    return ""
+
+
+def find_target(name: str) -> Target:
+    """Find a target by its name. Raises ExportError for one that is not known."""
+    if name not in targets():
+        raise ExportError(f"there is no target {name!r}; targets are {', '.join(targets())}")
+    return targets()[name]
+
+
+def load_part(target: Target, part: str) -> Callable[..., Any]:
+    """Import what a row names as "module:function".
+
+    Raises ExportError where its module, or what that needs, cannot be imported.
+    """
+    try:
+        return load(part)
+    except ImportError as error:
+        raise ExportError(
+            f"the target {target.name} needs {error.name}, which cannot be imported; "
+            f"{install(target.extra, target.package)}"
+        ) from error
+
+
+def find_doctor(name: str) -> Callable[..., Any]:
+    """Find what examines a bundle for a target. Raises ExportError for a target that has no such thing."""
+    row = targets().get(name)
     if row is None or row.doctor is None:
-        known = " and ".join(name for name, other in TARGETS.items() if other.doctor)
+        known = " and ".join(other.name for other in targets().values() if other.doctor)
         why = "is not known" if row is None else "has no rules to examine a bundle by"
-        raise ExportError(f"the target {target} {why}; bundles exported for {known} can be examined")
-    return load_function(row.doctor)
+        raise ExportError(f"the target {name} {why}; bundles exported for {known} can be examined")
+    return load_part(row, row.doctor)
 
 
-def load_function(name: str) -> Callable[..., Any]:
-    """What "module:function" in the table stands for; imported late, because it needs the target's tools."""
-    module, function = name.split(":")
-    found: Callable[..., Any] = getattr(import_module(module), function)
-    return found
+def find_importer(kit: str, name: str) -> Callable[..., Any]:
+    """Find what makes a bundle of artifacts that were built elsewhere of the folder `kit`, for a target.
+
+    Raises ExportError where a bundle of this target is no build kit.
+    """
+    row = targets().get(name)
+    if row is None or row.take_back is None:
+        known = " or ".join(other.name for other in targets().values() if other.take_back)
+        raise ExportError(f"{kit} is no build kit; make one with `export --target {known} --build-kit`")
+    return load_part(row, row.take_back)

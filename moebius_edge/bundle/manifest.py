@@ -13,11 +13,12 @@ from typing import Any
 from moebius_edge.bundle.proofs import MAX_PROOFS, Proof
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import BundleError
-from moebius_edge.inpaint.scheduler import Start, StepCoefficients
+from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
+from moebius_edge.inpaint.solvers.table import Start, Step
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 
 FORMAT = "moebius-edge-bundle"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: the solver has a name, and its rows six numbers
 MANIFEST_NAME = "manifest.json"
 OWN_SHA256 = "manifest_sha256"  # of the manifest's own bytes, with zeros in the place of these digits
 MAX_MANIFEST_BYTES = 1 << 20
@@ -77,16 +78,20 @@ class ModelInfo:
 
 @dataclass(frozen=True)
 class SchedulerSpec:
-    """The noise schedule, and its coefficients for the default steps and strength."""
+    """The noise schedule, and the solver: its name, and its table for the default steps and strength."""
 
     beta_start: float
     beta_end: float
     beta_schedule: str  # "scaled_linear"
     train_timesteps: int
-    timestep_spacing: str  # "leading"
     prediction: str  # "epsilon"
-    coefficients: tuple[StepCoefficients, ...]
+    solver: str  # "ddim"; one that a reader does not know is run by its table alone
+    coefficients: tuple[Step, ...]
     start: Start
+
+    def noise(self) -> NoiseSchedule:
+        """Give the noise schedule alone. Raises InvalidInput for one that is not known."""
+        return NoiseSchedule(*(getattr(self, each.name) for each in dataclasses.fields(NoiseSchedule)))
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ class Manifest:
         return sum(entry.size for entry in self.files.values())
 
     def to_bytes(self) -> bytes:
-        """The canonical bytes of `manifest.json`: equal manifests give equal bytes."""
+        """Return the canonical bytes of `manifest.json`: equal manifests give equal bytes."""
         return signed_bytes(dataclasses.asdict(self))
 
 
@@ -153,7 +158,7 @@ def io_shapes(resolution: int, latent: int) -> dict[str, dict[str, dict[str, Sha
 
 
 def tensor_names(graph: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of a graph's inputs and of its outputs."""
+    """Return the names of a graph's inputs and of its outputs."""
     sides = io_shapes(1, 1)[graph]
     return tuple(sides["inputs"]), tuple(sides["outputs"])
 
@@ -199,8 +204,9 @@ def parse(data: bytes) -> Manifest:
 
 def check(manifest: Manifest) -> None:
     """Raise JSONError for values that have the right type and are still impossible."""
-    for name in ("target", "runtime", "precision"):
-        _require(_IDENTIFIER.fullmatch(getattr(manifest, name)), f"{name} must be a lower-case identifier")
+    kinds = {name: getattr(manifest, name) for name in ("target", "runtime", "precision")}
+    for name, word in {**kinds, "scheduler.solver": manifest.scheduler.solver}.items():
+        _require(_IDENTIFIER.fullmatch(word), f"{name} must be a lower-case identifier")
     _require(manifest.graph in ("deploy", "direct"), 'graph must be "deploy" or "direct"')
     _require(_SHA256.fullmatch(manifest.model.weights_sha256), "model.weights_sha256 must be 64 hex digits")
     _require(manifest.model.parameters >= 0, "model.parameters must not be negative")
@@ -265,13 +271,9 @@ def _check_scheduler(manifest: Manifest) -> None:
     scheduler, defaults = manifest.scheduler, manifest.defaults
     _require(1 <= scheduler.train_timesteps <= 100_000, "scheduler.train_timesteps is out of range")
     steps = [step.timestep for step in scheduler.coefficients]
-    _require(
-        1 <= len(steps) <= defaults.steps <= 1000, "scheduler.coefficients must have 1 to `steps` entries"
-    )
-    _require(
-        steps == sorted(set(steps), reverse=True) and steps[-1] >= 0 and steps[0] < scheduler.train_timesteps,
-        "scheduler.coefficients must have falling timesteps within the training timesteps",
-    )
+    _require(1 <= len(steps) <= defaults.steps <= 1000, "scheduler.coefficients must have 1 to `steps` rows")
+    falling = steps == sorted(set(steps) & set(range(scheduler.train_timesteps)), reverse=True)
+    _require(falling, "scheduler.coefficients must have falling timesteps within the training timesteps")
     _require(scheduler.start.timestep == steps[0], "scheduler.start must be at the first timestep")
     _require(0 < defaults.strength <= 1, "defaults.strength must be above 0 and at most 1")
     _require(defaults.guidance >= 0 <= defaults.noise_offset, "defaults must not be negative")

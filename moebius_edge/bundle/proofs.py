@@ -54,7 +54,7 @@ class UnitProof:
 
     unit: str  # "CPU_AND_NE"; "default" where the engine has no choice
     ok: bool
-    failures: tuple[str, ...]  # numbers below their bars, or why the unit cannot run the bundle
+    failures: tuple[str, ...]  # numbers below their thresholds, or why the unit cannot run the bundle
     hole_db: float | None  # of the finished picture, inside the hole
     graphs: dict[str, GraphProof]  # encoder, denoiser, decoder; empty where it cannot run
 

@@ -1,8 +1,9 @@
 """Record the self-test capsule: what the FP32 reference computed, for any runtime anywhere to prove itself.
 
 One short edit of a real photo is recorded: the inputs and outputs of each graph, the latents after each step,
-the two branches of the guidance and the finished picture. docs/bundle.md lists the tensors for programs in
-other languages; `layout` is the same list for this one.
+the two branches of the guidance and the finished picture. Its loop is DDIM's whatever the bundle's solver is,
+so that every version and every language can replay it: what is proven are the graphs. docs/bundle.md lists
+the tensors for programs in other languages; `layout` is the same list for this one.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from moebius_edge.common.errors import BundleError, InvalidInput
 from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.runtime import Runtime
-from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
 from moebius_edge.inpainter import Inpainter
 
 FEATHER_PIXELS = 8
@@ -87,22 +89,22 @@ def record(
     *,
     resolution: int,
     latent_size: int,
-    scheduler: SchedulerConfig | None = None,
+    schedule: NoiseSchedule | None = None,
     guidance: float,
 ) -> dict[str, Array]:
     """Run the reference once and return the tensors of `layout`.
 
     `photo` [R,R,3] and `mask` [R,R] (True = to be filled) have the model's resolution, so that nothing is
-    resampled. Raises InvalidInput for other shapes or an impossible mask, and NotFinite when the reference
-    gives NaN or Inf.
+    resampled; `schedule` is the noise schedule of its training, None the published one. Raises InvalidInput
+    for other shapes or an impossible mask, and NotFinite when the reference gives NaN or Inf.
     """
     if photo.shape != (resolution, resolution, 3) or mask.shape != (resolution, resolution):
         raise InvalidInput(
             f"the capsule's photo is {list(photo.shape)} and its mask {list(mask.shape)}; expected "
             f"{[resolution, resolution, 3]} and {[resolution, resolution]}"
         )
-    recorder = Recorder(reference)
-    inpainter = Inpainter(recorder, resolution=resolution, latent_size=latent_size, scheduler=scheduler)
+    recorder, solver = Recorder(reference), DDIM(schedule)
+    inpainter = Inpainter(recorder, resolution=resolution, latent_size=latent_size, solver=solver)
     latents: list[Array] = []
     result = inpainter.batch(
         [photo],
@@ -112,16 +114,16 @@ def record(
     )[0]
     tensors = {"photo": photo, "mask": mask.astype(np.uint8) * np.uint8(255), "result": np.asarray(result)}
     tensors |= _graph_tensors(recorder, latents)
-    tensors |= schedule_tensors(inpainter.scheduler)
+    tensors |= schedule_tensors(solver)
     for branch, scale in BRANCHES.items():
         noises = [branch_noise(reference, step_inputs(tensors, index), scale) for index in CHECKED_STEPS]
         tensors[f"loop.{branch}"] = np.concatenate(noises)
     return checked(tensors, resolution, latent_size)
 
 
-def schedule_tensors(scheduler: DDIM) -> dict[str, Array]:
+def schedule_tensors(solver: DDIM) -> dict[str, Array]:
     """Return the timesteps and the coefficients of the recorded loop, as the loop uses them."""
-    steps = scheduler.coefficients(STEPS, STRENGTH)
+    steps = solver.coefficients(STEPS, STRENGTH)
     return {
         "loop.timesteps": np.array([step.timestep for step in steps], np.int32),
         "loop.a": np.array([step.a for step in steps], np.float32),

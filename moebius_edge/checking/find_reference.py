@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.checkpoints.load import MODELS
+from moebius_edge.checkpoints.models import MODELS
 from moebius_edge.common.errors import MoebiusError
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.runtimes import open_runtime

@@ -222,7 +222,7 @@ def _time_edit(
     first = sides[0]
     return EditTiming(
         steps=steps,
-        denoiser_runs=len(inpainters[0].scheduler.timesteps(steps, defaults.strength)),
+        denoiser_runs=len(inpainters[0].solver.timesteps(steps, defaults.strength)),
         p50_ms=first.p50_ms,
         p95_ms=first.p95_ms,
         ratio=median_ratio(times),
@@ -270,7 +270,9 @@ def _efficiency(
 
 def busy_names(graphs: Mapping[str, Timing], edit: EditTiming | None) -> tuple[str, ...]:
     """Return the names of the timings whose slowest repetitions took more than BUSY times the median."""
-    timings = {**graphs, **({"edit": edit} if edit is not None else {})}
+    timings: dict[str, Timing | EditTiming] = {**graphs}
+    if edit is not None:
+        timings["edit"] = edit
     return tuple(
         name
         for name, timing in timings.items()

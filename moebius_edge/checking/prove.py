@@ -11,7 +11,7 @@ from moebius_edge.bundle.manifest import GRAPH_NAMES, Manifest
 from moebius_edge.bundle.proofs import MAX_PROOFS, MAX_RUNS, GraphProof, Proof, UnitProof, files_sha256
 from moebius_edge.checking import capsule
 from moebius_edge.checking.first_run import graph_inputs
-from moebius_edge.checking.thresholds import Thresholds, thresholds
+from moebius_edge.checking.thresholds import thresholds
 from moebius_edge.checking.verify import verify
 from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.common.explain import printable
@@ -20,7 +20,8 @@ from moebius_edge.common.progress import Stage
 from moebius_edge.common.tensors import Array
 from moebius_edge.common.timing import interleave, summary
 from moebius_edge.inpaint.runtime import DevicePlan, Runtime
-from moebius_edge.runtimes import ENGINES, default_runtime, open_runtime, require_fitting, units_of
+from moebius_edge.precisions import Thresholds
+from moebius_edge.runtimes import default_runtime, find_runtime, open_runtime, require_fitting, units_of
 
 
 def prove(
@@ -66,7 +67,7 @@ def prove(
 def _versions(runtime: str) -> dict[str, str]:
     """Return the versions of the engine's packages that are installed under their usual names."""
     found = {}
-    for package in ENGINES[runtime]:
+    for package in find_runtime(runtime).engines:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
@@ -122,15 +123,15 @@ def attach(bundle: Bundle, proof: Proof) -> Bundle:
     return rewritten(bundle, keep)
 
 
-def _require_consistent(proof: Proof, bars: Thresholds) -> None:
-    """Raise InvalidInput for a proof that says ok of what is below the bars, or has impossible units."""
+def _require_consistent(proof: Proof, needed: Thresholds) -> None:
+    """Raise InvalidInput for a proof that calls ok what is below a threshold, or has wrong units."""
     units = [unit.unit for unit in proof.units]
     if len(set(units)) < len(units) or not set(units) <= set(units_of(proof.runtime)):
         expected = ", ".join(units_of(proof.runtime))
         raise InvalidInput(f"the proof is of the units {units}; {proof.runtime} has {expected}, each once")
     for unit in proof.units:
         found = {name: graph.db for name, graph in unit.graphs.items()} | {"hole": unit.hole_db or 0.0}
-        low = [name for name, db in found.items() if db < getattr(bars, f"{name}_db")]
+        low = [name for name, db in found.items() if db < getattr(needed, f"{name}_db")]
         if unit.ok and low:
             raise InvalidInput(
                 f"the proof says that {unit.unit} is ok, with {low[0]} at {found[low[0]]:g} dB"

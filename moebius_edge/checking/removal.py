@@ -24,11 +24,12 @@ from moebius_edge.common.samples import SAMPLES, sample
 from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.crops import bounding_box, grow
 from moebius_edge.inpaint.imaging import Bools, Bytes, Photo, read_mask, read_photo
-from moebius_edge.inpaint.loop import Draws, Schedule
+from moebius_edge.inpaint.loop import Draws
 from moebius_edge.inpaint.masks import draw_mask
 from moebius_edge.inpaint.noise import PortableNoise
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
+from moebius_edge.inpaint.solvers.protocol import make_schedule
 from moebius_edge.inpainter import Inpainter
 
 SIZES = (0.15, 0.35)  # of a hole's longer side, in units of the photo's short side
@@ -115,7 +116,7 @@ def edit(inpainter: Inpainter, case: Case, setting: Setting) -> Bytes:
         inpainter.runtime,
         [replace(planned.job(), whole_start=setting.whole_start)],
         Draws.take(PortableNoise(options.seed), 1, inpainter.latent_size, options.noise_offset),
-        Schedule.make(inpainter.scheduler, options.steps, options.strength),
+        make_schedule(inpainter.solver, options.steps, options.strength),
         options.guidance,
     )
     return np.asarray(planned.finish(pictures[0]).convert("RGB"))

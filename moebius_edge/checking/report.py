@@ -1,11 +1,11 @@
-"""Hold what `verify` found as plain values, and find which of it is below the bars."""
+"""Hold what `verify` found as plain values, and find which of it is below the needed."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from moebius_edge.checking.capsule import FEATHER_PIXELS
-from moebius_edge.checking.thresholds import Thresholds
+from moebius_edge.precisions import Thresholds
 
 DB_CAP = 200.0  # reported for identical arrays, whose dB are infinite: JSON has no infinity
 RING_PIXELS = 16  # the ring around the hole: pixels outside the mask, at most so far from it
@@ -64,7 +64,7 @@ class ReferenceReport:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything `verify` measured, and which of it is below the bars."""
+    """Everything `verify` measured, and which of it is below the needed."""
 
     bundle: str  # name of the folder
     runtime: str
@@ -88,25 +88,25 @@ class Report:
 
 
 def below(report: Report, broken: str) -> Iterator[str]:
-    """Yield one sentence for each number that is below its bar.
+    """Yield one sentence for each number that is below its threshold.
 
     `broken` is what broke off the edit, or "".
     """
-    bars, precision = report.thresholds, report.precision
+    needed, precision = report.thresholds, report.precision
 
-    def db(name: str, value: float | None, bar: float, hint: str = "") -> Iterator[str]:
-        if value is not None and not value >= bar:
-            yield f"{name} is {value:.1f} dB; {precision} needs {bar:g} or more{hint}"
+    def db(name: str, value: float | None, threshold: float, hint: str = "") -> Iterator[str]:
+        if value is not None and not value >= threshold:
+            yield f"{name} is {value:.1f} dB; {precision} needs {threshold:g} or more{hint}"
 
     for name, graph in report.graphs.items():
         hint = " (NaN or Inf)" if graph.max_abs is None else ""
-        yield from db(f"graphs.{name}.db", graph.db, bars.graph_db(name), hint)
+        yield from db(f"graphs.{name}.db", graph.db, needed.graph_db(name), hint)
     for number, step in enumerate(report.steps, 1):
-        yield from db(f"steps.{number}.latents_db", step.latents_db, bars.latents_db)
+        yield from db(f"steps.{number}.latents_db", step.latents_db, needed.latents_db)
     for name, guidance in report.guidance.items():
-        yield from _below_guidance(name, guidance, bars)
-    yield from db("image.hole_db", report.image.hole_db, bars.hole_db)
-    yield from db("image.ring_db", report.image.ring_db, bars.ring_db)
+        yield from _below_guidance(name, guidance, needed)
+    yield from db("image.hole_db", report.image.hole_db, needed.hole_db)
+    yield from db("image.ring_db", report.image.ring_db, needed.ring_db)
     if broken:
         yield f"image: the edit broke off: {broken}"
     elif not report.image.outside_identical:
@@ -116,16 +116,17 @@ def below(report: Report, broken: str) -> Iterator[str]:
         )
     for name, graph in report.reference.graphs.items():
         stale = ": the capsule is not what this reference computes; export the bundle again"
-        yield from db(f"reference.graphs.{name}.db", graph.db, bars.graph_db(name), stale)
+        yield from db(f"reference.graphs.{name}.db", graph.db, needed.graph_db(name), stale)
 
 
-def _below_guidance(name: str, guidance: GuidanceReport, bars: Thresholds) -> Iterator[str]:
+def _below_guidance(name: str, guidance: GuidanceReport, needed: Thresholds) -> Iterator[str]:
     ratio, correlation = guidance.ratio, guidance.correlation
     if not guidance.finite:
         yield f"guidance.{name}: a branch has NaN or Inf"
-    if ratio is not None and not abs(ratio - 1) <= bars.ratio:
+    if ratio is not None and not abs(ratio - 1) <= needed.ratio:
         hint = ": guidance does nothing" if ratio < 0.01 else ""
-        yield f"guidance.{name}.ratio is {ratio:.4f}; expected 1 within {bars.ratio:g}{hint}"
-    if correlation is not None and not correlation >= bars.correlation:
+        yield f"guidance.{name}.ratio is {ratio:.4f}; expected 1 within {needed.ratio:g}{hint}"
+    if correlation is not None and not correlation >= needed.correlation:
         hint = ": conditional and unconditional are swapped" if correlation < -0.9 else ""
-        yield f"guidance.{name}.correlation is {correlation:.4f}; expected {bars.correlation:g} or more{hint}"
+        found = f"guidance.{name}.correlation is {correlation:.4f}"
+        yield f"{found}; expected {needed.correlation:g} or more{hint}"

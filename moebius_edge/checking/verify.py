@@ -32,11 +32,14 @@ from moebius_edge.checking.report import (
     below,
 )
 from moebius_edge.checking.thresholds import thresholds
+from moebius_edge.checking.ticking import Ticking
 from moebius_edge.common.errors import MoebiusError, NotFinite
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.protocol import make_schedule
+from moebius_edge.inpaint.solvers.registry import find_solver, known_solvers
 from moebius_edge.inpainter import Inpainter
 
 COEFFICIENT_TOLERANCE = 1e-6  # relative; they are computed in float64 and stored as float32 in the capsule
@@ -93,7 +96,7 @@ def verify(
     True
     """
     manifest = bundle.manifest
-    bars = thresholds(manifest.precision, manifest.settings)
+    needed = thresholds(manifest.precision, manifest.settings)
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     steps = len(tensors["loop.timesteps"])
     # Every step twice; 2 other runs in the edit, 2 replays, 2 branches of 2 steps. Reference: 2 and 2.
@@ -114,7 +117,7 @@ def verify(
         bundle=bundle.folder.resolve().name,
         runtime=runtime.name,
         precision=manifest.precision,
-        thresholds=bars,
+        thresholds=needed,
         graphs={"encoder": encoder, "denoiser": _worst(noise), "decoder": decoder},
         steps=_steps(tensors, noise, latents),
         guidance=guidance,
@@ -123,7 +126,7 @@ def verify(
         failures=(),
     )
     failures = [
-        *_wrong_schedule(manifest, Inpainter.of(manifest, runtime).scheduler, tensors),
+        *_wrong_schedule(manifest, tensors),
         *below(report, broken),
     ]
     return replace(report, failures=tuple(failures))
@@ -147,7 +150,7 @@ def image_report(picture: NDArray[np.uint8], tensors: Tensors) -> ImageReport:
     )
 
 
-def _replay(runtime: "Ticking", graph: str, tensors: Tensors) -> Difference:
+def _replay(runtime: Ticking, graph: str, tensors: Tensors) -> Difference:
     """Run one of the two outer graphs on the reference's inputs; returns the worst of its outputs."""
     inputs, outputs = tensor_names(graph)
     found = runtime.run(graph, {name: tensors[f"{graph}.{name}"] for name in inputs})
@@ -169,7 +172,7 @@ def _free_run(
     Returns the latents after each step, the picture, and what broke the edit off, or "". `steps`: False
     leaves the loop to a runtime that has one of its own, and gives no latents.
     """
-    inpainter = Inpainter.of(manifest, runtime)
+    inpainter = Inpainter.of(manifest, runtime, solver=DDIM(manifest.scheduler.noise()))
     options = capsule.edit_options(float(tensors["loop.guidance"][0]))
     latents: list[Array] = []
     try:
@@ -214,7 +217,7 @@ def guidance_report(timestep: int, found: Array, truth: Array) -> GuidanceReport
     return GuidanceReport(timestep, ratio, both / (spread * expected))
 
 
-def _live_reference(runtime: "Ticking", tensors: Tensors) -> ReferenceReport:
+def _live_reference(runtime: Ticking, tensors: Tensors) -> ReferenceReport:
     """Run the reference again on its own recorded inputs.
 
     If the outputs differ from the recorded ones, the capsule is stale, or edited.
@@ -252,44 +255,27 @@ def _grown(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
     return grown
 
 
-def _wrong_schedule(manifest: Manifest, ddim: DDIM, tensors: Tensors) -> Iterator[str]:
+def _wrong_schedule(manifest: Manifest, tensors: Tensors) -> Iterator[str]:
     """Yield a sentence for coefficients that are not those of the noise schedule.
 
     With them a host would run another loop.
     """
-    defaults = manifest.defaults
-    for name, expected in capsule.schedule_tensors(ddim).items():
+    scheduler, defaults = manifest.scheduler, manifest.defaults
+    for name, expected in capsule.schedule_tensors(DDIM(scheduler.noise())).items():
         if not np.allclose(tensors[name], expected, rtol=COEFFICIENT_TOLERANCE, atol=0):
             yield f"{name} of the capsule is {tensors[name].tolist()}; DDIM gives {expected.tolist()}"
-    length = defaults.steps, defaults.strength
-    for name, stated, computed in (
-        ("coefficients", manifest.scheduler.coefficients, ddim.coefficients(*length)),
-        ("start", (manifest.scheduler.start,), (ddim.start(*length),)),
+    if scheduler.solver not in known_solvers():
+        yield (
+            f"scheduler.solver of the manifest is {scheduler.solver!r}; this moebius-edge knows "
+            f"{', '.join(known_solvers())} and cannot check its table: verify with the version that made it"
+        )
+        return
+    solver = find_solver(scheduler.solver, scheduler.noise())
+    computed = make_schedule(solver, defaults.steps, defaults.strength)
+    for name, stated, expected_rows in (
+        ("coefficients", scheduler.coefficients, computed.steps),
+        ("start", (scheduler.start,), (computed.start,)),
     ):
-        rows = [*map(astuple, stated)], [*map(astuple, computed)]
-        if len(stated) != len(computed) or not np.allclose(*rows, rtol=COEFFICIENT_TOLERANCE, atol=0):
-            yield f"scheduler.{name} of the manifest: not what DDIM gives for its own steps and strength"
-
-
-class Ticking:
-    """A runtime that passes runs on to another one and counts them for a progress bar."""
-
-    def __init__(self, runtime: Runtime, progress: Tick | None, total: int, done: int = 0) -> None:
-        self.runtime, self.name = runtime, runtime.name
-        self.progress, self.total, self.done = progress, total, done
-
-    def over(self, runtime: Runtime) -> "Ticking":
-        """Go on counting over another runtime."""
-        return Ticking(runtime, self.progress, self.total, self.done)
-
-    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run the other runtime and count."""
-        outputs = self.runtime.run(graph, inputs)
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-        return outputs
-
-    def release(self, graph: str) -> None:
-        """Release the graph of the other runtime."""
-        self.runtime.release(graph)
+        rows = [*map(astuple, stated)], [*map(astuple, expected_rows)]
+        if len(stated) != len(expected_rows) or not np.allclose(*rows, rtol=COEFFICIENT_TOLERANCE, atol=0):
+            yield f"scheduler.{name} of the manifest: not what {scheduler.solver} gives for its defaults"

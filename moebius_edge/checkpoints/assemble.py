@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
+from moebius_edge.checkpoints.checkpoint import Checkpoint, CheckpointFiles
 from moebius_edge.checkpoints.hashes import check_sha256
-from moebius_edge.checkpoints.load import Checkpoint, CheckpointFiles
 from moebius_edge.checkpoints.state_dicts import infer_config, load_into, read_state
 from moebius_edge.checkpoints.synthetic import fill_by_rule
 from moebius_edge.checkpoints.vae_files import modern_names, read_vae_config

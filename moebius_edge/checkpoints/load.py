@@ -1,95 +1,24 @@
-"""Load checkpoints by name or path: nano in the package, those on the hub, local files, a synthetic one.
+"""Load checkpoints by name or path: nano, the published ones from the hub, local files, a synthetic one.
 
-The table `MODELS` can be read without torch; loading needs the extra `export`.
+Naming them needs no torch; loading needs the extra `export`.
 """
 
 import difflib
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module, resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from moebius_edge.checkpoints.checkpoint import Checkpoint, CheckpointFiles
 from moebius_edge.checkpoints.hub import INSTALL, fetch
+from moebius_edge.checkpoints.models import MODELS, VAE_REPO, ModelEntry
 from moebius_edge.common.errors import CheckpointError
-from moebius_edge.model.config import MoebiusConfig, VAEConfig
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
-    from torch import nn
-
-    from moebius_edge.model.unet import Moebius
-
-UNET_REPO, VAE_REPO = "hustvl/Moebius", "hustvl/PixelHacker"
 BIN, SAFETENSORS = "diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors"
 UNET_FILES = ("unet.safetensors", SAFETENSORS, BIN)  # in a local folder, first found
 LAYOUT = (
     f"expected FOLDER/{{{' or '.join(UNET_FILES)}}} with FOLDER/vae/{{config.json, {SAFETENSORS} or {BIN}}}, "
     'or with FOLDER/vae.safetensors and a FOLDER/config.json that has "vae"'
 )
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One checkpoint that is known by name: a row of `moebius-edge models`."""
-
-    name: str
-    where: str  # "in the package", "generated", or the hub's repository
-    folder: str  # in the hub's repository; empty elsewhere
-    megabytes: int  # to download; 0: nothing
-    license: str
-    purpose: str
-    guidance: float = 2.0  # what its bundles default to; the authors' for theirs
-
-
-_HUB_MEGABYTES = 904 + 335  # U-Net and VAE, float32
-
-MODELS: dict[str, ModelEntry] = {
-    entry.name: entry
-    for entry in (
-        ModelEntry(
-            "nano",
-            "in the package",
-            "",
-            0,
-            "Apache-2.0",
-            "small demonstration and test model, 256 px",
-            guidance=1.0,  # more costs PSNR and tints the fill: docs/photos.md, "Measured"
-        ),
-        ModelEntry(
-            "pretrained", UNET_REPO, "pretrained", _HUB_MEGABYTES, "Apache-2.0", "general pictures, 512 px"
-        ),
-        ModelEntry("places2", UNET_REPO, "ft_places2", _HUB_MEGABYTES, "Apache-2.0", "scenes, 512 px"),
-        ModelEntry("celebahq", UNET_REPO, "ft_celebahq", _HUB_MEGABYTES, "Apache-2.0", "portraits, 512 px"),
-        ModelEntry("ffhq", UNET_REPO, "ft_ffhq", _HUB_MEGABYTES, "Apache-2.0", "faces, 512 px"),
-        ModelEntry(
-            "synthetic", "generated", "", 0, "Apache-2.0", "full size, meaningless weights: for benchmarks"
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The reference model and its autoencoder, in evaluation mode, float32, on the CPU."""
-
-    name: str
-    model: "Moebius"
-    vae: "AutoencoderKL"
-    config: MoebiusConfig
-    vae_config: VAEConfig
-    license: str  # SPDX identifier, or "unknown"
-    source: str  # where the weights came from; no path of this machine
-    guidance: float = ModelEntry.guidance  # default scale of its bundles
-
-
-@dataclass(frozen=True)
-class CheckpointFiles:
-    """Where the parts of a checkpoint are on this machine."""
-
-    unet: Path
-    vae: Path
-    config: Path  # diffusers' config.json of the VAE, or ours with "unet" and "vae"
 
 
 def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoint:
@@ -141,27 +70,6 @@ def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:
 
     assemble.load(name, files, entry.where, entry.license)
     return (files.unet, files.vae, files.config)
-
-
-def parameter_count(model: "nn.Module") -> int:
-    """Count the parameters of a model; statistics of norms are not counted.
-
-    226,041,531 for the published model.
-    """
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
-def weights_sha256(checkpoint: Checkpoint) -> str:
-    """Return the SHA-256 of all weights: of the model's, then of the VAE's.
-
-    It covers the name, shape and float32 bytes of every tensor, sorted by name.
-    """
-    digest = hashlib.sha256()
-    for part in (checkpoint.model, checkpoint.vae):
-        for name, tensor in sorted(part.state_dict().items()):
-            digest.update(f"{name} {list(tensor.shape)} {tensor.dtype}\n".encode())
-            digest.update(memoryview(tensor.contiguous().numpy()).cast("B"))
-    return digest.hexdigest()
 
 
 def _require_torch() -> None:

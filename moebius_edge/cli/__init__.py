@@ -23,6 +23,7 @@ from moebius_edge.cli import (
     prove,
     show,
 )
+from moebius_edge.cli.described import Described
 from moebius_edge.common.explain import explained
 
 
@@ -78,7 +79,7 @@ PANELS: dict[str, dict[str, Callable[..., None]]] = {
 
 for panel, commands in PANELS.items():
     for name, command in commands.items():
-        app.command(name, rich_help_panel=panel)(command)
+        app.command(name, cls=Described, rich_help_panel=panel)(command)
 
 
 def _version(wanted: bool) -> None:

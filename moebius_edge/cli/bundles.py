@@ -13,6 +13,7 @@ from moebius_edge.common.progress import stages
 
 if TYPE_CHECKING:
     from moebius_edge.bundle.folder import Bundle
+    from moebius_edge.checkpoints.checkpoint import Checkpoint as Loaded
 
 
 def export(  # noqa: PLR0913, PLR0917
@@ -21,14 +22,11 @@ def export(  # noqa: PLR0913, PLR0917
         Path | None,
         typer.Option("--output", "-o", help="Folder to write; default: NAME.moebius in the current folder."),
     ] = None,
-    target: Annotated[
-        str, typer.Option(help="What the bundle is to run on: ort, ort-mobile, coreml or tensorrt.")
-    ] = "ort",
+    target: Annotated[str, typer.Option(help="What the bundle is to run on: {targets}.")] = "ort",
     precision: Annotated[
         str | None,
         typer.Option(
-            help="Of weights and arithmetic: fp32, fp16, int8, mixed, w8, w4, p8, p6, p4. Not every target "
-            "has all. Default: fp32, of coreml and tensorrt fp16."
+            help="Of weights and arithmetic: {precisions}. Not every target has all. Default: {defaults}."
         ),
     ] = None,
     graph: Annotated[
@@ -56,16 +54,13 @@ def export(  # noqa: PLR0913, PLR0917
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Something of the target, repeatable. ort, ort-mobile, in int8 and mixed: "
-            "autoencoder=fp32 (default), fp16 or w8. coreml: deployment=iOS16, iOS17 (default) or iOS18, "
-            "of INT8 floats=float16 (default) or float32. tensorrt: workspace=256, 512, ... 8192 (MiB), "
-            "optimization=0 to 5, compatible=yes, timing_cache=yes, and of fp32 tf32=yes.",
+            help="Something of the target, repeatable; the first value is the default. {settings}",
         ),
     ] = None,
     build_kit: Annotated[
         bool,
         typer.Option(
-            "--build-kit", help="For `tensorrt`: the typed graphs and a script that builds on the box itself."
+            "--build-kit", help="For {kits}: the typed graphs and a script that builds on the box itself."
         ),
     ] = False,
     revision: Revision = None,
@@ -83,7 +78,7 @@ def export(  # noqa: PLR0913, PLR0917
     from moebius_edge.common.errors import ExportError  # noqa: PLC0415
     from moebius_edge.common.staging import refuse_occupied  # noqa: PLC0415
     from moebius_edge.export.options import ExportOptions, check_used, default_precision, parse_settings  # noqa: PLC0415
-    from moebius_edge.export.targets.registry import TARGETS, find_doctor  # noqa: PLC0415
+    from moebius_edge.export.targets.registry import find_target  # noqa: PLC0415
 
     options = ExportOptions(
         target,
@@ -94,7 +89,7 @@ def export(  # noqa: PLR0913, PLR0917
         target_db=target_db,
         settings=parse_settings(settings or ()),
     )
-    if build_kit and TARGETS[target].kit is None:
+    if build_kit and find_target(target).kit is None:
         raise ExportError(f"there is no build kit for {target}; leave --build-kit away")
     check_used(options, recording=calibration is not None, ledger=ledger is not None)
     folder = output or Path(f"{Path(checkpoint).stem}.moebius")
@@ -116,30 +111,48 @@ def export(  # noqa: PLR0913, PLR0917
             ledger=costs,
             progress=say,
         )
-    total = bundle.manifest.total_bytes
-    console = show.out()
-    console.print(
-        f"wrote {folder} ({show.size(total)}, {target}, {options.precision}, {graph})", markup=False
-    )
+    _print_written(bundle)
     print_conversion(bundle)
     if build_kit:
-        console.print(f"on the box: python {folder}/build.py --output engines", markup=False)
-        console.print("then: moebius-edge import-engine KIT engines --output BUNDLE", markup=False)
+        for step in find_target(target).kit_steps:
+            show.out().print(step.format(folder=folder), markup=False)
         return
     if compare and options.precision != "fp32":
-        if bundle.manifest.runtime == "onnxruntime":
-            print_payoff(loaded, bundle)
-        else:  # FP32 is timed in ONNX Runtime, which says nothing of another engine
-            engine = bundle.manifest.runtime
-            console.print(f"to compare it with another precision, where {engine} runs: profile A --against B")
-    if TARGETS[target].doctor is not None:
-        print_usability(find_doctor(target)(bundle))
+        _compare(loaded, bundle)
+    _examine(bundle)
     _suggest_verify(bundle)
 
 
+def _print_written(bundle: "Bundle") -> None:
+    manifest = bundle.manifest
+    what = (show.size(manifest.total_bytes), manifest.target, manifest.precision, manifest.graph)
+    show.out().print(f"wrote {bundle.folder} ({', '.join(what)})", markup=False)
+
+
+def _compare(checkpoint: "Loaded", bundle: "Bundle") -> None:
+    """Time a step against FP32's, which is done in ONNX Runtime and says nothing of another engine."""
+    engine = bundle.manifest.runtime
+    if engine == "onnxruntime":
+        print_payoff(checkpoint, bundle)
+    else:
+        show.out().print(f"to compare it with another precision, where {engine} runs: profile A --against B")
+
+
+def _examine(bundle: "Bundle") -> None:
+    """Ask the target's doctor, if it has one."""
+    from moebius_edge.export.targets.registry import find_doctor, find_target  # noqa: PLC0415
+
+    target = find_target(bundle.manifest.target)
+    if target.doctor is not None:
+        print_usability(find_doctor(target.name)(bundle))
+
+
 def _suggest_verify(bundle: "Bundle") -> None:
-    if bundle.manifest.runtime == "tensorrt":
-        show.out().print("on the machine with the GPU, next:", markup=False)
+    from moebius_edge.runtimes import runtimes  # noqa: PLC0415
+
+    row = runtimes().get(bundle.manifest.runtime)  # that of another target may be on another machine
+    if row is not None and row.where:
+        show.out().print(f"{row.where}, next:", markup=False)
     show.suggest("verify", bundle.folder)
 
 
@@ -156,10 +169,11 @@ def import_engine(
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.bundle.manifest import MANIFEST_NAME  # noqa: PLC0415
     from moebius_edge.common.staging import refuse_occupied  # noqa: PLC0415
-    from moebius_edge.export.targets.tensorrt.engines import import_engines  # noqa: PLC0415
+    from moebius_edge.export.targets.registry import find_importer  # noqa: PLC0415
 
     refuse_occupied(output, overwrite, MANIFEST_NAME)
-    bundle = import_engines(Bundle.open(kit), engines, output, overwrite=overwrite)
-    size = show.size(bundle.manifest.total_bytes)
-    show.out().print(f"wrote {output} ({size}, tensorrt, {bundle.manifest.precision})", markup=False)
+    opened = Bundle.open(kit)
+    take_back = find_importer(opened.folder.name, opened.manifest.target)
+    bundle = take_back(opened, engines, output, overwrite=overwrite)
+    _print_written(bundle)
     _suggest_verify(bundle)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.cli.options import Runtime
 from moebius_edge.common.progress import progress
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ def verify(
             "where torch is installed and nothing has to be downloaded.",
         ),
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="Engine; default: the bundle's own.")] = None,
+    runtime: Runtime = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Prove a bundle against the FP32 reference; exit 1 when a number is below its bar.
+    """Prove a bundle against the FP32 reference; exit 1 when a number is below its threshold.
 
     First every file is checked by its SHA-256. Then the self-test is replayed: each graph on the reference's
     own inputs, the whole edit by the bundle alone, and both branches of the guidance. dB are 20 log10(peak /
@@ -78,17 +79,17 @@ def inspect(
 def _print_report(report: "Report") -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    console, bars = show.out(), report.thresholds
+    console, needed = show.out(), report.thresholds
     console.print(f"{report.bundle}: {report.precision} on {report.runtime}\n", markup=False)
     graphs = Table("graph", "max error", "closeness", "needed", box=None, pad_edge=False)
     for name, graph in report.graphs.items():
         error = "NaN or Inf" if graph.max_abs is None else f"{graph.max_abs:.2e}"
-        graphs.add_row(name, error, show.decibels(graph.db), f"{bars.graph_db(name):g} dB")
+        graphs.add_row(name, error, show.decibels(graph.db), f"{needed.graph_db(name):g} dB")
     console.print(graphs, "")
     steps = Table("step", "timestep", "noise", "latents", "needed", box=None, pad_edge=False)
     for number, step in enumerate(report.steps, 1):
         noise, latents = show.decibels(step.noise_db), show.decibels(step.latents_db)
-        steps.add_row(str(number), str(step.timestep), noise, latents, f"{bars.latents_db:g} dB")
+        steps.add_row(str(number), str(step.timestep), noise, latents, f"{needed.latents_db:g} dB")
     console.print(steps, "")
     for name, guidance in report.guidance.items():
         ratio = "-" if guidance.ratio is None else f"{guidance.ratio:.5f}"
@@ -109,11 +110,12 @@ def _print_report(report: "Report") -> None:
 
 
 def _proven(proof: "Proof") -> str:
-    from moebius_edge.runtimes import STAND_INS  # noqa: PLC0415
+    from moebius_edge.runtimes import runtimes  # noqa: PLC0415
 
     passed = [unit for unit in proof.units if unit.ok]
     steps = [f"{unit.unit} ({unit.graphs['denoiser'].p50_ms:.1f} ms a step)" for unit in passed]
-    by = f"{proof.runtime}, {STAND_INS[proof.runtime]}" if proof.runtime in STAND_INS else proof.runtime
+    row = runtimes().get(proof.runtime)  # a proof may be of a runtime that is not installed here
+    by = f"{proof.runtime}, {row.stands_in}" if row and row.stands_in else proof.runtime
     return f"{proof.machine['processor']} by {by}: {', '.join(steps) or 'nothing passed'}"
 
 

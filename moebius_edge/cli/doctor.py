@@ -24,11 +24,10 @@ def doctor(
 ) -> None:
     """Show how much of a bundle a target's accelerators can take, and what is left to others.
 
-    For `ort-mobile`, the answer is per execution provider (XNNPACK, CoreML, QNN) and graph: the number of
-    pieces, the share of nodes and of multiply-accumulates (MACs) that the provider takes, and the operators
-    that are left to the CPU, heaviest first. For `coreml`, it is the same for the Neural Engine, and what is
-    slow there. The rules are published ones, read without a device, so the numbers are upper bounds. Nothing
-    is run.
+    The answer is per accelerator and graph: the number of pieces, the share of nodes and of
+    multiply-accumulates (MACs) that the accelerator takes, and the operators that are left to the CPU,
+    heaviest first. These are looked at: {doctors}. The rules are published ones, read without a device, so
+    the numbers are upper bounds. Nothing is run.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.export.targets.registry import find_doctor  # noqa: PLC0415

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.cli.options import RUNTIME_HELP
 from moebius_edge.common.progress import progress, stages
 
 # The options of an edit: panel of the help -> name -> type and help. The names are the fields of
@@ -78,9 +79,7 @@ def inpaint(
         bool, typer.Option("--force", "-f", help="Allow the output to replace the photo or the mask.")
     ] = False,
     *,
-    runtime: Annotated[
-        str | None, typer.Option(rich_help_panel=RUNNING, help="Engine; default: the bundle's own.")
-    ] = None,
+    runtime: Annotated[str | None, typer.Option(rich_help_panel=RUNNING, help=RUNTIME_HELP)] = None,
     threads: Annotated[
         int | None, typer.Option(rich_help_panel=RUNNING, help="CPU threads; default: one per core.")
     ] = None,

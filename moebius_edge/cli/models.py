@@ -11,7 +11,7 @@ def models() -> None:
     """List the checkpoints that `export` and `pull` know by name."""
     from rich.table import Table  # noqa: PLC0415
 
-    from moebius_edge.checkpoints.load import MODELS  # noqa: PLC0415
+    from moebius_edge.checkpoints.models import MODELS  # noqa: PLC0415
 
     table = Table("name", "what it is", "download", "licence", box=None, pad_edge=False)
     table.add_column("where", overflow="fold")

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+RUNTIME_HELP = "Engine: {runtimes}; default: the bundle's own."
+
 Checkpoint = Annotated[
     str,
     typer.Argument(help="A name that `moebius-edge models` lists, or the path of a local file or folder."),
@@ -25,6 +27,7 @@ Images = Annotated[
         help="Photos to calibrate with, like those the bundle will see; default: eight in the package.",
     ),
 ]
+Runtime = Annotated[str | None, typer.Option(help=RUNTIME_HELP)]
 Observer = Annotated[
     str, typer.Option(help="How ranges are read off what was seen: minmax, percentile, entropy or mse.")
 ]

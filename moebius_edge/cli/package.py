@@ -23,9 +23,7 @@ def package(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
     platform: Annotated[
         str,
-        typer.Option(
-            help="What the app is for: web or android (bundles of ort, ort-mobile), ios (of coreml)."
-        ),
+        typer.Option(help="What the app is for: {platforms}."),
     ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="A new folder for the project.")

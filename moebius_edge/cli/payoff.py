@@ -9,7 +9,7 @@ from moebius_edge.common.progress import stages
 
 if TYPE_CHECKING:
     from moebius_edge.bundle.folder import Bundle
-    from moebius_edge.checkpoints.load import Checkpoint
+    from moebius_edge.checkpoints.checkpoint import Checkpoint
 
 REASONS = 4  # nodes that are named per graph; all are in the file
 

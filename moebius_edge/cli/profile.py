@@ -33,7 +33,9 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
     steps: Annotated[
         int | None, typer.Option(help="Steps of a whole edit; default: the bundle's, usually 20.")
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="Engine here; default: each bundle's own.")] = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="Engine here: {runtimes}; default: each bundle's own.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads here; default: one per core.")] = None,
     device: Annotated[
         str | None,

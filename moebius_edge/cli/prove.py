@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.cli.options import Runtime
 from moebius_edge.common.progress import stages
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def prove(
         list[str] | None, typer.Option(help="A compute unit; again for another one. Default: all.")
     ] = None,
     runs: Annotated[int, typer.Option(help="Timed runs of each graph, on each unit.")] = RUNS,
-    runtime: Annotated[str | None, typer.Option(help="Engine; default: the bundle's own.")] = None,
+    runtime: Runtime = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Prove a bundle on the machine where it is to run, and keep the proof in its manifest.
@@ -69,7 +70,7 @@ def print_proof(proof: "Proof") -> None:
     """Print a table with a row for each graph on each unit."""
     from rich.table import Table  # noqa: PLC0415
 
-    from moebius_edge.runtimes import STAND_INS  # noqa: PLC0415
+    from moebius_edge.runtimes import find_runtime  # noqa: PLC0415
 
     console = show.out()
     versions = ", ".join(f"{name} {version}" for name, version in proof.versions.items())
@@ -87,9 +88,9 @@ def print_proof(proof: "Proof") -> None:
     for unit in proof.units:
         verdict = f"ok, hole {show.decibels(unit.hole_db)}" if unit.ok else "FAILED"
         console.print(f"{unit.unit}: {'; '.join((verdict, *unit.failures))}", markup=False)
-    if proof.runtime in STAND_INS:
+    if instead := find_runtime(proof.runtime).stands_in:
         console.print(
-            f"note: {proof.runtime} is {STAND_INS[proof.runtime]}: this proves the numbers, and neither the "
+            f"note: {proof.runtime} is {instead}: this proves the numbers, and neither the "
             "engine nor its times",
             markup=False,
         )

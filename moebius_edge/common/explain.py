@@ -3,6 +3,7 @@
 import _thread
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -15,27 +16,41 @@ from moebius_edge.common.errors import MoebiusError
 CLEANING_UP = 30.0  # seconds in which another SIGTERM is one too many
 SOON = 0.05  # seconds until a signal comes again that could not be raised
 
+_NAME = re.compile(r"[A-Za-z0-9._-]+")  # of a package, at the start of a requirement
+_EXTRA = re.compile(r"extra == ['\"]([\w-]+)")
+
 MISUSED, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; 128 + SIGINT and SIGTERM, as shells have it
 
-# What may be missing, and the extra that brings it.
-EXTRAS = {
-    "torch": "export",
-    "diffusers": "export",
-    "huggingface_hub": "export",
-    "onnx": "export",
-    "onnxscript": "export",
-    "onnxsim": "export",
-    "matplotlib": "plot",
-    "coremltools": "coreml",
-}
+PACKAGE = "moebius-edge"
 
 
-def install(extra: str = "") -> str:
-    """Return what to type to install one of the extras of pyproject.toml; "" is the package without extras.
+def install(extra: str = "", package: str = PACKAGE) -> str:
+    """Return what to type to install one of a package's extras; "" is the package without extras.
 
-    The project is installed from its clone.
+    This project is installed from its clone.
     """
-    return f"""in a clone of moebius-edge: pip install -e ".{f"[{extra}]" if extra else ""}\""""
+    wanted = f"[{extra}]" if extra else ""
+    if package != PACKAGE:
+        return f'pip install "{package}{wanted}"'
+    return f'in a clone of moebius-edge: pip install -e ".{wanted}"'
+
+
+def extra_of(module: str) -> str | None:
+    """Find the extra that brings a module: the first one in pyproject.toml that names its package.
+
+    None for a module that no extra names, or where the project is not installed.
+    """
+    from importlib import metadata  # noqa: PLC0415 (when something is missing, and never before)
+
+    try:
+        required = metadata.requires(PACKAGE) or []
+    except metadata.PackageNotFoundError:
+        return None
+    for line in required:
+        name, extra = _NAME.match(line), _EXTRA.search(line)
+        if name and extra and name[0] != PACKAGE and name[0].replace("-", "_").lower() == module.lower():
+            return extra[1]
+    return None
 
 
 class Stopped(KeyboardInterrupt):
@@ -153,6 +168,6 @@ def _sentence(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
     if isinstance(error, ModuleNotFoundError):
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        extra = extra_of((error.name or "").partition(".")[0])
         return f"this needs {error.name}, which is not installed; {install(extra)}" if extra else None
     return None

@@ -8,12 +8,14 @@ characters (they would reach a terminal), and nesting or sizes that serve only t
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_STRING, _BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL), re.compile(rb"[][{}]")
 MAX_DEPTH = 32
 MAX_STRING = 4096
 MAX_INTEGER = 2**53  # beyond it JavaScript and Swift's Double no longer read the same number
@@ -63,17 +65,11 @@ def decode(kind: type[T], value: object, where: str) -> T:
 
 
 def _depth(data: bytes) -> int:
-    """Return the deepest nesting of brackets, found without recursion.
-
-    Brackets inside strings count too, opening and closing ones.
-    """
+    """Return the deepest nesting of brackets outside strings, found without recursion."""
     depth = deepest = 0
-    for byte in data:
-        if byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
+    for bracket in _BRACKET.findall(_STRING.sub(b"", data)):
+        depth += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, depth)
     return deepest
 
 

@@ -16,7 +16,7 @@ from moebius_edge.bundle.proofs import files_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.files import plain_size
-from moebius_edge.packaging.platforms import BARS, DEVICES
+from moebius_edge.packaging.platforms import DEVICES, SELF_TEST_DB
 
 FORMAT = "moebius-edge-device-profile-1"
 MAX_BYTES = 1 << 20
@@ -212,11 +212,11 @@ def _check_subject(found: DeviceProfile, bundle: Bundle, where: str) -> None:
             f"{where} says {subject.model} {subject.precision}; {bundle.folder.name} is "
             f"{manifest.model.name} {manifest.precision}"
         )
-    bars = DEVICES[found.device.platform].bars(manifest)
+    needed = DEVICES[found.device.platform].thresholds(manifest)
     low = [
-        f"{value:g} dB where {bars[name]:g} are needed"
-        for name, value in zip(BARS, found.selftest.values(), strict=True)
-        if value is not None and value < bars[name]
+        f"{value:g} dB where {needed[name]:g} are needed"
+        for name, value in zip(SELF_TEST_DB, found.selftest.values(), strict=True)
+        if value is not None and value < needed[name]
     ]
     if found.selftest.ok and low:
         raise InvalidInput(f"{where} says that the self-test passed, with {', '.join(low)}")

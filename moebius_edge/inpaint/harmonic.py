@@ -28,15 +28,16 @@ STEP = 0.2  # of a sweep: 0.8 of the change that satisfies a pixel's equation
 Doubles = NDArray[np.float64]
 
 
-def correction(picture: Bytes, fill: Doubles, hole: Bools) -> Doubles:
-    """What to add to `fill` so that it meets `picture` at the rim of `hole`, [R,R,3].
+def correction(surround: Bytes, fill: Doubles, hole: Bools) -> Doubles:
+    """Compute what to add to `fill` so that it meets `surround` at the rim of `hole`, [R,R,3].
 
-    `picture`, `fill` [R,R,3] in 0 to 255; `hole` [R,R], where `picture` is not known; not all of it. Outside
-    the hole the correction is the low-passed difference of the two.
+    `surround` is the photo at this size, of which only what is around the hole counts; `fill` the model's
+    picture; both [R,R,3] in 0 to 255. `hole` [R,R], not all of it. Outside the hole the correction is the
+    low-passed difference of the two.
     """
     known = (~hole).astype(np.float64)
     # Channels first: planes of numbers that lie side by side are what numpy adds fastest.
-    difference = np.ascontiguousarray((picture - fill).transpose(2, 0, 1)) * known
+    difference = np.ascontiguousarray((surround - fill).transpose(2, 0, 1)) * known
     count = np.maximum(_window_sum(known), 1)
     for _ in range(PASSES):
         difference = _window_sum(difference) / count * known
@@ -62,7 +63,7 @@ def extend(values: Doubles, hole: Bools) -> Doubles:
 
 
 def _window_sum(values: Doubles) -> Doubles:
-    """Sums over the 3 x 3 window around each pixel of [...,H,W]; beyond the edges is 0."""
+    """Return sums over the 3 x 3 window around each pixel of [...,H,W]; beyond the edges is 0."""
     p = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(1, 1), (1, 1)])
     rows = p[..., :-2] + p[..., 1:-1] + p[..., 2:]
     sums: Doubles = rows[..., :-2, :] + rows[..., 1:-1, :] + rows[..., 2:, :]
@@ -121,7 +122,7 @@ def _residual(x: Doubles, target: Doubles, free: Doubles) -> Doubles:
 
 
 def _children(x: Doubles) -> Doubles:
-    """Sums of 2 x 2 pixels of [...,h,w]; what an odd last row or column lacks is 0."""
+    """Return sums of 2 x 2 pixels of [...,h,w]; what an odd last row or column lacks is 0."""
     x = np.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, x.shape[-2] % 2), (0, x.shape[-1] % 2)])
     left, right = x[..., ::2], x[..., 1::2]
     sums: Doubles = (left[..., ::2, :] + left[..., 1::2, :]) + (right[..., ::2, :] + right[..., 1::2, :])

@@ -13,26 +13,13 @@ from numpy.typing import NDArray
 from moebius_edge.common.errors import Cancelled, NotFinite
 from moebius_edge.inpaint.noise import NoiseSource, Stream
 from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
-from moebius_edge.inpaint.scheduler import DDIM, Start, StepCoefficients
+from moebius_edge.inpaint.solvers.table import Schedule, Step
 
 Floats = NDArray[np.float32]
 OnProgress = Callable[[int, int], bool | None]  # (graph runs done, graph runs in all); False stops
 OnStep = Callable[[int, Floats], None]  # (index of the step, latents after it)
 
 LATENT_CHANNELS = 4
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The numbers of one loop; a manifest stores those of the default steps and strength."""
-
-    start: Start
-    steps: tuple[StepCoefficients, ...]
-
-    @classmethod
-    def make(cls, scheduler: DDIM, steps: int, strength: float) -> "Schedule":
-        """Raises InvalidInput when `steps` or `strength` is out of range."""
-        return cls(scheduler.start(steps, strength), scheduler.coefficients(steps, strength))
 
 
 @dataclass(frozen=True)
@@ -70,12 +57,12 @@ class Draws:
         return cls(image, masked, latents.astype(np.float32))
 
     def item(self, index: int) -> "Draws":
-        """The draws of one picture of the batch, each [1,4,h,w]."""
+        """Return the draws of one picture of the batch, each [1,4,h,w]."""
         one = slice(index, index + 1)
         return Draws(self.image[one], self.masked_image[one], self.latents[one])
 
     def repeated(self, batch: int) -> "Draws":
-        """The draws of the first picture, for each of `batch` pictures."""
+        """Return the draws of the first picture, for each of `batch` pictures."""
         return Draws(
             *(np.repeat(draw[:1], batch, axis=0) for draw in (self.image, self.masked_image, self.latents))
         )
@@ -88,13 +75,14 @@ class Counter:
         self.progress, self.total, self.done = progress, total, 0
 
     def tick(self) -> None:
+        """Count a graph run. Raises Cancelled when the callback returns False."""
         self.done += 1
         if self.progress is not None and self.progress(self.done, self.total) is False:
             raise Cancelled(f"stopped by the progress callback after {self.done} of {self.total} graph runs")
 
 
 def encode(runtime: Runtime, image: Floats, noise: Floats) -> Floats:
-    """A sample of the latent posterior: mean + std * noise. `image` [1,3,H,W] in [-1,1] -> [1,4,h,w]."""
+    """Draw from the latent posterior: mean + std * noise. `image` [1,3,H,W] in [-1,1] -> [1,4,h,w]."""
     posterior = runtime.run("encoder", {"image": image})
     return _finite(posterior["mean"] + posterior["std"] * noise, "the encoder's latents")
 
@@ -105,18 +93,32 @@ def decode(runtime: Runtime, latents: Floats) -> Floats:
     return _finite(image[0].transpose(1, 2, 0), "the decoder's picture")
 
 
+def update(step: Step, latents: Floats, noise: Floats, estimate: Floats) -> tuple[Floats, Floats]:
+    """Do one row of a solver's table: x <- (a x + b ε) + c d and, with the old x, d <- p x + q ε.
+
+    All arrays have one shape, [1,4,h,w] in the loop; `estimate` is d. Every product and sum is rounded to
+    float32 (docs/loop.md, step 10). Returns the new x and d.
+    """
+    moved = np.float32(step.a) * latents + np.float32(step.b) * noise
+    if step.c:  # adding 0 would change no number, but the sign of a zero
+        moved = moved + np.float32(step.c) * estimate
+    if not step.p and not step.q:
+        return moved, np.zeros_like(latents)
+    return moved, np.float32(step.p) * latents + np.float32(step.q) * noise
+
+
 def denoise(
     runtime: Runtime,
     start: Floats,
     mask: Floats,
     masked_latents: Floats,
-    coefficients: Sequence[StepCoefficients],
+    coefficients: Sequence[Step],
     guidance: float,
     *,
     progress: Callable[[], None] | None = None,
     on_step: OnStep | None = None,
 ) -> Floats:
-    """x <- a x + b ε over the steps: the DDIM update with the guided noise ε.
+    """Execute a solver's table with the guided noise ε: `update` over its rows.
 
     `start`, `masked_latents` [1,4,h,w], `mask` [1,1,h,w] (1 = hole) -> latents [1,4,h,w]. `progress` is
     called after each step, `on_step` with its index and the latents after it. Raises NotFinite when the
@@ -125,7 +127,7 @@ def denoise(
     if on_step is None and isinstance(runtime, DeviceLoop):
         latents = runtime.denoise(start, mask, masked_latents, coefficients, guidance, progress)
         return _finite(latents, f"the latents after {len(coefficients)} steps")
-    latents = start
+    latents, estimate = start, np.zeros_like(start)
     scale = np.array([guidance], np.float32)
     for index, step in enumerate(coefficients):
         inputs = {
@@ -137,7 +139,7 @@ def denoise(
         }
         noise: Floats = runtime.run("denoiser", inputs)["noise"]
         with np.errstate(over="ignore", invalid="ignore"):  # the next line says so in a sentence
-            latents = np.float32(step.a) * latents + np.float32(step.b) * noise
+            latents, estimate = update(step, latents, noise, estimate)
         _finite(latents, f"the latents after step {index + 1} of {len(coefficients)}")
         if on_step is not None:
             on_step(index, latents)
@@ -199,7 +201,7 @@ def _pure_noise(schedule: Schedule) -> bool:
 def _start(
     runtime: Runtime, job: Job, draws: Draws, schedule: Schedule, counter: Counter
 ) -> tuple[Floats, Floats]:
-    """The latents that the loop starts from, and those of the masked picture."""
+    """Return the latents that the loop starts from, and those of the masked picture."""
     whole = None
     if job.encodes(schedule) == 2:
         whole = encode(runtime, job.image, draws.image)
@@ -213,7 +215,7 @@ def _start(
 
 
 def latent_mask(mask: Floats, latent_size: int) -> Floats:
-    """The mask [1,1,H,W] at latent size by nearest, i.e. the top left pixel of each latent's square."""
+    """Return the mask [1,1,H,W] at latent size: the top left pixel of each latent's square."""
     stride = mask.shape[-1] // latent_size
     return np.ascontiguousarray(mask[:, :, ::stride, ::stride])
 

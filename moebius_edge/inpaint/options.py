@@ -5,11 +5,12 @@ from dataclasses import dataclass, fields
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.noise import check_seed
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.protocol import check_length
 
 MODES = ("portable", "published")
 POLARITIES = ("white", "black")
 BLENDS = ("harmonic", "feather")
+MAX_STEPS = 1000
 MAX_PIXELS_AROUND = 4096  # of dilate and feather: more is a mistake, and would be slow
 
 
@@ -17,7 +18,7 @@ MAX_PIXELS_AROUND = 4096  # of dilate and feather: more is a mistake, and would 
 class InpaintOptions:
     """Options of one edit. Raises InvalidInput when a value is out of range."""
 
-    steps: int = 20  # DDIM steps, 1 to 1000; int(steps * strength) of them are run: 19 of 20 by default
+    steps: int = 20  # of the solver, 1 to 1000; DDIM runs int(steps * strength) of them: 19 of 20 by default
     guidance: float = 2.0  # guidance scale g of u + g (c - u); 1 is none, the authors use 2.0 to 4.5
     strength: float = 0.99  # above 0, at most 1: how much of the picture under the mask is forgotten; 1 = all
     seed: int = 0  # 0 to 2^64 - 1; another seed gives another fill (published: the authors' `retry`)
@@ -32,7 +33,7 @@ class InpaintOptions:
     paste: bool = True  # published only: blend into the resized photo; False gives the model's whole picture
 
     def __post_init__(self) -> None:
-        DDIM().timesteps(self.steps, self.strength)
+        check_length(self.steps, self.strength, MAX_STEPS)
         check_seed(self.seed)
         self._number("guidance", -100.0, 100.0)
         self._number("noise_offset", 0.0, 1.0)

@@ -53,15 +53,19 @@ class PortableEdit:
 
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
         """Return the photo with the model's picture [R,R,3] in [0,1] in its hole."""
-        fill = picture.astype(np.float64) * 255
-        if self.options.blend == "harmonic":
-            fill = fill + harmonic.correction(self._beside(), fill, self.core)
-        pixels = np.rint(np.clip(fill, 0, 255)).astype(np.uint8)
+        fill = self._fill(picture)
         return self.photo.with_pixels(
-            crops.paste(self.crop, self.photo.rgb, self.mask, pixels, self.options.feather)
+            crops.paste(self.crop, self.photo.rgb, self.mask, fill, self.options.feather)
         )
 
-    def _beside(self) -> Bytes:
+    def _fill(self, picture: NDArray[np.float32]) -> Bytes:
+        """Return the model's picture as bytes [R,R,3], its colours fitted to those around by `blend`."""
+        fill = picture.astype(np.float64) * 255
+        if self.options.blend == "harmonic":
+            fill = fill + harmonic.correction(self._surround(), fill, self.core)
+        return np.rint(np.clip(fill, 0, 255)).astype(np.uint8)
+
+    def _surround(self) -> Bytes:
         """Return the crop at model resolution [R,R,3], with nothing of what is removed outside the core.
 
         The box filter sees a pixel's own area alone; Lanczos, the filter of the model's picture, sees

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.scheduler import StepCoefficients
+from moebius_edge.inpaint.solvers.table import Step
 
 
 class Runtime(Protocol):
@@ -33,11 +33,11 @@ class DeviceLoop(Protocol):
         start: Array,
         mask: Array,
         masked_latents: Array,
-        coefficients: Sequence[StepCoefficients],
+        coefficients: Sequence[Step],
         guidance: float,
         after_step: Callable[[], None] | None,
     ) -> Array:
-        """Run the loop x <- a x + b ε over the steps and return the last latents.
+        """Execute a solver's table and return the latents.
 
         It stands in for `moebius_edge.inpaint.loop.denoise`, and shapes are as there. `after_step` is called
         when the device has done a step; with None the device never waits.

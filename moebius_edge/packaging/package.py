@@ -216,7 +216,7 @@ def app_json(bundle: Bundle, platform: Platform) -> bytes:
         "files_sha256": files_sha256(bundle.manifest.files),
         "model_folder": MODEL_FOLDER,
         "download_bytes": made.download_bytes,
-        "thresholds": platform.bars(bundle.manifest),
+        "thresholds": platform.thresholds(bundle.manifest),
     }
     return strictjson.dumps(values)
 

@@ -1,15 +1,18 @@
 """The platforms as data: which bundles they run, where things lie in a project, how large files may be."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.checking.thresholds import thresholds
 from moebius_edge.common.errors import ExportError
 
-BARS = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
+if TYPE_CHECKING:  # help lists the platforms, and does not wait for numpy
+    from moebius_edge.bundle.manifest import Manifest
+    from moebius_edge.export.targets.target import Target
+
+SELF_TEST_DB = ("encoder_db", "denoiser_db", "decoder_db", "hole_db")  # that an app's self-test knows
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Platform:
     """One row of the table of platforms."""
 
     name: str  # as typed, and the folder of the template
-    targets: tuple[str, ...]  # bundles of these export targets run there
+    language: str  # of its loop
+    engine: str  # what runs the graphs
+    page: str  # of docs/
     devices: tuple[str, ...]  # what its apps call the system in a device profile
     app: str  # where app.json lies in the project; the bundle is the folder `model` beside it
     vectors: str  # where the tests of the project look for the vectors
@@ -44,13 +49,13 @@ class Platform:
     next: tuple[str, ...]  # what to type in the project
     additions: tuple[Addition, ...] = ()  # those that were measured
     notes: tuple[str, ...] = ()  # what else to count on
-    # What the engine's own rounding allows: no bar of app.json is above these.
+    # What the engine's own rounding allows: no threshold of app.json is above these.
     most_db: Mapping[str, float] = field(default_factory=dict)
 
-    def bars(self, manifest: Manifest) -> dict[str, float]:
-        """What the self-test of a bundle must reach there: dB by the names of BARS."""
+    def thresholds(self, manifest: "Manifest") -> dict[str, float]:
+        """Return what the self-test of a bundle must reach there: dB by the names of SELF_TEST_DB."""
         row = thresholds(manifest.precision, manifest.settings)
-        return {name: min(getattr(row, name), self.most_db.get(name, math.inf)) for name in BARS}
+        return {name: min(getattr(row, name), self.most_db.get(name, math.inf)) for name in SELF_TEST_DB}
 
 
 # Sources, as of 2026: ONNX Runtime's "Working with large models" (Chrome's largest ArrayBuffer is 0x7fe00000
@@ -81,7 +86,9 @@ PLATFORMS: dict[str, Platform] = {
     for platform in (
         Platform(
             "web",
-            ("ort", "ort-mobile"),
+            "TypeScript",
+            "onnxruntime-web: WebGPU or threaded WASM",
+            "web.md",
             ("web",),
             app="public/app.json",
             vectors="tests/vectors.json",
@@ -94,7 +101,9 @@ PLATFORMS: dict[str, Platform] = {
         ),
         Platform(
             "ios",
-            ("coreml",),
+            "Swift",
+            "Core ML",
+            "ios.md",
             ("ios", "macos"),
             app="Sources/MoebiusInpaint/Resources/app.json",
             vectors="Tests/MoebiusCoreTests/Resources/vectors.json",
@@ -104,7 +113,9 @@ PLATFORMS: dict[str, Platform] = {
         ),
         Platform(
             "android",
-            ("ort-mobile", "ort"),
+            "Java 11, Kotlin",
+            "onnxruntime-android",
+            "android.md",
             ("android",),
             app="example/src/main/assets/app.json",
             vectors="moebius/src/test/resources/vectors.json",
@@ -119,13 +130,26 @@ PLATFORMS: dict[str, Platform] = {
 }
 
 
-def require_target(manifest: Manifest, platform: Platform) -> None:
+def targets_of(platform: Platform, known: "Iterable[Target] | None" = None) -> list[str]:
+    """Find the targets whose bundles run on a platform, those that suit it best first.
+
+    `known`: the targets to look at; None: all, those of plug-ins, too.
+    """
+    from moebius_edge.export.targets.registry import targets  # noqa: PLC0415 (finds plug-ins: only when asked)
+
+    looked_at = targets().values() if known is None else known
+    fitting = [target for target in looked_at if platform.name in target.platforms]
+    return [target.name for target in sorted(fitting, key=lambda row: row.platforms.index(platform.name))]
+
+
+def require_target(manifest: "Manifest", platform: Platform) -> None:
     """Raise ExportError for a bundle that does not run on the platform."""
-    if manifest.target not in platform.targets:
+    fitting = targets_of(platform)
+    if manifest.target not in fitting:
         raise ExportError(
             f"this is a bundle of the target {manifest.target}; for {platform.name} export with --target "
-            f"{' or --target '.join(platform.targets)}: moebius-edge export {manifest.model.name} --target "
-            f"{platform.targets[0]} --output NEW"
+            f"{' or --target '.join(fitting)}: moebius-edge export {manifest.model.name} --target "
+            f"{fitting[0]} --output NEW"
         )
 
 

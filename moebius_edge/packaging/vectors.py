@@ -7,6 +7,7 @@ Python runtime runs.
 
 import base64
 import json
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -16,18 +17,23 @@ from PIL import Image
 
 from moebius_edge.inpaint import crops, harmonic
 from moebius_edge.inpaint.imaging import Photo, to_tensor
-from moebius_edge.inpaint.loop import Draws, latent_mask
+from moebius_edge.inpaint.loop import Draws, latent_mask, update
 from moebius_edge.inpaint.noise import PortableNoise, Stream, philox4x32
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.dpm_table import dpm_table
+from moebius_edge.inpaint.solvers.protocol import make_schedule
+from moebius_edge.inpaint.solvers.table import Step
 
-FORMAT = "moebius-edge-vectors-1"
+FORMAT = "moebius-edge-vectors-2"
 Bytes = NDArray[np.uint8]
 
 SEEDS = (0, 1, 7, 0xFFFFFFFF, 0x0123456789ABCDEF, 2**64 - 1)
 BLOCKS = (0, 1, 1023, 262143)
 SCHEDULES = ((20, 0.99), (20, 1.0), (5, 0.99), (1, 1.0), (7, 0.5), (50, 0.8), (1000, 0.01))
+FIRST_ROWS = [DDIM().coefficients(*length)[:1] for length in SCHEDULES[:3]]
+UPDATES = (*FIRST_ROWS, dpm_table(8), DDIM().coefficients(*SCHEDULES[2]))  # the second to last has memory
 # Box (left, top, right, bottom), photo (width, height), resolution, margin, feather.
 CROPS: tuple[tuple[crops.Box, tuple[int, int], int, float, int], ...] = (
     ((100, 120, 180, 260), (1024, 768), 512, 0.25, 8),  # the photo's own resolution
@@ -78,7 +84,7 @@ def vectors() -> dict[str, Any]:
         "philox": [_philox(seed, stream, block) for seed in SEEDS for stream in Stream for block in BLOCKS],
         "draws": [_draws(seed, offset) for seed, offset in ((0, 0.0357), (7, 0.0), (2**64 - 1, 1.0))],
         "schedules": [_schedule(steps, strength) for steps, strength in SCHEDULES],
-        "updates": [_update(steps, strength) for steps, strength in SCHEDULES[:3]],
+        "updates": [_updates(table) for table in UPDATES],
         "encodes": [_encode(seed) for seed in (0, 3)],
         "crops": [_crop(*case) for case in CROPS],
         "grows": [_grow(radius) for radius in (0, 1, 4)],
@@ -114,35 +120,33 @@ def _draws(seed: int, noise_offset: float) -> dict[str, Any]:
 
 
 def _schedule(steps: int, strength: float) -> dict[str, Any]:
-    start = DDIM().start(steps, strength)
-    found = DDIM().coefficients(steps, strength)
+    schedule = make_schedule(DDIM(), steps, strength)
     return {
         "steps": steps,
         "strength": strength,
-        "start": {
-            "timestep": start.timestep,
-            "sqrt_alpha_bar": start.sqrt_alpha_bar,
-            "sqrt_one_minus_alpha_bar": start.sqrt_one_minus_alpha_bar,
-        },
-        "coefficients": [{"timestep": step.timestep, "a": step.a, "b": step.b} for step in found],
+        "start": asdict(schedule.start),
+        "coefficients": [asdict(step) for step in schedule.steps],
     }
 
 
-def _update(steps: int, strength: float) -> dict[str, Any]:
-    step = DDIM().coefficients(steps, strength)[0]
-    latents, noise = (PortableNoise(9).normal(stream, (16,)) for stream in (Stream.IMAGE, Stream.LATENTS))
-    result = np.float32(step.a) * latents + np.float32(step.b) * noise
+def _updates(table: tuple[Step, ...]) -> dict[str, Any]:
+    """Update latents by each row of a table; the noise is the same numbers, turned on by five per row."""
+    start, drawn = (PortableNoise(9).normal(stream, (16,)) for stream in (Stream.IMAGE, Stream.LATENTS))
+    noise = np.stack([np.roll(drawn, 5 * row) for row in range(len(table))])
+    latents, estimate, results = start, np.zeros_like(start), []
+    for step, predicted in zip(table, noise, strict=True):
+        latents, estimate = update(step, latents, predicted, estimate)
+        results.append(latents)
     return {
-        "a": step.a,
-        "b": step.b,
-        "latents": _floats(latents),
+        "coefficients": [asdict(step) for step in table],
+        "latents": _floats(start),
         "noise": _floats(noise),
-        "result": _floats(result),
+        "result": _floats(np.stack(results)),
     }
 
 
 def _encode(seed: int) -> dict[str, Any]:
-    """A sample of the posterior, and where the loop starts from it."""
+    """Draw from a posterior, and compute where the loop starts from it."""
     source, start = PortableNoise(seed), DDIM().start(20, 0.99)
     mean, std, draw = (
         source.normal(stream, (16,)) for stream in (Stream.IMAGE, Stream.OFFSET, Stream.LATENTS)
@@ -227,21 +231,21 @@ def _resize(size: tuple[int, int], to: tuple[int, int], kind: str) -> dict[str, 
 
 
 def _correction(side: int, boxes: tuple[crops.Box, ...]) -> dict[str, Any]:
-    picture, hole = _picture((side, side)), np.zeros((side, side), np.bool_)
+    surround, hole = _picture((side, side)), np.zeros((side, side), np.bool_)
     for left, top, right, bottom in boxes:
         hole[top:bottom, left:right] = True
-    fill = picture[::-1, ::-1]
+    fill = surround[::-1, ::-1]
     return {
         "side": side,
-        "picture": _bytes(picture),
+        "surround": _bytes(surround),
         "fill": _bytes(fill),
         "hole": _bytes(hole),
-        "correction": _floats(harmonic.correction(picture, fill.astype(np.float64), hole)),
+        "correction": _floats(harmonic.correction(surround, fill.astype(np.float64), hole)),
     }
 
 
 def model_picture(resolution: int) -> NDArray[np.float32]:
-    """What stands for the decoder's output: element i of [3,R,R] is (37 i mod 101) / 100 -> [R,R,3]."""
+    """Return a stand-in for the decoder's output: element i of [3,R,R] is (37 i mod 101) / 100; [R,R,3]."""
     flat = (37 * np.arange(3 * resolution**2) % 101).astype(np.float32) / np.float32(100)
     return flat.reshape(3, resolution, resolution).transpose(1, 2, 0)
 
@@ -282,7 +286,7 @@ def _floats(values: NDArray[np.floating[Any]]) -> list[float]:
 
 @cache
 def dumps() -> str:
-    """The file: one line per vector, so that a change shows where it is."""
+    """Write the file as text: one line per vector, so that a change shows where it is."""
     parts = []
     for name, value in vectors().items():
         if isinstance(value, str):

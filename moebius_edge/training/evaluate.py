@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from skimage.metrics import structural_similarity
 
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
 from moebius_edge.common.files import write_atomically

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.training.latents import Examples
 

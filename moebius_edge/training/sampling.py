@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.noise import PortableNoise, Stream
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.dpm_table import FIRST, dpm_table
+from moebius_edge.inpaint.solvers.table import Step
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.training.latents import latent_mask
-from moebius_edge.training.solvers import FIRST, Step, ddim_table, dpm_table
 
 # What the loop starts from, under noise: the photo with its hole in the mean colour of the rest, the same
 # picture with a grey hole that conditions the model (one encoding less), or nothing.
@@ -31,11 +32,13 @@ class Sampling:
     start: str = "mean"  # one of STARTS; strength 1 is always "noise"
     solver: str = "ddim"  # one of SOLVERS; dpm is DPM-Solver++(2M) on the log-SNR grid, from t = 900
 
-    def table(self) -> list[Step]:
+    def table(self) -> tuple[Step, ...]:
         """Return the loop's steps. Raises `InvalidInput` for an unknown start or solver."""
         if self.start not in STARTS or self.solver not in SOLVERS:
             raise InvalidInput(f"start {self.start!r}, solver {self.solver!r}; known: {STARTS}, {SOLVERS}")
-        return dpm_table(self.steps) if self.solver == "dpm" else ddim_table(self.steps, self.strength)
+        if self.solver == "dpm":
+            return dpm_table(self.steps)
+        return DDIM().coefficients(self.steps, self.strength)
 
     def scales(self) -> tuple[float, float]:
         """Return how much of the picture and of the noise is in the first latents.

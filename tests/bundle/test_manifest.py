@@ -46,6 +46,11 @@ def test_one_changed_byte_anywhere_is_refused(manifest: Manifest) -> None:
             parse(changed)
 
 
+def test_a_solver_that_is_not_known_is_read(manifest: Manifest) -> None:
+    newer = replace(manifest, scheduler=replace(manifest.scheduler, solver="of-tomorrow"))
+    assert parse(newer.to_bytes()) == newer
+
+
 def test_its_own_checksum_is_what_the_format_says(manifest: Manifest) -> None:
     data = manifest.to_bytes()
     digest = json.loads(data)["manifest_sha256"]
@@ -55,9 +60,10 @@ def test_its_own_checksum_is_what_the_format_says(manifest: Manifest) -> None:
 REFUSED: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (lambda m: m.update(format="other"), "format"),
     (lambda m: m.pop("format"), "format"),
-    (lambda m: m.update(schema_version=2), "schema version 2"),
+    (lambda m: m.update(schema_version=1), "schema version 1"),
+    (lambda m: m.update(schema_version=3), "schema version 3"),
     (lambda m: m.update(schema_version=True), "schema version True"),
-    (lambda m: m.update(schema_version=1.0), "schema version 1.0"),
+    (lambda m: m.update(schema_version=2.0), "schema version 2.0"),
     (lambda m: m.pop("target"), "lacks 'target'"),
     (lambda m: m.update(surprise=1), "unknown field 'surprise'"),
     (lambda m: m["model"].pop("license"), "lacks 'license'"),
@@ -93,6 +99,10 @@ REFUSED: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (lambda m: m["scheduler"]["coefficients"].reverse(), "falling"),
     (lambda m: m["scheduler"]["coefficients"][0].update(timestep=1000), "falling"),
     (lambda m: m["scheduler"]["coefficients"][0].update(a="1"), "expected a number"),
+    (lambda m: m["scheduler"]["coefficients"][0].pop("c"), "lacks 'c'"),
+    (lambda m: m["scheduler"]["coefficients"][0].update(r=0.0), "unknown field 'r'"),
+    (lambda m: m["scheduler"].pop("solver"), "lacks 'solver'"),
+    (lambda m: m["scheduler"].update(solver="DDIM"), "scheduler.solver must be a lower-case identifier"),
     (lambda m: m["scheduler"]["start"].update(timestep=1), "start"),
     (lambda m: m["defaults"].update(strength=0), "strength"),
     (lambda m: m["defaults"].update(guidance=-1), "negative"),

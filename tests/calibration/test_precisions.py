@@ -21,11 +21,11 @@ from moebius_edge.calibration.int8.coverage import coverage
 from moebius_edge.calibration.int8.mixed import score
 from moebius_edge.calibration.int8.qdq import QDQ_STYLES, quantize
 from moebius_edge.calibration.int8.sensitivity import Entry, Ledger
-from moebius_edge.calibration.precisions import PRECISIONS, Conversion, convert, ledger_of
+from moebius_edge.calibration.precisions import Conversion, convert, ledger_of
 from moebius_edge.checking import first_run
-from moebius_edge.checking.thresholds import THRESHOLDS, thresholds
+from moebius_edge.checking.thresholds import thresholds
 from moebius_edge.checking.verify import compare
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.cli.payoff import print_conversion
 from moebius_edge.common.errors import CalibrationError, ExportError
 from moebius_edge.export import payoff as payoff_module
@@ -33,12 +33,12 @@ from moebius_edge.export.build import export_bundle, record_ranges
 from moebius_edge.export.onnx import graphs
 from moebius_edge.export.options import ExportOptions, check_used
 from moebius_edge.export.payoff import Payoff, measure_payoff
-from moebius_edge.export.targets.ort_mobile import target as ort_mobile
 from moebius_edge.export.targets.ort_mobile.ort_format import structure
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import own_targets
 from moebius_edge.onnx_tools.macs import count_macs
 from moebius_edge.onnx_tools.sessions import open_session, session_options
-from moebius_edge.runtimes import open_runtime
+from moebius_edge.precisions import PRECISIONS
+from moebius_edge.runtimes import find_runtime, open_runtime
 from tests.export.conftest import Models, operators
 from tests.kept import QUICK
 
@@ -118,7 +118,7 @@ def test_the_autoencoder_beside_int8_may_be_fp16(
         assert kinds == {TensorProto.FLOAT16} if graph != "denoiser" else TensorProto.INT8 in kinds
         found = runtime.run(graph, inputs)
         if graph != "denoiser":
-            bar = THRESHOLDS["fp16"].graph_db(graph)
+            bar = PRECISIONS["fp16"].thresholds.graph_db(graph)
             assert min(compare(found[name], expected[f"{graph}.{name}"]).db for name in found) > bar
     assert set(json.loads(bundle.file("precision.json").read_text())["graphs"]) == {"encoder", "decoder"}
 
@@ -150,15 +150,15 @@ def test_the_autoencoder_beside_int8_may_have_small_weights(last: Models, record
 
 
 def test_thresholds_follow_the_autoencoder() -> None:
-    row = THRESHOLDS["int8"]
+    row = PRECISIONS["int8"].thresholds
     assert thresholds("int8") == thresholds("int8", {"autoencoder": "fp32"}) == row
     for name in ("fp16", "w8"):
-        coder = THRESHOLDS[name]
+        coder = PRECISIONS[name].thresholds
         expected = replace(row, encoder_db=coder.encoder_db, decoder_db=coder.decoder_db)
         assert thresholds("int8", {"autoencoder": name}) == expected
-    half = THRESHOLDS["fp16"]
+    half = PRECISIONS["fp16"].thresholds
     assert thresholds("int8", {"floats": "float16"}).encoder_db == half.encoder_db < row.encoder_db
-    assert thresholds("w4", {"floats": "float16"}).decoder_db == THRESHOLDS["w4"].decoder_db
+    assert thresholds("w4", {"floats": "float16"}).decoder_db == PRECISIONS["w4"].thresholds.decoder_db
 
 
 @pytest.fixture(scope="module")
@@ -244,12 +244,31 @@ def test_mixed_precision_reaches_its_target_with_floats_that_int8_does_not(
 
 
 def test_every_precision_of_a_target_is_known() -> None:
-    for target in TARGETS.values():
+    for target in own_targets():
         assert {target.graphs_of(precision) for precision in target.precisions} <= set(PRECISIONS)
-        assert {*target.made_of, *target.only} <= set(target.precisions)
-        assert set(target.precisions) <= set(THRESHOLDS)
-        if target.name == "ort-mobile":
-            assert set(target.precisions) == set(ort_mobile.OPTIMIZATION_STYLES)
+        needs = {need for name in target.precisions for need in PRECISIONS[name].needs}
+        assert set(target.made_of) <= set(target.precisions)
+        assert set(target.only) <= {*target.precisions, *needs}
+        assert find_runtime(target.runtime).opens == target.runtime
+
+
+def test_the_precisions_of_the_targets() -> None:
+    mixed = ("int8", "mixed")
+    found = {target.name: target.precisions for target in own_targets()}
+    assert (
+        found.items()
+        >= {
+            "ort": ("fp32", "fp16", *mixed, "w8", "w4"),
+            "ort-mobile": ("fp32", "fp16", *mixed, "w8"),
+            "coreml": ("fp16", "fp32", *mixed, "w8", "w4", "p8", "p6", "p4"),
+            "tensorrt": ("fp16", "fp32", *mixed),
+        }.items()
+    )
+
+
+def test_what_only_a_target_makes_is_no_conversion(first: Models) -> None:
+    with pytest.raises(ExportError, match="p8 is made by a target"):
+        convert(first, "p8", Conversion("onnxruntime", "mse"))
 
 
 def test_a_ledger_of_other_layers_is_refused(
@@ -381,7 +400,3 @@ def test_options_that_do_not_go_together() -> None:
         ExportOptions(precision="int8", graph="direct")
     with pytest.raises(ExportError, match="observer"):
         ExportOptions(precision="int8", observer="guess")
-
-
-def test_every_precision_of_a_target_has_thresholds() -> None:
-    assert {precision for target in TARGETS.values() for precision in target.precisions} <= set(THRESHOLDS)

@@ -8,7 +8,7 @@ import pytest
 
 from moebius_edge.checking import capsule
 from moebius_edge.common.errors import BundleError, InvalidInput
-from moebius_edge.inpaint.scheduler import SchedulerConfig
+from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
 from moebius_edge.inpainter import Inpainter
 
 R, LATENT = 32, 16
@@ -61,7 +61,7 @@ def mask() -> Array:
 
 
 def record(model: FakeModel, photo: Array, mask: Array, **changes: Any) -> dict[str, Array]:
-    settings = {"resolution": R, "latent_size": LATENT, "scheduler": SchedulerConfig(), "guidance": 2.0}
+    settings = {"resolution": R, "latent_size": LATENT, "schedule": NoiseSchedule(), "guidance": 2.0}
     return capsule.record(model, photo, mask, **{**settings, **changes})
 
 

@@ -22,6 +22,7 @@ from moebius_edge.common.samples import capsule_photo
 from moebius_edge.common.tensors import write_tensors
 from moebius_edge.inpaint import crops
 from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpaint.solvers.registry import known_solvers
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
@@ -80,7 +81,7 @@ def bundle(tmp_path: Path, tiny_manifest: Manifest, tensors: dict[str, Array]) -
 def real_schedule(manifest: Manifest) -> dict[str, Any]:
     """The manifest's parts that describe the published loop."""
     from moebius_edge.bundle.manifest import Defaults  # noqa: PLC0415
-    from moebius_edge.inpaint.scheduler import DDIM  # noqa: PLC0415
+    from moebius_edge.inpaint.solvers.ddim import DDIM  # noqa: PLC0415
 
     defaults, ddim = Defaults(steps=20, guidance=2.0, strength=0.99, noise_offset=0.0357), DDIM()
     length = (defaults.steps, defaults.strength)
@@ -317,6 +318,14 @@ def test_edited_coefficients_are_named(bundle: Bundle, reference: Runtime) -> No
     edited = replace(scheduler, coefficients=steps + scheduler.coefficients[1:])
     report = verify(replace(bundle, manifest=replace(bundle.manifest, scheduler=edited)), reference)
     assert names(report) == {"scheduler.coefficients"}
+
+
+def test_a_solver_that_is_not_known_cannot_be_checked(bundle: Bundle, reference: Runtime) -> None:
+    edited = replace(bundle.manifest.scheduler, solver="of-tomorrow")
+    report = verify(replace(bundle, manifest=replace(bundle.manifest, scheduler=edited)), reference)
+    assert names(report) == {"scheduler.solver"}  # the capsule's loop is DDIM's: it passes
+    known = ", ".join(known_solvers())
+    assert f"'of-tomorrow'; this moebius-edge knows {known} and cannot check its table" in report.failures[0]
 
 
 def test_an_edited_start_is_named(bundle: Bundle, reference: Runtime) -> None:

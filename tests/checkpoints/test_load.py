@@ -13,7 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from moebius_edge.checkpoints import assemble, load
-from moebius_edge.checkpoints.load import MODELS, load_checkpoint, parameter_count, pull, weights_sha256
+from moebius_edge.checkpoints.checkpoint import parameter_count, weights_sha256
+from moebius_edge.checkpoints.load import load_checkpoint, pull
+from moebius_edge.checkpoints.models import MODELS
 from moebius_edge.checkpoints.state_dicts import infer_config, load_into
 from moebius_edge.checkpoints.synthetic import rule
 from moebius_edge.common.errors import CheckpointError

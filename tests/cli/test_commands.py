@@ -13,12 +13,12 @@ import pytest
 
 from moebius_edge import __version__
 from moebius_edge.calibration.int8.mixed import TARGETS_DB
-from moebius_edge.calibration.precisions import PRECISIONS
-from moebius_edge.checkpoints.load import MODELS
+from moebius_edge.checkpoints.models import MODELS
 from moebius_edge.cli import PANELS, Commands, show
 from moebius_edge.common.errors import BundleError
 from moebius_edge.common.explain import INTERRUPTED, TERMINATED, explain, explained
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import targets
+from moebius_edge.precisions import PRECISIONS
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
@@ -93,7 +93,7 @@ def test_what_is_wrong_is_said_before_torch_is_imported(
 
 def test_the_help_of_export_names_every_target_and_precision(moebius: Any) -> None:
     words = moebius("export", "--help").out
-    wanted = {*TARGETS, *PRECISIONS, *(f"{bound:g}" for bound in TARGETS_DB)}
+    wanted = {*targets(), *PRECISIONS, *(f"{bound:g}" for bound in TARGETS_DB)}
     assert wanted <= set(re.split(r"[\s,.:]+", words))
 
 

@@ -14,7 +14,7 @@ from moebius_edge.calibration.activations.data import CalibrationOptions, packag
 from moebius_edge.calibration.activations.observers import Histogram
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.int8.sensitivity import Entry, Ledger
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.cli import bundles, calibrate, ledger
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.export import build, payoff

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.samples import sample
 from moebius_edge.export import build

@@ -31,7 +31,7 @@ from moebius_edge.common.tensors import Array, write_tensors
 from moebius_edge.devices import report
 from moebius_edge.devices.app import APP, RESULT, TAG
 from moebius_edge.inpaint.runtime import Runtime
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.packaging.package import app_json, find_platform
 from moebius_edge.runtimes import open_runtime
@@ -41,7 +41,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PROJECT = ROOT / "moebius_edge/packaging/android"
 LIBRARY = PROJECT / "moebius/src"
-TESTS = ("VectorsTest", "FaultsTest", "JsonTest", "DeviceTest")
+TESTS = ("VectorsTest", "SchedulerTest", "FaultsTest", "JsonTest", "DeviceTest")
 MAIN = sorted((LIBRARY / "main/java/io/moebius/edge").glob("*.java"))
 EXAMPLE = PROJECT / "example/src/main"
 KOTLIN = sorted([*PROJECT.rglob("*.kt"), *PROJECT.rglob("*.kts")])
@@ -144,7 +144,7 @@ def test_every_part_of_the_vectors_is_compared(
         "philox": lambda vector: vector["words"].__setitem__(0, 1),
         "draws": lambda vector: vector["latents"].__setitem__(3, 0.5),
         "schedules": lambda vector: vector["coefficients"][0].__setitem__("b", 0.5),
-        "updates": lambda vector: vector["result"].__setitem__(2, 0.5),
+        "updates": lambda vector: vector["result"].__setitem__(-2, 0.5),
         "encodes": lambda vector: vector["start"].__setitem__(2, 0.5),
         "crops": lambda vector: vector["crop"].__setitem__("side", 7),
         "grows": lambda vector: vector.__setitem__("radius", vector["radius"] + 1),

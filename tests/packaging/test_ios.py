@@ -25,7 +25,7 @@ from moebius_edge.devices.app import APP, RESULT, TAG
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.packaging.package import APP_FORMAT, app_json
-from moebius_edge.packaging.platforms import BARS, PLATFORMS
+from moebius_edge.packaging.platforms import PLATFORMS, SELF_TEST_DB
 from moebius_edge.packaging.vectors import dumps
 from moebius_edge.runtimes import open_runtime
 
@@ -131,7 +131,7 @@ def test_the_json_has_the_fields_that_the_profiler_reads() -> None:
     assert written == {name: {field.name for field in fields(kind)} for name, kind in kinds.items()}
     core = "".join(path.read_text() for path in SOURCES if "MoebiusCore" in path.parts)
     assert set(re.findall(r'static let format = "([\w-]+)"', core)) == {report.FORMAT, APP_FORMAT}
-    assert keys_of("App.swift")["Thresholds"] == set(BARS)
+    assert keys_of("App.swift")["Thresholds"] == set(SELF_TEST_DB)
 
 
 @needs_swift

@@ -9,20 +9,23 @@ import pytest
 import torch
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.errors import Cancelled, InvalidInput, NotFinite, RuntimeUnavailable
 from moebius_edge.common.tensors import Array
-from moebius_edge.export.describe import graph_specs
+from moebius_edge.export.onnx.graph_specs import graph_specs
 from moebius_edge.export.onnx.graphs import build_module
 from moebius_edge.export.rewrites.forms import Forms
 from moebius_edge.inpaint import loop
-from moebius_edge.inpaint.scheduler import StepCoefficients
+from moebius_edge.inpaint.solvers.dpm_table import dpm_table
+from moebius_edge.inpaint.solvers.table import Step
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.cuda import CudaOptions, CudaRuntime
 from moebius_edge.runtimes.torch import TorchRuntime
 
 HERE = CudaOptions("float32", capture=False, device="cpu")
-COEFFICIENTS = (StepCoefficients(900, 1.01, -0.2), StepCoefficients(450, 1.02, -0.3))
+COEFFICIENTS = (Step(900, 1.01, -0.2), Step(450, 1.02, -0.3))
+SECOND_ORDER = dpm_table(8)
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 
 
@@ -66,15 +69,27 @@ def test_graphs_are_the_references(checkpoint: Checkpoint, graph: str, kind: str
         np.testing.assert_allclose(found[name], truth, rtol=1e-4, atol=1e-5 * np.abs(truth).max())
 
 
-def test_loop_is_the_hosts(checkpoint: Checkpoint) -> None:
+@pytest.mark.parametrize("table", [COEFFICIENTS, SECOND_ORDER])
+def test_loop_is_the_hosts(checkpoint: Checkpoint, table: tuple[Step, ...]) -> None:
     feeds = inputs()["denoiser"]
-    arguments = (feeds["latents"], feeds["mask"], feeds["masked_latents"], COEFFICIENTS, 2.0)
+    arguments = (feeds["latents"], feeds["mask"], feeds["masked_latents"], table, 2.0)
     runtime = make(checkpoint)
-    steps = list[int]()
-    found = loop.denoise(runtime, *arguments, progress=lambda: steps.append(1))
-    watched = loop.denoise(runtime, *arguments, on_step=lambda index, latents: None)  # the host's loop
-    np.testing.assert_allclose(found, watched, rtol=1e-5, atol=1e-6)
-    assert len(steps) == len(COEFFICIENTS)
+    for _ in range(2):  # a second edit starts without the first one's estimate
+        steps = list[int]()
+        found = loop.denoise(runtime, *arguments, progress=lambda: steps.append(1))  # noqa: B023
+        watched = loop.denoise(runtime, *arguments, on_step=lambda index, latents: None)  # the host's loop
+        np.testing.assert_array_equal(found, watched)
+        assert len(steps) == len(table)
+
+
+def test_a_row_that_is_spoiled_changes_the_loop_on_the_device(checkpoint: Checkpoint) -> None:
+    feeds = inputs()["denoiser"]
+    pictures = feeds["latents"], feeds["mask"], feeds["masked_latents"]
+    whole = make(checkpoint).denoise(*pictures, SECOND_ORDER, 2.0)
+    for name in ("a", "b", "c", "p", "q"):
+        row = replace(SECOND_ORDER[3], **{name: 0.0})
+        table = (*SECOND_ORDER[:3], row, *SECOND_ORDER[4:])
+        assert not np.allclose(make(checkpoint).denoise(*pictures, table, 2.0), whole, rtol=1e-3), name
 
 
 def test_half_precision_is_near(checkpoint: Checkpoint) -> None:

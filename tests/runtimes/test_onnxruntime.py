@@ -16,7 +16,7 @@ from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.common.machine import sums_overflow
 from moebius_edge.common.tensors import Array
-from moebius_edge.runtimes import RUNTIMES, open_runtime
+from moebius_edge.runtimes import find_runtime, open_runtime, runtimes
 from moebius_edge.runtimes.onnxruntime import NO_OVERFLOW, OnnxRuntime, OrtOptions, session_options
 
 MakeBundle = Callable[..., Bundle]
@@ -218,7 +218,8 @@ def test_a_runtime_opens_bundles_of_its_own_engine(make_bundle: MakeBundle) -> N
 def test_a_missing_engine_names_what_to_install(
     make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(RUNTIMES, "onnxruntime", "engine_that_is_not_there:Engine")
+    row = replace(find_runtime("onnxruntime"), factory="engine_that_is_not_there:Engine")
+    monkeypatch.setitem(runtimes(), "onnxruntime", row)
     with pytest.raises(RuntimeUnavailable, match=r"needs engine_that_is_not_there.*pip install"):
         open_runtime(make_bundle())
 

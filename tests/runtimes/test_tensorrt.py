@@ -23,7 +23,8 @@ from moebius_edge.common.tensors import Array, write_tensors
 from moebius_edge.export.targets.tensorrt.target import write_update
 from moebius_edge.inpaint.loop import denoise
 from moebius_edge.inpaint.runtime import DeviceLoop
-from moebius_edge.inpaint.scheduler import StepCoefficients
+from moebius_edge.inpaint.solvers.dpm_table import dpm_table
+from moebius_edge.inpaint.solvers.table import Step
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.tensorrt import TensorRTRuntime
 from tests.conftest import write_tiny_graphs
@@ -181,9 +182,9 @@ def bundle(tmp_path: Any, tiny_manifest: Manifest) -> Callable[..., Bundle]:
 
 
 STEPS = (
-    StepCoefficients(700, 1.25, -0.5),
-    StepCoefficients(300, 1.1, -0.2),
-    StepCoefficients(0, 1 / 3, -0.1),
+    Step(700, 1.25, -0.5),
+    Step(300, 1.1, -0.2),
+    Step(0, 1 / 3, -0.1),
 )
 
 
@@ -210,9 +211,13 @@ class Host:
         pass
 
 
+@pytest.mark.parametrize("table", [STEPS, dpm_table(8)])
 @pytest.mark.parametrize("captures", [True, False])
 def test_the_loop_on_the_device_is_that_of_the_host(
-    bundle: Callable[..., Bundle], captures: bool, capsys: pytest.CaptureFixture[str]
+    bundle: Callable[..., Bundle],
+    captures: bool,
+    table: tuple[Step, ...],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     made, memory = bundle(), Memory(captures)
     runtime = TensorRTRuntime(made, device=memory)
@@ -220,18 +225,12 @@ def test_the_loop_on_the_device_is_that_of_the_host(
     start, mask, masked = inputs()
     ticks: list[int] = []
     for _ in range(2):  # a second edit starts from its own latents, on the same buffers
-        found = runtime.denoise(start, mask, masked, STEPS, 2.0, lambda: ticks.append(memory.waits))
-        expected = start
-        for step in STEPS:
-            feed = {"latents": expected, "mask": mask, "masked_latents": masked}
-            scalars = {"timestep": [step.timestep], "guidance": [2.0]}
-            feed |= {name: np.array(value, np.float32) for name, value in scalars.items()}
-            noise = Host(made).run("denoiser", feed)["noise"]
-            expected = np.float32(step.a) * expected + np.float32(step.b) * noise
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert len(ticks) == 2 * len(STEPS)
+        found = runtime.denoise(start, mask, masked, table, 2.0, lambda: ticks.append(memory.waits))
+        expected = denoise(Host(made), start, mask, masked, table, 2.0)
+        np.testing.assert_array_equal(found, expected)
+    assert len(ticks) == 2 * len(table)
     assert all(after > before for before, after in pairwise(ticks))  # each step was waited for
-    assert memory.launches == (2 * len(STEPS) if captures else 0)
+    assert memory.launches == (2 * len(table) if captures else 0)
     note = "note: a step cannot be captured and runs kernel by kernel: CUDA: operation not permitted"
     assert capsys.readouterr().err.count(note) == (0 if captures else 1)
 
@@ -244,7 +243,7 @@ def test_one_graph_and_all_memory_comes_back(bundle: Callable[..., Bundle]) -> N
     image = runtime.run("decoder", {"latents": start})["image"]
     np.testing.assert_allclose(image, Host(made).run("decoder", {"latents": start})["image"])
     runtime.denoise(start, mask, masked, STEPS[:1], 1.0)
-    assert len(memory.blocks) == 2 + 6 + 5
+    assert len(memory.blocks) == 2 + 6 + 10
     for name in GRAPH_NAMES:
         runtime.release(name)
     assert memory.blocks == {} and memory.forgotten

@@ -12,7 +12,7 @@ from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.harmonic import correction
 from moebius_edge.inpaint.options import BLENDS
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.files import sha256_of
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
 from moebius_edge.training.cases import Cases, make_cases

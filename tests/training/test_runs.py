@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.errors import CheckpointError
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.vae import build_vae
 from moebius_edge.training.holes import Holes

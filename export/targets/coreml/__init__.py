@@ -1,10 +1,34 @@
 """Export to Core ML: the same ONNX graphs as ML programs in .mlpackage files. Runs on Linux and macOS."""
 
-from importlib.util import find_spec
+from moebius_edge.export.rewrites.forms import NEURAL_ENGINE, NEURAL_ENGINE_INT8
+from moebius_edge.export.targets.target import Target
 
-from moebius_edge.common.silence import silenced_coremltools
-
-# Before any module here does: its first import says much about parts that only macOS has.
-if find_spec("coremltools"):  # where it is missing, `ready` says what to do
-    with silenced_coremltools():
-        import coremltools  # noqa: F401
+TARGET = Target(
+    "coreml",
+    runtime="coreml",
+    runs_on="iOS 16, macOS 13 and newer, by Core ML",
+    state="its files (`.mlpackage`) are made on Linux, and checked there by a program that computes what "
+    "they contain. Core ML itself has not run them yet; `moebius-edge prove` on a Mac does that. "
+    "[More](docs/coreml.md).",
+    order=3,
+    default="fp16",
+    takes=frozenset({"float16", "int8"}),
+    made_of=dict.fromkeys(("w8", "w4", "p8", "p6", "p4"), "fp16"),
+    forms=NEURAL_ENGINE,
+    quantized_forms=NEURAL_ENGINE_INT8,
+    qdq="coreml",
+    weights="dequantize",
+    settings={"deployment": ("iOS17", "iOS16", "iOS18")},  # the oldest system to run on
+    only={
+        # What INT8 leaves as floats.
+        "int8": {"deployment": ("iOS17", "iOS18"), "floats": ("float16", "float32")},
+        "int4 weights": {"deployment": ("iOS18",)},
+    },
+    ready="moebius_edge.export.targets.coreml.ready:ready",
+    ship="moebius_edge.export.targets.coreml.package:ship",
+    doctor="moebius_edge.export.targets.coreml.neural_engine:examine",
+    doctor_help="the Neural Engine, and what is slow there",
+    platforms=("ios",),
+    extra="coreml",
+    tools=("coremltools",),
+)

@@ -3,11 +3,10 @@
 from functools import partial
 
 import numpy as np
-from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import Var, types
 from onnx import TensorProto
 
 from moebius_edge.export.targets.coreml.lowering import LOWERINGS, Node, lowers, number
+from moebius_edge.export.targets.coreml.tools import Var, mb, types
 
 # ONNX operator -> MIL operator of two, and of one.
 BINARY = {"Add": "add", "Sub": "sub", "Div": "real_div"}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import coremltools.optimize.coreml as cto
 import numpy as np
 
 from moebius_edge.common.tensors import Array
+from moebius_edge.export.targets.coreml.tools import cto
 
 LEAST_WEIGHTS = 2048  # smaller tensors are not worth a table
 BLOCK = 32  # input channels that share a scale in 4 bits

@@ -3,11 +3,10 @@
 from itertools import pairwise
 
 import numpy as np
-from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import Var
 
 from moebius_edge.common.tensors import Array
 from moebius_edge.export.targets.coreml.lowering import MAX_RANK, Node, lowers
+from moebius_edge.export.targets.coreml.tools import Var, mb
 
 MAX_SLICES = 32  # that stand in for one gather
 

@@ -10,12 +10,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 import onnx
-from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import Function, Program, Var, types
 from onnx import TensorProto, numpy_helper
 
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.tensors import Array
+from moebius_edge.export.targets.coreml.tools import Function, Program, Var, mb, types
 from moebius_edge.onnx_tools.attributes import attributes_of
 
 MAX_RANK = 5  # of any tensor: Core ML has none above

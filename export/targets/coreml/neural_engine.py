@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from coremltools.converters.mil.mil.types import builtin_to_string
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.doctor.usability import Fall, ProviderUse, Usability, Use, partitions
+from moebius_edge.export.targets.coreml.tools import builtin_to_string
 from moebius_edge.runtimes.mil import Program, load, variables
 
 Shape = tuple[int, ...]

@@ -1,9 +1,7 @@
 """Lower normalizations and means."""
 
-from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import Var
-
 from moebius_edge.export.targets.coreml.lowering import Node, lowers, number
+from moebius_edge.export.targets.coreml.tools import Var, mb
 
 
 @lowers("InstanceNormalization")

@@ -10,18 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import coremltools as ct
 import onnx
 
 from moebius_edge import __version__
 from moebius_edge.bundle.manifest import GraphSpec
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.silence import silenced_coremltools
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.coreml import arithmetic, gather, norms, products, quantization, shapes  # noqa: F401
 from moebius_edge.export.targets.coreml.compression import Compression, compression
 from moebius_edge.export.targets.coreml.lowering import lower
+from moebius_edge.export.targets.coreml.tools import ct
 from moebius_edge.onnx_tools.external_data import remove
 from moebius_edge.runtimes import mlpackage
 

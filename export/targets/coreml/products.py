@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import Var
 
 from moebius_edge.export.targets.coreml.lowering import Node, lowers, number
 from moebius_edge.export.targets.coreml.quantization import weight_of
+from moebius_edge.export.targets.coreml.tools import Var, mb
 
 LINEAR_RANK = 3  # of what `linear` takes at most
 

@@ -1,12 +1,10 @@
 """Lower Q/DQ pairs: activations as quantize and dequantize, weights as constants that Core ML dequantizes."""
 
 import numpy as np
-from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import Var
-from coremltools.converters.mil.mil.types import builtin_to_string
 
 from moebius_edge.common.tensors import Array
 from moebius_edge.export.targets.coreml.lowering import Node, lowers
+from moebius_edge.export.targets.coreml.tools import Var, builtin_to_string, mb
 
 DTYPES = {"int8", "uint8"}
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from coremltools.converters.mil import Builder as mb
-from coremltools.converters.mil.mil import Var
 
 from moebius_edge.export.targets.coreml.lowering import Node, lowers, number
+from moebius_edge.export.targets.coreml.tools import Var, mb
 
 WHOLE = 2**31 - 1  # an end from here on is the end of the axis: exporters write INT64_MAX
 

@@ -36,17 +36,18 @@ from moebius_edge.calibration.evaluation.whole_edits import EditsCost, WholeEdit
 from moebius_edge.checking import capsule
 from moebius_edge.checking.first_run import graph_inputs
 from moebius_edge.checking.verify import verify
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.explain import explained
 from moebius_edge.common.progress import Stage, stages
 from moebius_edge.common.scripts import script_parser
 from moebius_edge.common.tensors import Array
 from moebius_edge.export.build import export_bundle
-from moebius_edge.export.describe import resolution_of
+from moebius_edge.export.onnx.graph_specs import resolution_of
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.coreml.exact_norms import with_exact_norms
 from moebius_edge.export.targets.coreml.package import ship
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import find_target
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
@@ -247,7 +248,7 @@ def _edits(cost: EditsCost | None) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
-    known = TARGETS[TARGET].precisions
+    known = find_target(TARGET).precisions
     parser = script_parser("moebius_edge.export.targets.coreml.table", __doc__)
     parser.add_argument("checkpoint", help="as for `moebius-edge export`")
     parser.add_argument("precisions", nargs="*", default=known, metavar="precision", help=", ".join(known))

@@ -5,7 +5,7 @@
 
 ROOT is an unpacked aarch64 system with Python, SITE a folder with the aarch64 wheels of onnxruntime and numpy
 unpacked; docs/mobile.md says how to get both. Nothing is downloaded. It proves numbers, not speed: an
-emulator is a hundred times slower. Exit codes as for `moebius-edge`: 1 when a graph is below its bar.
+emulator is a hundred times slower. Exit codes as for `moebius-edge`: 1 when a graph is below its threshold.
 """
 
 import subprocess
@@ -114,7 +114,7 @@ def check(bundle: Bundle, emulator: Emulator, graphs: Sequence[str] = GRAPH_NAME
 
     Raises RuntimeUnavailable as `Emulator.run` does, and BundleError for a damaged bundle.
     """
-    manifest, bars = bundle.manifest, thresholds(bundle.manifest.precision, bundle.manifest.settings)
+    manifest, needed = bundle.manifest, thresholds(bundle.manifest.precision, bundle.manifest.settings)
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     inputs, runtime, found = graph_inputs(tensors), open_runtime(bundle), []
     for graph in graphs:
@@ -126,7 +126,7 @@ def check(bundle: Bundle, emulator: Emulator, graphs: Sequence[str] = GRAPH_NAME
             # The denoiser's inputs are those of the first step.
             truth = tensors["loop.noise"][:1] if graph == "denoiser" else tensors[f"{graph}.{name}"]
             near, exact = compare(there[name], here[name]), compare(there[name], truth)
-            found.append(Comparison(graph, name, near, exact, bars.graph_db(graph)))
+            found.append(Comparison(graph, name, near, exact, needed.graph_db(graph)))
     return found
 
 

@@ -14,12 +14,13 @@ import onnxruntime as ort
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
 from moebius_edge.bundle.manifest import GraphSpec
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.ort_mobile.ort_format import make_deterministic
 from moebius_edge.onnx_tools.external_data import remove
 from moebius_edge.onnx_tools.sessions import BLOCKED, engine_errors, session_options
+from moebius_edge.precisions import PRECISIONS
 
 CONFIG = "required_operators.config"  # for `--include_ops_by_config` of ONNX Runtime's build
 
@@ -41,15 +42,10 @@ class OptimizationStyle:
 FIXED = OptimizationStyle("Fixed", None)
 RUNTIME = OptimizationStyle("Runtime", "save", also=("apply",))
 
-# Precision of a graph -> style. Fixed on x86-64, which has few FP16 kernels, would turn FP16 weights into
-# FP32.
-OPTIMIZATION_STYLES: dict[str, OptimizationStyle] = {
-    "fp32": FIXED,
-    "fp16": RUNTIME,
-    "int8": FIXED,
-    "mixed": FIXED,
-    "w8": FIXED,
-}
+
+def style_of(precision: str) -> OptimizationStyle:
+    """Choose a graph's style: Fixed would make FP32 of FP16 weights on x86-64, which has few FP16 kernels."""
+    return RUNTIME if "float16" in PRECISIONS[precision].needs else FIXED
 
 
 def ship(
@@ -67,7 +63,7 @@ def ship(
         files: list[Path] = []
         for name, graph in graphs.items():
             others = options.autoencoder if name != "denoiser" else None
-            style = OPTIMIZATION_STYLES[others or options.precision]
+            style = style_of(others or options.precision)
             source, made = folder / graph.file, folder / f"{name}.ort"
             convert(source, made, style.minimal)
             ways = {minimal: Path(scratch) / f"{name}.{minimal}.ort" for minimal in style.also}

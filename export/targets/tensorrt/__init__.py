@@ -1,1 +1,36 @@
 """Build TensorRT engines of the same ONNX graphs, here or, by a build kit, on the box that runs them."""
+
+from moebius_edge.export.rewrites.forms import CUDA, GPU_INT8
+from moebius_edge.export.targets.target import Target
+from moebius_edge.export.targets.tensorrt.builder import VALUES
+
+TARGET = Target(
+    "tensorrt",
+    runtime="tensorrt",
+    runs_on="NVIDIA GPUs, by TensorRT",
+    state="graphs are compiled for NVIDIA GPUs, without a GPU or on the box. What TensorRT makes of a graph "
+    "is called an engine, too. These engines were checked and not run on a GPU yet. "
+    "[More](docs/tensorrt.md#tensorrt).",
+    order=4,
+    default="fp16",
+    takes=frozenset({"float16", "int8"}),
+    forms=CUDA,
+    quantized_forms=GPU_INT8,
+    qdq="tensorrt",
+    weights="dequantize",
+    settings={
+        **{name: VALUES[name] for name in ("workspace", "optimization", "compatible")},
+        "timing_cache": ("no", "yes"),
+    },
+    only={"fp32": {"tf32": VALUES["tf32"]}, "int8": {"floats": ("float16",)}},
+    ship="moebius_edge.export.targets.tensorrt.target:ship",
+    ready="moebius_edge.export.targets.tensorrt.target:ready",
+    kit="moebius_edge.export.targets.tensorrt.target:kit",
+    kit_steps=(
+        "on the box: python {folder}/build.py --output engines",
+        "then: moebius-edge import-engine KIT engines --output BUNDLE",
+    ),
+    take_back="moebius_edge.export.targets.tensorrt.engines:import_engines",
+    extra="tensorrt",
+    made_by="moebius_edge.export.targets.tensorrt.target:made_by",
+)

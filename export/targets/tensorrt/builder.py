@@ -22,7 +22,7 @@ from typing import Any
 
 PACKAGES = ("tensorrt", "tensorrt_rtx")  # the first that can be imported builds
 REPORT, MANIFEST = "build.json", "manifest.json"
-UPDATE = "update"  # the small graph beside the three: x <- a x + b noise
+UPDATE = "update"  # the small graph beside the three: a row of the solver's table
 MISSING = (
     "TensorRT is not installed: for RTX cards, and to build without a GPU, `pip install tensorrt-rtx`; for "
     "data-centre cards `pip install tensorrt`; a Jetson has it with JetPack (a virtual environment sees it "
@@ -64,7 +64,7 @@ class BuildOptions:
 
 
 def find_tensorrt() -> Any:
-    """The package. Raises BuildError that says what to install."""
+    """Import TensorRT, or TensorRT for RTX. Raises BuildError that says what to install."""
     for name in PACKAGES:
         try:
             trt = importlib.import_module(name)
@@ -98,7 +98,7 @@ def build_engine(
     timing_cache: Path | None = None,
     say: Say = lambda what: None,
 ) -> tuple[bytes, Interface]:
-    """The engine of an ONNX file, types as the graph has them, and its inputs and outputs.
+    """Build the engine of an ONNX file, types as the graph has them; return it with its inputs and outputs.
 
     `timing_cache`: read if it is there, and written: a second build on the same card is quicker. Raises
     BuildError with the node that TensorRT does not take.
@@ -149,7 +149,7 @@ def _interface(network: Any) -> Interface:
 
 
 def _parser_errors(parser: Any) -> str:
-    """The first three, with their nodes."""
+    """Return the first three errors, with their nodes."""
     found = []
     for index in range(min(parser.num_errors, 3)):
         error = parser.get_error(index)
@@ -159,7 +159,7 @@ def _parser_errors(parser: Any) -> str:
 
 
 def _logger(trt: Any) -> Any:
-    """Keeps what went wrong, and prints nothing."""
+    """Make a logger that keeps what went wrong, and prints nothing."""
 
     class Logger(trt.ILogger):
         def __init__(self) -> None:
@@ -225,7 +225,7 @@ def graph_files(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def sources(manifest: Mapping[str, Any], file: str) -> dict[str, str]:
-    """The files that make up a graph, with their SHA-256: the .onnx file and its weights."""
+    """Return the files that make up a graph, with their SHA-256: the .onnx file and its weights."""
     return {name: e["sha256"] for name, e in manifest["files"].items() if name in (file, f"{file}.data")}
 
 
@@ -274,7 +274,7 @@ def build_kit(kit: Path, output: Path, timing_cache: Path | None, say: Say) -> N
 
 
 def main() -> None:
-    """The script of a kit."""
+    """Build the engines of a kit: its script."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from moebius_edge.bundle.manifest import GraphSpec
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.onnx.graph import IR_VERSION, OPSET
 from moebius_edge.export.options import ExportOptions
@@ -84,12 +84,17 @@ def kit(folder: Path, graphs: dict[str, GraphSpec]) -> None:
 
 
 def write_update(folder: Path, denoiser: GraphSpec) -> None:
-    """Write the graph of one step, x <- a x + b noise, in float32, so that the latents stay on the device."""
+    """Write the graph of one row of a solver's table, in float32, so that the latents stay on the device.
+
+    x <- (a x + b ε) + c d and d <- p x + q ε (docs/loop.md, step 10): one graph for every solver.
+    """
     spec = update_spec(denoiser)
-    nodes = [
-        helper.make_node("Mul", ["latents", "a"], ["kept"]),
-        helper.make_node("Mul", ["noise", "b"], ["added"]),
-        helper.make_node("Add", ["kept", "added"], ["next"]),
+    terms = ("latents a", "noise b", "estimate c", "latents p", "noise q")
+    nodes = [helper.make_node("Mul", term.split(), [term]) for term in terms]
+    nodes += [
+        helper.make_node("Add", ["latents a", "noise b"], ["sum"]),
+        helper.make_node("Add", ["sum", "estimate c"], ["next_latents"]),
+        helper.make_node("Add", ["latents p", "noise q"], ["next_estimate"]),
     ]
     inputs, outputs = (
         [helper.make_tensor_value_info(each.name, TensorProto.FLOAT, each.shape) for each in side]

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from moebius_edge.calibration.int8.layers import Graph, find_layers
 from moebius_edge.calibration.int8.qdq import QDQ_STYLES, QDQStyle, Scale, quantize, quantize_weight
 from moebius_edge.calibration.int8.rewrite import silu_range
 from moebius_edge.common.errors import CalibrationError
+from moebius_edge.onnx_tools.layers import Graph, find_layers
 from moebius_edge.onnx_tools.sessions import open_session, session_options
 from moebius_edge.runtimes.onnxruntime import NO_OVERFLOW
 

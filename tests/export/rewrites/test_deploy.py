@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.export.rewrites.autoencoder import DeployDecoder, DeployEncoder
 from moebius_edge.export.rewrites.channels_first import PictureTransformerUnit
 from moebius_edge.export.rewrites.deploy import DeployDenoiser

@@ -46,7 +46,7 @@ const api = {
     const { engine, manifest } = opened();
     const { defaults, latent_size: latentSize } = manifest;
     const decoded = await inpaint((graph, inputs) => engine.run(graph, inputs), job, {
-      schedule: makeSchedule(manifest.scheduler, settings.steps, defaults.strength),
+      schedule: makeSchedule(manifest.scheduler, defaults, settings.steps, defaults.strength),
       guidance: settings.guidance,
       draws: drawNoise(settings.seed, latentSize, defaults.noise_offset),
       onRun,

@@ -1,7 +1,7 @@
 /** The worker that holds the photo at full resolution, its mask and the result. */
 
 import * as Comlink from "comlink";
-import type { Mask } from "./loop/context.js";
+import type { Mask } from "./loop/crops.js";
 import { DEFAULT_OPTIONS, Edit, type Job, type Patch } from "./loop/edit.js";
 import { InvalidInput } from "./loop/errors.js";
 import { resize, type Rows, rowsOf } from "./loop/resize.js";

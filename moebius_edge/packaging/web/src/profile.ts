@@ -41,8 +41,7 @@ export async function profile(
   options: ProfileOptions,
   onRun: (done: number, total: number) => void,
 ): Promise<DeviceProfile> {
-  const { defaults } = manifest;
-  const perEdit = Math.floor(defaults.steps * defaults.strength) + 3;
+  const perEdit = manifest.scheduler.coefficients.length + 3;
   const total = GRAPHS.length * (options.runs + 3) + options.edits * perEdit + 13;
   let done = 0;
   const run: Run = async (graph, inputs) => {
@@ -99,7 +98,7 @@ async function wholeEdits(
     const total_ms = await timed(async () => {
       const edit = capsuleEdit(manifest, capsule);
       const decoded = await inpaint(watched, edit.job(), {
-        schedule: makeSchedule(manifest.scheduler, defaults.steps, defaults.strength),
+        schedule: makeSchedule(manifest.scheduler, defaults, defaults.steps, defaults.strength),
         guidance: defaults.guidance,
         draws: drawNoise(0n, latentSize, defaults.noise_offset),
       });

@@ -2,13 +2,13 @@
 
 import type { Capsule } from "./bundle/capsule.js";
 import type { App, Manifest } from "./bundle/manifest.js";
-import type { Mask } from "./loop/context.js";
+import type { Mask } from "./loop/crops.js";
+import { ddim } from "./loop/ddim.js";
 import { DEFAULT_OPTIONS, Edit } from "./loop/edit.js";
 import { NotFinite } from "./loop/errors.js";
 import { type Graph, inpaint, type Run, type Tensors } from "./loop/loop.js";
 import { drawNoise } from "./loop/noise.js";
 import { rowsOf } from "./loop/resize.js";
-import { makeSchedule } from "./loop/schedule.js";
 
 /** dB of each part, and whether all are at or above the thresholds of app.json; null: not finite. */
 export interface SelfTest {
@@ -115,7 +115,7 @@ async function freeRun(run: Run, manifest: Manifest, capsule: Capsule): Promise<
   let decoded: Float32Array;
   try {
     decoded = await inpaint(run, edit.job(), {
-      schedule: makeSchedule(manifest.scheduler, STEPS, STRENGTH),
+      schedule: ddim(manifest.scheduler, STEPS, STRENGTH), // whatever the bundle's solver is: so it was recorded
       guidance: capsule.floats("loop.guidance")[0]!,
       draws: drawNoise(SEED, manifest.latent_size, NOISE_OFFSET),
     });

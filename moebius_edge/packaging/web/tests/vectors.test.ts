@@ -3,14 +3,15 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { chooseCrop, grow, type Mask, opacityRows } from "../src/loop/context.js";
+import { chooseCrop, featheredRows, grow, type Mask } from "../src/loop/crops.js";
+import { ddim } from "../src/loop/ddim.js";
 import { Edit, type EditOptions } from "../src/loop/edit.js";
 import { correction } from "../src/loop/harmonic.js";
 import { sample, startLatents, update } from "../src/loop/loop.js";
 import { drawNoise, normal } from "../src/loop/noise.js";
 import { philox4x32 } from "../src/loop/philox.js";
 import { type Box, type Filter, resize, rowsOf } from "../src/loop/resize.js";
-import { makeSchedule, type Step } from "../src/loop/schedule.js";
+import { makeSchedule, type Schedule, type Step } from "../src/loop/schedule.js";
 
 type Size = [number, number];
 
@@ -24,8 +25,8 @@ interface Vectors {
     masked_image: number[];
     latents: number[];
   }[];
-  schedules: { steps: number; strength: number; start: Record<string, number>; coefficients: Step[] }[];
-  updates: { a: number; b: number; latents: number[]; noise: number[]; result: number[] }[];
+  schedules: { steps: number; strength: number; start: Schedule["start"]; coefficients: Step[] }[];
+  updates: { coefficients: Step[]; latents: number[]; noise: number[]; result: number[] }[];
   encodes: {
     mean: number[];
     std: number[];
@@ -39,7 +40,7 @@ interface Vectors {
   grows: { size: Size; mask: string; radius: number; grown: string }[];
   feathers: { size: Size; mask: string; feather: number; opacity: number[] }[];
   resizes: { size: Size; to: Size; filter: Filter; channels: number; pixels: string; result: string }[];
-  corrections: { side: number; picture: string; fill: string; hole: string; correction: number[] }[];
+  corrections: { side: number; surround: string; fill: string; hole: string; correction: number[] }[];
   edits: {
     size: Size;
     resolution: number;
@@ -78,7 +79,7 @@ function each<T>(part: T[], check: (vector: T) => void): void {
 }
 
 test("format", () => {
-  assert.equal(vectors.format, "moebius-edge-vectors-1");
+  assert.equal(vectors.format, "moebius-edge-vectors-2");
 });
 
 test("philox", () => {
@@ -101,27 +102,51 @@ test("draws", () => {
 
 test("schedules", () => {
   each(vectors.schedules, ({ steps, strength, start, coefficients }) => {
-    const found = makeSchedule(PUBLISHED, steps, strength);
+    const found = ddim(PUBLISHED, steps, strength);
     assert.deepEqual(
       found.steps.map((step) => step.timestep),
       coefficients.map((step) => step.timestep),
     );
-    for (const name of ["a", "b"] as const) {
+    for (const name of ["a", "b", "c", "p", "q"] as const) {
       close(
         found.steps.map((step) => step[name]),
         coefficients.map((step) => step[name]),
         1e-12,
       );
     }
-    assert.equal(found.start.timestep, start["timestep"]);
+    assert.equal(found.start.timestep, start.timestep);
     close(Object.values(found.start), Object.values(start), 1e-12);
   });
 });
 
 test("updates", () => {
-  each(vectors.updates, ({ latents, noise, result, ...step }) => {
-    close(update(Float32Array.from(latents), Float32Array.from(noise), step), result);
+  each(vectors.updates, ({ coefficients, latents, noise, result }) => {
+    const size = latents.length;
+    let state: ReturnType<typeof update> = { latents: Float32Array.from(latents), estimate: new Float32Array(size) };
+    for (const [row, step] of coefficients.entries()) {
+      const predicted = Float32Array.from(noise.slice(row * size, (row + 1) * size));
+      state = update(step, state.latents, predicted, state.estimate);
+      close(state.latents, result.slice(row * size, (row + 1) * size));
+    }
   });
+  assert.ok(vectors.updates.some(({ coefficients }) => coefficients.filter(({ c }) => c !== 0).length > 1));
+});
+
+test("a listed table", () => {
+  const { start, coefficients } = vectors.schedules[0]!;
+  const listed = { start, steps: coefficients };
+  const scheduler = { ...PUBLISHED, start, coefficients, solver: "of-tomorrow" };
+  const defaults = { steps: 20, strength: 0.99 };
+  assert.deepEqual(makeSchedule(scheduler, defaults, 20, 0.99), listed);
+  for (const [steps, strength] of [[10, 0.99], [20, 1]] as const) {
+    assert.throws(() => makeSchedule(scheduler, defaults, steps, strength), {
+      message:
+        "The model's solver “of-tomorrow” is not known here, only ddim: without it only 20 steps at strength 0.99 " +
+        "can be run. Choose these, or use a newer page.",
+    });
+    const known = makeSchedule({ ...scheduler, solver: "ddim" }, defaults, steps, strength);
+    assert.deepEqual(known, ddim(PUBLISHED, steps, strength));
+  }
 });
 
 test("encodes", () => {
@@ -150,7 +175,7 @@ test("grows", () => {
 test("feathers", () => {
   each(vectors.feathers, (vector) => {
     const opacity: number[] = []; // a row is valid until the next
-    const rows = opacityRows(mask(vector.size, vector.mask), [0, 0, ...vector.size], vector.feather);
+    const rows = featheredRows(mask(vector.size, vector.mask), [0, 0, ...vector.size], vector.feather);
     for (const row of rows) opacity.push(...row);
     close(opacity, vector.opacity);
   });
@@ -173,7 +198,7 @@ test("corrections", () => {
     const fill = bytes(vector.fill);
     const area = side * side;
     const planes = Float64Array.from({ length: 3 * area }, (_, i) => fill[3 * (i % area) + Math.floor(i / area)]!);
-    const found = correction(bytes(vector.picture), planes, mask([side, side], vector.hole));
+    const found = correction(bytes(vector.surround), planes, mask([side, side], vector.hole));
     close(found, vector.correction, 1e-4);
   });
 });

@@ -14,7 +14,7 @@ from moebius_edge.common.errors import ExportError
 from moebius_edge.export.options import ExportOptions, default_precision, parse_settings
 from moebius_edge.export.targets.coreml.compression import COMPRESSIONS, compression, nearest_values
 from moebius_edge.export.targets.coreml.package import save, to_program
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import find_target
 from moebius_edge.runtimes.mil import Program
 
 
@@ -98,7 +98,7 @@ def test_what_a_package_with_small_weights_computes(tmp_path: Path, precision: s
 
 
 def test_the_autoencoder_keeps_eight_bits() -> None:
-    assert COMPRESSIONS.keys() == TARGETS["coreml"].made_of.keys()
+    assert COMPRESSIONS.keys() == find_target("coreml").made_of.keys()
     for precision, (denoiser, others) in COMPRESSIONS.items():
         assert compression(precision, "denoiser") is denoiser
         assert compression(precision, "encoder") is compression(precision, "decoder") is others

@@ -15,7 +15,6 @@ from moebius_edge.calibration.activations.calibrate import GraphRuntime
 from moebius_edge.calibration.activations.data import Followed
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.int8 import mixed
-from moebius_edge.calibration.int8.layers import Graph, find_layers
 from moebius_edge.calibration.int8.mixed import score
 from moebius_edge.calibration.int8.qdq import QDQ_STYLES, quantize
 from moebius_edge.calibration.int8.sensitivity import Entry, Ledger
@@ -24,6 +23,7 @@ from moebius_edge.checking.verify import compare
 from moebius_edge.common.tensors import Array
 from moebius_edge.export.targets.coreml.lowering import identifier
 from moebius_edge.export.targets.coreml.package import save, to_program
+from moebius_edge.onnx_tools.layers import Graph, find_layers
 from moebius_edge.runtimes.mil import Program
 from tests.export.conftest import Models
 from tests.kept import QUICK

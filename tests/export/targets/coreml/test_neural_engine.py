@@ -23,7 +23,7 @@ from moebius_edge.export.rewrites.upsample import deploy_upsample
 from moebius_edge.export.targets.coreml import package  # noqa: F401 (registers the operators)
 from moebius_edge.export.targets.coreml.lowering import lower
 from moebius_edge.export.targets.coreml.neural_engine import LEAVES, SLOW, examine, use
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import find_target
 from moebius_edge.model.lambdas import LocalLambda
 from moebius_edge.runtimes.mil import Program
 
@@ -129,8 +129,8 @@ def test_the_exporter_uses_upsamplers_that_stay(form: UpsampleForm) -> None:
 
 
 def test_these_forms_are_those_of_the_target() -> None:
-    assert TARGETS["coreml"].forms == NEURAL_ENGINE
-    assert TARGETS["coreml"].quantized_forms == NEURAL_ENGINE_INT8
+    assert find_target("coreml").forms == NEURAL_ENGINE
+    assert find_target("coreml").quantized_forms == NEURAL_ENGINE_INT8
 
 
 def test_bundles_of_other_targets_are_refused(make_bundle: Any, tmp_path: Path) -> None:

@@ -15,10 +15,10 @@ from onnx import TensorProto, helper
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.checking.verify import compare, verify
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import BundleError, ExportError, InvalidInput, RuntimeUnavailable
 from moebius_edge.export.build import export_bundle
-from moebius_edge.export.describe import graph_specs
+from moebius_edge.export.onnx.graph_specs import graph_specs
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.coreml.neural_engine import examine
 from moebius_edge.export.targets.coreml.package import FEATURES, GRAPHS, ship, to_program

@@ -16,7 +16,7 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.calibration.evaluation.evaluate import cases, edit
 from moebius_edge.calibration.evaluation.whole_edits import EditsCost, WholeEdits
 from moebius_edge.checking.report import DB_CAP
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import NotFinite
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array

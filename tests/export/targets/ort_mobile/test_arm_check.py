@@ -8,13 +8,13 @@ import onnxruntime
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.checking.thresholds import THRESHOLDS
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.targets.ort_mobile import arm_check
 from moebius_edge.export.targets.ort_mobile.arm_check import Emulator, check, main
+from moebius_edge.precisions import PRECISIONS
 
 PACKAGES = Path(onnxruntime.__file__).parents[1]
 IMAGE = {"latents": np.zeros((1, 4, 4, 4), np.float32)}
@@ -64,7 +64,7 @@ def test_a_number_below_its_bar_is_1(
     monkeypatch.setattr(arm_check, "WORKER", wrong)
     assert main([str(bundle.folder), "--graph", "decoder", *options]) == 1
     assert "FAILED" in capsys.readouterr().out
-    assert THRESHOLDS["fp32"].decoder_db == 90
+    assert PRECISIONS["fp32"].thresholds.decoder_db == 90
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES, GraphSpec
 from moebius_edge.calibration.activations.recording import Recording
-from moebius_edge.calibration.precisions import PRECISIONS
 from moebius_edge.checking.verify import compare
-from moebius_edge.checkpoints.load import Checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.machine import sums_overflow
 from moebius_edge.common.tensors import Array
@@ -28,13 +27,14 @@ from moebius_edge.export.targets.ort_mobile.ort_format import make_deterministic
 from moebius_edge.export.targets.ort_mobile.target import (
     CONFIG,
     FIXED,
-    OPTIMIZATION_STYLES,
     RUNTIME,
     convert,
     required_operators,
     ship,
+    style_of,
 )
 from moebius_edge.onnx_tools.macs import count_macs
+from moebius_edge.precisions import PRECISIONS
 from moebius_edge.runtimes import open_runtime
 from tests.export.conftest import graph_inputs, operators
 from tests.kept import QUICK
@@ -201,7 +201,7 @@ def test_the_same_graph_gives_the_same_bytes_in_every_process(
 
 def test_half_precision_weights_stay_half(tmp_path: Path) -> None:
     source = half_precision(tmp_path / "g.onnx")
-    assert OPTIMIZATION_STYLES["fp16"] is RUNTIME
+    assert style_of("fp16") is RUNTIME
     expected = run(source)
     convert(source, tmp_path / "fixed.ort", FIXED.minimal)
     shipped = ship(tmp_path, {"g": GraphSpec("g.onnx", (), ())}, HALF)
@@ -235,7 +235,7 @@ def test_saved_optimizations_may_be_replayed_or_not(tmp_path: Path) -> None:
 
 def test_quantized_graphs_keep_signed_integers_and_run_in_them(tmp_path: Path) -> None:
     source = quantized(tmp_path / "g.onnx")
-    assert OPTIMIZATION_STYLES["int8"] is FIXED
+    assert style_of("int8") is FIXED
     convert(source, tmp_path / "g.ort", FIXED.minimal)
     model = structure(tmp_path / "g.ort")
     assert {"QLinearConv", "QLinearMatMul"} <= operators(model)

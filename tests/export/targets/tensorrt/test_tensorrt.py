@@ -21,12 +21,13 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.checking.verify import verify
-from moebius_edge.checkpoints.load import Checkpoint, load_checkpoint
+from moebius_edge.checkpoints.checkpoint import Checkpoint
+from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export import build
 from moebius_edge.export.build import export_bundle
 from moebius_edge.export.options import ExportOptions
-from moebius_edge.export.targets.registry import TARGETS
+from moebius_edge.export.targets.registry import find_target
 from moebius_edge.export.targets.tensorrt import builder, target
 from moebius_edge.export.targets.tensorrt.builder import BuildError, BuildOptions, build_engine, find_tensorrt
 from moebius_edge.export.targets.tensorrt.engines import import_engines
@@ -342,7 +343,7 @@ def test_options_that_are_none(tmp_path: Path) -> None:
     path = save(tmp_path / "g.onnx", helper.make_node("Relu", ["x"], ["y"]))
     with pytest.raises(BuildError, match=r"optimization is '9'; expected one of 3, 0, 1"):
         build_engine(find_tensorrt(), path, BuildOptions(optimization="9"))
-    settings = TARGETS["tensorrt"].possible("fp32")
+    settings = find_target("tensorrt").possible("fp32")
     assert {name: settings[name] for name in builder.VALUES} == builder.VALUES
 
 

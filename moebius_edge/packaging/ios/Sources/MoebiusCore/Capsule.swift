@@ -28,7 +28,7 @@ public struct Capsule: Sendable {
     /// Throws `InpaintError.bundle` when a tensor is missing or has another form.
     public init(_ file: TensorFile, shape: ModelShape) throws {
         let (side, latents) = (shape.resolution, shape.latents)
-        let steps = try Schedule(shape.noise, steps: Capsule.steps, strength: Capsule.strength).steps.count
+        let steps = try Schedule.ddim(shape.noise, steps: Capsule.steps, strength: Capsule.strength).steps.count
         let area = [1, 3, side, side]
         photo = Picture(width: side, height: side, channels: 3, bytes: try file.bytes("photo", [side, side, 3]))
         let mask = Picture(width: side, height: side, channels: 1, bytes: try file.bytes("mask", [side, side]))

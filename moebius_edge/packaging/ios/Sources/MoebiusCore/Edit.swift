@@ -24,15 +24,15 @@ public struct Edit: Sendable {
         try options.validate()
         let (width, height) = (photo.rgb.width, photo.rgb.height)
         try Edit.check(width, height, mask)
-        let mask = mask.grown(options.dilate)
+        let mask = mask.grow(options.dilate)
         guard !mask.isFull, let box = mask.box else {
             throw InpaintError.input("grown by \(options.dilate) pixels, the mask covers the whole photo; dilate less")
         }
-        crop = try Crop(
+        crop = try Crop.choose(
             around: box, width: width, height: height, resolution: resolution, margin: options.margin,
             feather: options.feather)
         picture = crop.cut(photo.rgb).resized(width: resolution, height: resolution, filter: .lanczos)
-        core = touchedMask(crop, mask, resolution: resolution)
+        core = touched(crop, mask, resolution: resolution)
         hole = try modelHole(core, stride: resolution / latentSize)
         (self.photo, self.mask, self.options, self.latentSize) = (photo, mask, options, latentSize)
     }
@@ -58,21 +58,15 @@ public struct Edit: Sendable {
         }
     }
 
-    /// Step 6: the picture [1,3,R,R] in [-1,1].
-    public var image: Tensor {
+    /// Step 6: the picture [1,3,R,R] in [-1,1], mid-grey in the hole.
+    public var maskedImage: Tensor {
         let area = picture.width * picture.height
         var values = [Float](repeating: 0, count: 3 * area)
         for i in 0..<area {
-            for c in 0..<3 { values[c * area + i] = Float(picture.bytes[i * 3 + c]) / 127.5 - 1 }
+            let keep: Float = hole.pixels[i] ? 0 : 1
+            for c in 0..<3 { values[c * area + i] = (Float(picture.bytes[i * 3 + c]) / 127.5 - 1) * keep }
         }
         return Tensor([1, 3, picture.height, picture.width], values)
-    }
-
-    /// Step 6: the picture with its hole set to mid-grey.
-    var maskedImage: Tensor {
-        var image = self.image
-        for i in image.values.indices where hole.pixels[i % hole.pixels.count] { image.values[i] *= 0 }
-        return image
     }
 
     /// Step 6: the hole [1,1,h,w] at latent size, the top left pixel of each latent's square; 1 = hole.
@@ -86,19 +80,24 @@ public struct Edit: Sendable {
 
     /// Steps 11 and 12: the photo with the decoder's picture [1,3,R,R] in [0,1] in its hole.
     public func finish(_ decoded: Tensor) -> Photo {
-        let area = picture.width * picture.height
+        photo.with(paste(crop, photo.rgb, mask, fill: fill(decoded), feather: options.feather))
+    }
+
+    /// Step 11: the decoder's picture as bytes [R,R,3], its colours fitted to those around the hole where `blend` says.
+    private func fill(_ decoded: Tensor) -> Picture {
+        let (width, height) = (picture.width, picture.height)
+        let area = width * height
         var fill = [Double](repeating: 0, count: 3 * area)
         for i in 0..<area {
             for c in 0..<3 { fill[i * 3 + c] = Double(decoded.values[c * area + i]) * 255 }
         }
         if options.blend == .harmonic {
             // The box filter sees a pixel's own area alone: nothing of what is removed in one outside the core.
-            let beside = crop.cut(photo.rgb).resized(width: picture.width, height: picture.height, filter: .box)
-            let added = harmonicCorrection(beside: beside, fill: fill, hole: core)
+            let surround = crop.cut(photo.rgb).resized(width: width, height: height, filter: .box)
+            let added = correction(surround: surround, fill: fill, hole: core)
             for i in fill.indices { fill[i] += added[i] }
         }
         let bytes = fill.map { UInt8(min(max($0, 0), 255).rounded(.toNearestOrEven)) }
-        let small = Picture(width: picture.width, height: picture.height, channels: 3, bytes: bytes)
-        return photo.with(paste(crop, photo.rgb, mask, fill: small, feather: options.feather))
+        return Picture(width: width, height: height, channels: 3, bytes: bytes)
     }
 }

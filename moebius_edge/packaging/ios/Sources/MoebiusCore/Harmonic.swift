@@ -8,11 +8,11 @@ private let sweeps = 2  // of Jacobi's method before and after each smaller size
 private let step = 0.2  // of a sweep
 private let block = 16  // pixels
 
-/// What to add to `fill` so that it meets `beside` at the rim of `hole`: [R,R,3].
+/// What to add to `fill` so that it meets `surround` at the rim of `hole`: [R,R,3].
 ///
-/// `beside` [R,R,3] with nothing of what is removed in a pixel outside the hole; `fill` [R,R,3] in 0 to 255;
-/// `hole` [R,R], not all of it.
-public func harmonicCorrection(beside: Picture, fill: [Double], hole: Mask) -> [Double] {
+/// `surround` [R,R,3], the photo at this size, with nothing of what is removed in a pixel outside the hole; `fill`
+/// [R,R,3] in 0 to 255; `hole` [R,R], not all of it.
+public func correction(surround: Picture, fill: [Double], hole: Mask) -> [Double] {
     let free = Plane(hole.width, hole.height, hole.pixels.map { $0 ? 1.0 : 0.0 })
     let known = Plane(hole.width, hole.height, hole.pixels.map { $0 ? 0.0 : 1.0 })
     let count = windowSum(known)
@@ -20,7 +20,7 @@ public func harmonicCorrection(beside: Picture, fill: [Double], hole: Mask) -> [
     for c in 0..<3 {
         var values = Plane(hole.width, hole.height)
         for i in values.data.indices {
-            values.data[i] = (Double(beside.bytes[3 * i + c]) - fill[3 * i + c]) * known.data[i]
+            values.data[i] = (Double(surround.bytes[3 * i + c]) - fill[3 * i + c]) * known.data[i]
         }
         for _ in 0..<passes {
             values = windowSum(values)

@@ -8,9 +8,19 @@ public struct ModelShape: Equatable, Sendable {
     /// h = w of its latents.
     public let latentSize: Int
     public let noise: NoiseSchedule
+    /// nil: DDIM, computed here.
+    public let solver: ListedSolver?
 
-    public init(resolution: Int, latentSize: Int, noise: NoiseSchedule = NoiseSchedule()) {
-        (self.resolution, self.latentSize, self.noise) = (resolution, latentSize, noise)
+    public init(
+        resolution: Int, latentSize: Int, noise: NoiseSchedule = NoiseSchedule(), solver: ListedSolver? = nil
+    ) {
+        (self.resolution, self.latentSize, self.noise, self.solver) = (resolution, latentSize, noise, solver)
+    }
+
+    /// The numbers of a loop. Throws `InpaintError.input` for steps and strengths that cannot be run.
+    func schedule(steps: Int, strength: Double) throws -> Schedule {
+        guard let solver = solver else { return try Schedule.ddim(noise, steps: steps, strength: strength) }
+        return try solver.schedule(noise, steps: steps, strength: strength)
     }
 
     var latents: [Int] { [1, latentChannels, latentSize, latentSize] }
@@ -55,7 +65,7 @@ public actor Inpainter {
             busy = false
         }
         let chosen = options ?? defaults
-        let schedule = try Schedule(shape.noise, steps: chosen.steps, strength: chosen.strength)
+        let schedule = try shape.schedule(steps: chosen.steps, strength: chosen.strength)
         let edit = try Edit(
             photo: photo, mask: mask, resolution: shape.resolution, latentSize: shape.latentSize, options: chosen)
         let draws = Draws(seed: chosen.seed, latentSize: shape.latentSize, noiseOffset: chosen.noiseOffset)
@@ -76,8 +86,7 @@ public actor Inpainter {
         _ edit: Edit, _ draws: Draws, _ start: Start, _ counter: Counter
     ) async throws -> (start: Tensor, masked: Tensor) {
         let masked = try await encode(edit.maskedImage, draws.maskedImage, counter)
-        let (ofNoise, ofPicture) = (Float(start.sqrtOneMinusAlphaBar), Float(start.sqrtAlphaBar))
-        return (weighted(ofNoise, draws.latents, ofPicture, masked), masked)
+        return (startLatents(start, noise: draws.latents, masked: masked), masked)
     }
 
     /// A sample of the latent posterior: mean + std * draw.
@@ -88,11 +97,12 @@ public actor Inpainter {
         return try finite(sample(mean: mean, std: std, draw: draw), "the encoder's latents")
     }
 
-    /// Step 10: x <- a x + b ε over the steps.
+    /// Step 10: `update` over the rows of the solver's table.
     private func denoised(
         _ start: Tensor, _ conditions: [String: Tensor], _ steps: [Step], _ guidance: Double, _ counter: Counter
     ) async throws -> Tensor {
         var latents = start
+        var estimate = Tensor(start.shape, [Float](repeating: 0, count: start.values.count))
         for (index, step) in steps.enumerated() {
             var inputs = conditions
             inputs["latents"] = latents
@@ -100,7 +110,7 @@ public actor Inpainter {
             inputs["guidance"] = Tensor([1], [Float(guidance)])
             let outputs = try await run(.denoiser, inputs, counter)
             let noise = try runner.output("noise", of: .denoiser, from: outputs, shape: shape.latents)
-            latents = weighted(Float(step.a), latents, Float(step.b), noise)
+            (latents, estimate) = update(step, latents, noise: noise, estimate: estimate)
             latents = try finite(latents, "the latents after step \(index + 1) of \(steps.count)")
         }
         return latents
@@ -120,9 +130,30 @@ public actor Inpainter {
     }
 }
 
+/// Step 10, one row of a solver's table: (a * latents + b * noise) + c * estimate, and the next estimate of the clean
+/// latents, p * latents + q * noise; every product and sum a 32-bit float.
+public func update(
+    _ step: Step, _ latents: Tensor, noise: Tensor, estimate: Tensor
+) -> (latents: Tensor, estimate: Tensor) {
+    var moved = weighted(step.a, latents, step.b, noise)
+    let c = Float(step.c)
+    if c != 0 {  // adding 0 would change no number, but the sign of a zero
+        moved = Tensor(moved.shape, zip(moved.values, estimate.values).map { $0 + c * $1 })
+    }
+    let forgets = step.p == 0 && step.q == 0
+    let zero = Tensor(latents.shape, [Float](repeating: 0, count: latents.values.count))
+    return (moved, forgets ? zero : weighted(step.p, latents, step.q, noise))
+}
+
+/// Step 9: where the loop starts, the latents of the masked picture under noise; at strength 1 noise alone.
+public func startLatents(_ start: Start, noise: Tensor, masked: Tensor) -> Tensor {
+    weighted(start.sqrtOneMinusAlphaBar, noise, start.sqrtAlphaBar, masked)
+}
+
 /// a x + b y, each product and the sum a 32-bit float.
-public func weighted(_ a: Float, _ x: Tensor, _ b: Float, _ y: Tensor) -> Tensor {
-    Tensor(x.shape, zip(x.values, y.values).map { a * $0 + b * $1 })
+private func weighted(_ a: Double, _ x: Tensor, _ b: Double, _ y: Tensor) -> Tensor {
+    let (ofX, ofY) = (Float(a), Float(b))
+    return Tensor(x.shape, zip(x.values, y.values).map { ofX * $0 + ofY * $1 })
 }
 
 /// mean + std * draw, each product and the sum a 32-bit float.

@@ -25,8 +25,9 @@ public struct Manifest: Decodable, Equatable, Sendable {
         public let betaEnd: Double
         public let betaSchedule: String
         public let trainTimesteps: Int
-        public let timestepSpacing: String
         public let prediction: String
+        /// "ddim"; one that is not known here is run by its table alone.
+        public let solver: String
         public let start: Start
         public let coefficients: [Step]
 
@@ -35,8 +36,7 @@ public struct Manifest: Decodable, Equatable, Sendable {
             case betaEnd = "beta_end"
             case betaSchedule = "beta_schedule"
             case trainTimesteps = "train_timesteps"
-            case timestepSpacing = "timestep_spacing"
-            case prediction, start, coefficients
+            case prediction, solver, start, coefficients
         }
     }
 
@@ -74,6 +74,7 @@ public struct Manifest: Decodable, Equatable, Sendable {
     }
 
     static let name = "manifest.json"
+    static let schemaVersion = 2
     static let maxBytes = 1 << 20
     static let maxFiles = 4096
     static let maxFileBytes = 4 << 30
@@ -90,8 +91,9 @@ public struct Manifest: Decodable, Equatable, Sendable {
             guard head.format == "moebius-edge-bundle" else {
                 throw Wrong("it does not say \"format\": \"moebius-edge-bundle\"")
             }
-            guard head.version == 1 else {
-                throw Wrong("schema version \(head.version) is not known; this app reads 1: another version made it")
+            guard head.version == Manifest.schemaVersion else {
+                throw Wrong("schema version \(head.version) is not known; this app reads \(Manifest.schemaVersion): "
+                    + "another version made it")
             }
             guard Manifest.intact(data, head.digest ?? "") else {
                 throw Wrong("it was damaged or edited: its own SHA-256 does not fit")
@@ -108,7 +110,10 @@ public struct Manifest: Decodable, Equatable, Sendable {
     public var shape: ModelShape {
         let noise = NoiseSchedule(
             betaStart: scheduler.betaStart, betaEnd: scheduler.betaEnd, trainTimesteps: scheduler.trainTimesteps)
-        return ModelShape(resolution: resolution, latentSize: latentSize, noise: noise)
+        let listed = ListedSolver(
+            name: scheduler.solver, schedule: Schedule(start: scheduler.start, steps: scheduler.coefficients),
+            steps: defaults.steps, strength: defaults.strength)
+        return ModelShape(resolution: resolution, latentSize: latentSize, noise: noise, solver: listed)
     }
 
     public var editDefaults: EditOptions {

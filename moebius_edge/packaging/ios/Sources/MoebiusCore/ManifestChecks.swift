@@ -29,12 +29,12 @@ extension Manifest {
     }
 
     private func checkScheduler() throws {
-        try require(scheduler.betaSchedule == "scaled_linear" && scheduler.timestepSpacing == "leading"
-                        && scheduler.prediction == "epsilon",
-                    "scheduler: only scaled_linear, leading and epsilon are known")
+        try require(scheduler.betaSchedule == "scaled_linear" && scheduler.prediction == "epsilon",
+                    "scheduler: only scaled_linear and epsilon are known")
         try require(0 < scheduler.betaStart && scheduler.betaStart <= scheduler.betaEnd && scheduler.betaEnd < 1,
                     "scheduler: expected 0 < beta_start <= beta_end < 1")
         try require((1...100_000).contains(scheduler.trainTimesteps), "scheduler.train_timesteps is out of range")
+        try require(isIdentifier(scheduler.solver), "scheduler.solver must be a lower-case identifier")
         let steps = scheduler.coefficients.map(\.timestep)
         try require(!steps.isEmpty && steps.count <= defaults.steps && defaults.steps <= 1000,
                     "scheduler.coefficients must have 1 to `steps` entries")
@@ -76,6 +76,11 @@ func checkName(_ name: String) throws {
                     + "'.', '_' and '-', and stay inside the bundle")
     try require(segments.count <= 8 && name.utf8.count <= 200, "the file name \(shown(name)) is too long")
     try require(name.lowercased() != Manifest.name, "\(Manifest.name) cannot list itself")
+}
+
+private func isIdentifier(_ word: String) -> Bool {
+    let lower = word.utf8.allSatisfy { (48...57).contains($0) || (97...122).contains($0) || [45, 46, 95].contains($0) }
+    return lower && (1...64).contains(word.utf8.count) && isLetterOrDigit(word.utf8.first!)
 }
 
 private func isLetterOrDigit(_ byte: UInt8) -> Bool {

@@ -1,15 +1,17 @@
 import Foundation
 
 /// What the noise is for. The values are part of the specification (docs/noise.md of moebius-edge).
-public enum Stream: UInt32, CaseIterable, Sendable {
-    /// Sample of the picture's latent posterior: of the published mode, in Python.
-    case image = 0
-    /// Sample of the masked picture's.
-    case maskedImage = 1
+public struct Stream: RawRepresentable, Equatable, Sendable {
+    public let rawValue: UInt32
+
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+    /// Sample of the masked picture's latent posterior. Stream 0 is the published mode's, in Python.
+    public static let maskedImage = Stream(rawValue: 1)
     /// The noise that the loop starts from.
-    case latents = 2
+    public static let latents = Stream(rawValue: 2)
     /// Its offset, one number per channel.
-    case offset = 3
+    public static let offset = Stream(rawValue: 3)
 }
 
 /// Philox 4x32 with 10 rounds (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).

@@ -1,6 +1,6 @@
 /// What a caller can choose about one edit. `moebius-edge inpaint --help` has the same words.
 public struct EditOptions: Equatable, Sendable {
-    /// DDIM steps, 1 to 1000; floor(steps * strength) of them are run.
+    /// Steps of the solver, 1 to 1000; DDIM runs floor(steps * strength) of them.
     public var steps = 20
     /// Guidance scale, -100 to 100; 1 is none.
     public var guidance = 2.0

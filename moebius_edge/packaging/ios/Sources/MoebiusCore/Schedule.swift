@@ -1,10 +1,19 @@
 import Foundation
 
-/// One step of the loop: latents <- a * latents + b * noise, with noise predicted at `timestep`.
+/// One row of a solver's table: with the noise predicted at `timestep`,
+/// latents <- a * latents + b * noise + c * estimate, and estimate <- p * latents + q * noise with the latents from
+/// before; at first the estimate is 0.
 public struct Step: Codable, Equatable, Sendable {
     public let timestep: Int
     public let a: Double
     public let b: Double
+    public let c: Double
+    public let p: Double
+    public let q: Double
+
+    public init(timestep: Int, a: Double, b: Double, c: Double = 0, p: Double = 0, q: Double = 0) {
+        (self.timestep, self.a, self.b, self.c, self.p, self.q) = (timestep, a, b, c, p, q)
+    }
 }
 
 /// How the loop starts: sqrt_alpha_bar * masked latents + sqrt_one_minus_alpha_bar * noise; (0, 1) is pure noise.
@@ -12,6 +21,10 @@ public struct Start: Codable, Equatable, Sendable {
     public let timestep: Int
     public let sqrtAlphaBar: Double
     public let sqrtOneMinusAlphaBar: Double
+
+    public init(timestep: Int, sqrtAlphaBar: Double, sqrtOneMinusAlphaBar: Double) {
+        (self.timestep, self.sqrtAlphaBar, self.sqrtOneMinusAlphaBar) = (timestep, sqrtAlphaBar, sqrtOneMinusAlphaBar)
+    }
 
     enum CodingKeys: String, CodingKey {
         case timestep
@@ -43,40 +56,39 @@ public struct NoiseSchedule: Equatable, Sendable {
     }
 }
 
-/// The numbers of one loop: DDIM (Song et al., arXiv 2010.02502), eta = 0, computed in 64 bits.
+/// The numbers of one loop.
 public struct Schedule: Equatable, Sendable {
     public let start: Start
+    /// The rows in the order in which they are run.
     public let steps: [Step]
 
-    /// Step 8 of the loop: the last floor(steps * strength) of `steps`, from the noisiest to 0.
+    public init(start: Start, steps: [Step]) { (self.start, self.steps) = (start, steps) }
+}
+
+/// The solver of a bundle: its manifest lists one table, and names what computes others.
+public struct ListedSolver: Equatable, Sendable {
+    /// "ddim"; one that is not known here is run by its table alone.
+    public let name: String
+    public let schedule: Schedule
+    /// What `schedule` is for.
+    public let steps: Int
+    public let strength: Double
+
+    public init(name: String, schedule: Schedule, steps: Int, strength: Double) {
+        (self.name, self.schedule, self.steps, self.strength) = (name, schedule, steps, strength)
+    }
+
+    /// The listed numbers for the steps and strength that they are for, else those of the named solver.
     ///
-    /// Throws `InpaintError.input` when `steps` is not 1 to the number of training steps, `strength` is not
-    /// above 0 and at most 1, or no step is left to run.
-    public init(_ noise: NoiseSchedule, steps: Int, strength: Double) throws {
-        guard (1...noise.trainTimesteps).contains(steps) else {
-            throw InpaintError.input("steps is \(steps); expected 1 to \(noise.trainTimesteps)")
-        }
-        guard strength > 0, strength <= 1 else {
-            throw InpaintError.input("strength is \(strength); expected a number above 0 and at most 1")
-        }
-        let run = Int(Double(steps) * strength)
-        guard run > 0 else {
+    /// Throws `InpaintError.input` when one of the two is out of range, and for others than the listed ones when
+    /// the solver is not known.
+    public func schedule(_ noise: NoiseSchedule, steps: Int, strength: Double) throws -> Schedule {
+        if (steps, strength) == (self.steps, self.strength) { return schedule }
+        guard name == "ddim" else {
             throw InpaintError.input(
-                "\(steps) steps at strength \(strength) leave none to run; use more steps or strength 1")
+                "the model's solver '\(name)' is not known here, only ddim: without it only \(self.steps) "
+                    + "steps at strength \(self.strength) can be run; choose these, or update the app")
         }
-        let alphaBar = noise.alphaBar
-        let ratio = noise.trainTimesteps / steps
-        self.steps = (0..<run).reversed().map { i in
-            let t = i * ratio
-            let previous = t >= ratio ? alphaBar[t - ratio] : 1
-            let a = sqrt(previous / alphaBar[t])
-            return Step(timestep: t, a: a, b: sqrt(1 - previous) - a * sqrt(1 - alphaBar[t]))
-        }
-        let first = (run - 1) * ratio
-        let pure = strength == 1  // as published, although alpha is not quite 0 there
-        start = Start(
-            timestep: first,
-            sqrtAlphaBar: pure ? 0 : sqrt(alphaBar[first]),
-            sqrtOneMinusAlphaBar: pure ? 1 : sqrt(1 - alphaBar[first]))
+        return try Schedule.ddim(noise, steps: steps, strength: strength)
     }
 }

@@ -79,7 +79,9 @@ public func selfTest(
 private func holeDecibels(
     _ capsule: Capsule, _ runner: any GraphRunner, _ shape: ModelShape, tick: @escaping @Sendable (Int) -> Void
 ) async throws -> Double? {
-    let inpainter = Inpainter(runner: runner, shape: shape)
+    // The capsule's loop is DDIM's, whatever the bundle's solver is.
+    let ddim = ModelShape(resolution: shape.resolution, latentSize: shape.latentSize, noise: shape.noise)
+    let inpainter = Inpainter(runner: runner, shape: ddim)
     do {
         let photo = Photo(rgb: capsule.photo)
         let edited = try await inpainter.inpaint(photo, mask: capsule.mask, options: capsule.options) { done, _ in

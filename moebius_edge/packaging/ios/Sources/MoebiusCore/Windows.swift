@@ -1,7 +1,7 @@
 /// Sums over square windows of a mask: what growing and feathering are made of.
 extension Mask {
     /// True if any pixel of the square of side 2 radius + 1 around it is.
-    public func grown(_ radius: Int) -> Mask {
+    public func grow(_ radius: Int) -> Mask {
         guard radius > 0, let box = box else { return self }
         let around = box.grown(radius, within: width, height)
         var result = self
@@ -18,7 +18,7 @@ extension Mask {
         let area = Double((2 * blur + 1) * (2 * blur + 1))
         var opacity: [Float] = []
         opacity.reserveCapacity(pixels.count)
-        grown(feather - blur).windowCounts(blur, outside: .edge) { _, counts in
+        grow(feather - blur).windowCounts(blur, outside: .edge) { _, counts in
             for count in counts { opacity.append(Float(Double(count) / area)) }
         }
         return opacity

@@ -16,7 +16,12 @@ final class FileTests: XCTestCase {
         try Data().write(to: package.model.appendingPathComponent(".DS_Store"))
         let (app, bundle) = try open(package)
         XCTAssertEqual(app.thresholds.hole, 45)
-        XCTAssertEqual(bundle.manifest.shape, tiny)
+        let (shape, defaults) = (bundle.manifest.shape, EditOptions())
+        XCTAssertEqual([shape.resolution, shape.latentSize], [tiny.resolution, tiny.latentSize])
+        XCTAssertEqual(shape.noise, tiny.noise)
+        let listed = try Schedule.ddim(tiny.noise, steps: defaults.steps, strength: defaults.strength)
+        let solver = ListedSolver(name: "ddim", schedule: listed, steps: defaults.steps, strength: defaults.strength)
+        XCTAssertEqual(shape.solver, solver)
         XCTAssertEqual(bundle.manifest.editDefaults, EditOptions())
         XCTAssertEqual(bundle.url(of: .decoder).lastPathComponent, "decoder.mlpackage")
         try bundle.checkContents()
@@ -95,7 +100,7 @@ final class FileTests: XCTestCase {
     func testManifestsThatAreWrong() async throws {
         let changes: [(String, (inout [String: Any]) -> Void)] = [
             ("it does not say \"format\"", { $0["format"] = "zip" }),
-            ("schema version 2 is not known", { $0["schema_version"] = 2 }),
+            ("schema version 1 is not known", { $0["schema_version"] = 1 }),
             ("it lacks schema_version", { $0["schema_version"] = nil }),
             ("it lacks resolution", { $0["resolution"] = nil }),
             ("resolution is 0", { $0["resolution"] = 0 }),
@@ -104,11 +109,11 @@ final class FileTests: XCTestCase {
             ("latent_size is not of type Int", { $0["latent_size"] = "8" }),
             ("the capsule \"none\" is not among its files", { $0["capsule"] = "none" }),
             ("graphs must be exactly", { $0["graphs"] = [String: Any]() }),
-            ("scheduler", { table in
-                var scheduler = table["scheduler"] as! [String: Any]
-                scheduler["prediction"] = "v"
-                table["scheduler"] = scheduler
-            }),
+            ("scheduler: only", scheduler("prediction", "v")),
+            ("it lacks scheduler.solver", scheduler("solver", nil)),
+            ("scheduler.solver must be", scheduler("solver", "DDIM\n")),
+            ("scheduler.coefficients must have 1", scheduler("coefficients", [Any]())),
+            ("it lacks scheduler.coefficients", scheduler("coefficients", [["timestep": 900, "a": 1, "b": 0]])),
         ]
         for (words, change) in changes {
             var package = try await package()
@@ -117,6 +122,38 @@ final class FileTests: XCTestCase {
             let found = await message { _ = try self.open(package) }
             XCTAssertTrue(found.hasPrefix("manifest.json: \(words)"), found)
         }
+    }
+
+    private func scheduler(_ key: String, _ value: Any?) -> (inout [String: Any]) -> Void {
+        { table in
+            var scheduler = table["scheduler"] as! [String: Any]
+            scheduler[key] = value
+            table["scheduler"] = scheduler
+        }
+    }
+
+    func testASolverThatIsNotKnownRunsItsOwnTableAlone() async throws {
+        var package = try await package()
+        scheduler("solver", "of-tomorrow")(&package.manifest)
+        try package.write()
+        let (app, bundle) = try open(package)
+        let (photo, mask) = example()
+        let runner = FakeRunner()
+        let inpainter = Inpainter(runner: runner, manifest: bundle.manifest)
+        _ = try await inpainter.inpaint(photo, mask: mask)
+        XCTAssertEqual(runner.calls.filter { $0 == .denoiser }.count, 19)
+        for (steps, strength) in [(10, 0.99), (20, 1.0)] {
+            var options = EditOptions()
+            (options.steps, options.strength) = (steps, strength)
+            let other = options
+            let found = await message { _ = try await inpainter.inpaint(photo, mask: mask, options: other) }
+            XCTAssertEqual(
+                found, "the model's solver 'of-tomorrow' is not known here, only ddim: without it only 20 steps at "
+                    + "strength 0.99 can be run; choose these, or update the app")
+        }
+        let report = try await selfTest(
+            try bundle.capsule(), runner: FakeRunner(), shape: bundle.manifest.shape, bars: app.thresholds)
+        XCTAssertTrue(report.ok, "the self-test's loop is DDIM's")
     }
 
     func testAManifestThatWasEdited() async throws {

@@ -8,7 +8,7 @@ final class LoopTests: XCTestCase {
         let (photo, mask) = example()
         let runner = FakeRunner()
         let found = try await inpainter(runner).inpaint(photo, mask: mask)
-        let near = mask.grown(8)
+        let near = mask.grow(8)
         let changed = mask.pixels.indices.filter { (i: Int) -> Bool in
             let bytes = 3 * i..<3 * i + 3
             return photo.rgb.bytes[bytes] != found.rgb.bytes[bytes]
@@ -174,7 +174,7 @@ final class LoopTests: XCTestCase {
     func testALongThinMaskNeedsTooLargeASquare() async throws {
         let box = Box(left: 0, top: 0, right: 20_000, bottom: 10)
         let found = await message {
-            _ = try Crop(around: box, width: 20_000, height: 600, resolution: 512, margin: 0.25, feather: 8)
+            _ = try Crop.choose(around: box, width: 20_000, height: 600, resolution: 512, margin: 0.25, feather: 8)
         }
         XCTAssertTrue(found.hasPrefix("the mask spans 20000 pixels and needs a square of 20000"), found)
     }

@@ -35,10 +35,10 @@ final class PictureTests: XCTestCase {
 
     /// Growing by sums over windows is growing pixel by pixel.
     func testGrowing() {
-        let noise = PortableNoise(seed: 3).normal(.image, count: 30 * 20)
+        let noise = PortableNoise(seed: 3).normal(.latents, count: 30 * 20)
         let mask = Mask(width: 30, height: 20, pixels: noise.map { $0 > 2 })
         for radius in [1, 3, 40] {
-            let grown = mask.grown(radius)
+            let grown = mask.grow(radius)
             for y in 0..<20 {
                 for x in 0..<30 {
                     let near = mask.pixels.indices.contains { (i: Int) -> Bool in

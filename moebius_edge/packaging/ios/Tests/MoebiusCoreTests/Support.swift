@@ -111,17 +111,22 @@ struct FakePackage {
             files["\(graph.rawValue).mlpackage/Manifest.json"] = Data("{}".utf8)
             files["\(graph.rawValue).mlpackage/Data/model.mlmodel"] = Data(repeating: 7, count: 3_000)
         }
-        let start: [String: Any] = ["timestep": 900, "sqrt_alpha_bar": 0.1, "sqrt_one_minus_alpha_bar": 0.9]
-        let first: [String: Any] = ["timestep": 900, "a": 1.2, "b": -0.2]
-        let last: [String: Any] = ["timestep": 0, "a": 1.0, "b": -0.1]
+        let listed = try Schedule.ddim(tiny.noise, steps: 20, strength: 0.99)
+        let start: [String: Any] = [
+            "timestep": listed.start.timestep, "sqrt_alpha_bar": listed.start.sqrtAlphaBar,
+            "sqrt_one_minus_alpha_bar": listed.start.sqrtOneMinusAlphaBar,
+        ]
+        let rows = listed.steps.map { step -> [String: Any] in
+            ["timestep": step.timestep, "a": step.a, "b": step.b, "c": step.c, "p": step.p, "q": step.q]
+        }
         let scheduler: [String: Any] = [
             "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "train_timesteps": 1000,
-            "timestep_spacing": "leading", "prediction": "epsilon", "start": start, "coefficients": [first, last],
+            "prediction": "epsilon", "solver": "ddim", "start": start, "coefficients": rows,
         ]
         let defaults: [String: Any] = ["steps": 20, "guidance": 2.0, "strength": 0.99, "noise_offset": 0.0357]
         let model: [String: Any] = ["name": "tiny", "license": "Apache-2.0"]
         manifest = [
-            "format": "moebius-edge-bundle", "schema_version": 1, "target": "coreml", "precision": "fp16",
+            "format": "moebius-edge-bundle", "schema_version": 2, "target": "coreml", "precision": "fp16",
             "model": model, "resolution": tiny.resolution, "latent_size": tiny.latentSize,
             "graphs": FakePackage.graphs(), "capsule": "capsule.safetensors", "defaults": defaults,
             "scheduler": scheduler,
@@ -177,7 +182,7 @@ struct FakePackage {
         options.blend = .feather
         let runner = FakeRunner()
         let result = try await Inpainter(runner: runner, shape: tiny).inpaint(photo, mask: mask, options: options)
-        let schedule = try Schedule(tiny.noise, steps: 5, strength: 0.99)
+        let schedule = try Schedule.ddim(tiny.noise, steps: 5, strength: 0.99)
         let encodes = runner.recorded.filter { $0.graph == .encoder }
         let steps = runner.recorded.filter { $0.graph == .denoiser }
         let decode = runner.recorded.last!

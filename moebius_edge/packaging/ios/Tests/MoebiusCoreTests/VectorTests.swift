@@ -10,7 +10,7 @@ private struct Vectors: Decodable {
         let masked_image: [Float]; let latents: [Float]
     }
     struct Scheduled: Decodable { let steps: Int; let strength: Double; let start: Start; let coefficients: [Step] }
-    struct Update: Decodable { let a: Double; let b: Double; let latents: [Float]; let noise: [Float]; let result: [Float] }
+    struct Update: Decodable { let coefficients: [Step]; let latents: [Float]; let noise: [Float]; let result: [Float] }
     struct Encode: Decodable {
         let mean: [Float]; let std: [Float]; let noise: [Float]; let latents: [Float]; let start: [Float]
         let sqrt_alpha_bar: Double; let sqrt_one_minus_alpha_bar: Double
@@ -25,7 +25,7 @@ private struct Vectors: Decodable {
         let size: [Int]; let to: [Int]; let filter: String; let channels: Int; let pixels: Data; let result: Data
     }
     struct Options: Decodable { let dilate: Int; let feather: Int; let margin: Double; let blend: String }
-    struct Corrected: Decodable { let side: Int; let picture: Data; let fill: Data; let hole: Data; let correction: [Float] }
+    struct Corrected: Decodable { let side: Int; let surround: Data; let fill: Data; let hole: Data; let correction: [Float] }
     struct Edited: Decodable {
         let size: [Int]; let resolution: Int; let latent_size: Int; let options: Options; let photo: Data; let mask: Data
         let crop: Square; let picture: Data; let tensor: [Float]; let hole: Data; let latent_mask: [Float]; let result: Data
@@ -45,7 +45,7 @@ final class VectorTests: XCTestCase {
             Bundle.module.url(forResource: "vectors", withExtension: "json"),
             "vectors.json is not there: make the package with `moebius-edge package`")
         let found = try JSONDecoder().decode(Vectors.self, from: Data(contentsOf: file))
-        XCTAssertEqual(found.format, "moebius-edge-vectors-1")
+        XCTAssertEqual(found.format, "moebius-edge-vectors-2")
         VectorTests.loaded = found
         return found
     }
@@ -66,9 +66,9 @@ final class VectorTests: XCTestCase {
         XCTAssertGreaterThan(all.count, 50)
         for vector in all {
             let noise = PortableNoise(seed: seed(vector.seed))
-            let words = noise.words(Stream(rawValue: vector.stream)!, block: vector.block)
+            let words = noise.words(Stream(rawValue: vector.stream), block: vector.block)
             XCTAssertEqual([words.0, words.1, words.2, words.3], vector.words)
-            let numbers = noise.normal(Stream(rawValue: vector.stream)!, block: vector.block)
+            let numbers = noise.normal(Stream(rawValue: vector.stream), block: vector.block)
             equal([numbers.0, numbers.1, numbers.2, numbers.3], vector.numbers)
         }
     }
@@ -89,7 +89,7 @@ final class VectorTests: XCTestCase {
 
     func testSchedules() throws {
         for vector in try vectors().schedules {
-            let found = try Schedule(NoiseSchedule(), steps: vector.steps, strength: vector.strength)
+            let found = try Schedule.ddim(NoiseSchedule(), steps: vector.steps, strength: vector.strength)
             XCTAssertEqual(found.start.timestep, vector.start.timestep)
             XCTAssertEqual(found.start.sqrtAlphaBar, vector.start.sqrtAlphaBar, accuracy: 1e-12)
             XCTAssertEqual(found.start.sqrtOneMinusAlphaBar, vector.start.sqrtOneMinusAlphaBar, accuracy: 1e-12)
@@ -97,29 +97,39 @@ final class VectorTests: XCTestCase {
             for (step, truth) in zip(found.steps, vector.coefficients) {
                 XCTAssertEqual(step.a, truth.a, accuracy: 1e-12)
                 XCTAssertEqual(step.b, truth.b, accuracy: 1e-12)
+                XCTAssertEqual([step.c, step.p, step.q], [truth.c, truth.p, truth.q])
             }
         }
     }
 
     func testUpdatesAndEncodes() throws {
         func tensor(_ values: [Float]) -> Tensor { Tensor([values.count], values) }
-        for vector in try vectors().updates {
-            let found = weighted(Float(vector.a), tensor(vector.latents), Float(vector.b), tensor(vector.noise))
-            equal(found.values, vector.result)
+        let tables = try vectors().updates
+        XCTAssertTrue(tables.contains { $0.coefficients.filter { $0.c != 0 }.count > 1 }, "no table has memory")
+        for vector in tables {
+            let size = vector.latents.count
+            var (latents, estimate) = (tensor(vector.latents), tensor([Float](repeating: 0, count: size)))
+            XCTAssertEqual(vector.result.count, size * vector.coefficients.count)
+            for (row, step) in vector.coefficients.enumerated() {
+                let part = row * size..<(row + 1) * size
+                (latents, estimate) = update(step, latents, noise: tensor(Array(vector.noise[part])), estimate: estimate)
+                equal(latents.values, Array(vector.result[part]))
+            }
         }
         for vector in try vectors().encodes {
             let draw = tensor(vector.noise)
             let latents = sample(mean: tensor(vector.mean), std: tensor(vector.std), draw: draw)
             equal(latents.values, vector.latents)
-            let (first, second) = (Float(vector.sqrt_one_minus_alpha_bar), Float(vector.sqrt_alpha_bar))
-            equal(weighted(first, draw, second, latents).values, vector.start)
+            let start = Start(
+                timestep: 0, sqrtAlphaBar: vector.sqrt_alpha_bar, sqrtOneMinusAlphaBar: vector.sqrt_one_minus_alpha_bar)
+            equal(startLatents(start, noise: draw, masked: latents).values, vector.start)
         }
     }
 
     func testCrops() throws {
         for vector in try vectors().crops {
             let box = Box(left: vector.box[0], top: vector.box[1], right: vector.box[2], bottom: vector.box[3])
-            let found = try Crop(
+            let found = try Crop.choose(
                 around: box, width: vector.size[0], height: vector.size[1], resolution: vector.resolution,
                 margin: vector.margin, feather: vector.feather)
             XCTAssertEqual(found, Crop(left: vector.crop.left, top: vector.crop.top, side: vector.crop.side))
@@ -128,7 +138,7 @@ final class VectorTests: XCTestCase {
 
     func testGrowsAndFeathers() throws {
         for vector in try vectors().grows {
-            XCTAssertEqual(mask(vector.size, vector.mask).grown(vector.radius), mask(vector.size, vector.grown))
+            XCTAssertEqual(mask(vector.size, vector.mask).grow(vector.radius), mask(vector.size, vector.grown))
         }
         for vector in try vectors().feathers {
             equal(mask(vector.size, vector.mask).feathered(vector.feather), vector.opacity)
@@ -148,9 +158,9 @@ final class VectorTests: XCTestCase {
     func testCorrections() throws {
         for vector in try vectors().corrections {
             let side = vector.side
-            let beside = Picture(width: side, height: side, channels: 3, bytes: Array(vector.picture))
+            let surround = Picture(width: side, height: side, channels: 3, bytes: Array(vector.surround))
             let fill = vector.fill.map { Double($0) }
-            let found = harmonicCorrection(beside: beside, fill: fill, hole: mask([side, side], vector.hole))
+            let found = correction(surround: surround, fill: fill, hole: mask([side, side], vector.hole))
             XCTAssertEqual(found.count, vector.correction.count)
             let worst = zip(found, vector.correction).map { abs($0 - Double($1)) }.max() ?? 0
             XCTAssertLessThanOrEqual(worst, 1e-4)
@@ -171,9 +181,11 @@ final class VectorTests: XCTestCase {
                 options: options)
             XCTAssertEqual(edit.crop, Crop(left: vector.crop.left, top: vector.crop.top, side: vector.crop.side))
             XCTAssertEqual(edit.picture.bytes, Array(vector.picture))
-            let rows: [[Float]] = (0..<3).map { Array(edit.image.values[$0 * n * n..<$0 * n * n + 8]) }
-            equal(rows.flatMap { $0 }, vector.tensor)
             XCTAssertEqual(edit.hole, mask([n, n], vector.hole))
+            let image = edit.maskedImage.values
+            let rows: [[Float]] = (0..<3).map { Array(image[$0 * n * n..<$0 * n * n + 8]) }
+            let truth: [Float] = vector.tensor.indices.map { edit.hole.pixels[$0 % 8] ? 0 : vector.tensor[$0] }
+            equal(rows.flatMap { $0 }, truth)
             XCTAssertEqual(edit.latentMask.values, vector.latent_mask)
             let values: [Float] = (0..<3 * n * n).map { Float(37 * $0 % 101) / 100 }
             XCTAssertEqual(edit.finish(Tensor([1, 3, n, n], values)).rgb.bytes, Array(vector.result))

@@ -1,7 +1,7 @@
 /** What is in the package: app.json (docs/devices.md) and the bundle's manifest.json (docs/bundle.md). */
 
 import { type Graph, GRAPHS } from "../loop/loop.js";
-import type { NoiseSchedule } from "../loop/schedule.js";
+import type { Scheduler, Step } from "../loop/schedule.js";
 import { sha256 } from "./hash.js";
 
 export interface App {
@@ -23,6 +23,8 @@ export interface FileEntry {
 // docs/bundle.md: segments without dots at the front, so neither an address nor a way out of the folder.
 const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]*(\/[A-Za-z0-9_][A-Za-z0-9._-]*)*$/;
 const MAX_FILE_BYTES = 0x7fe00000; // the largest array of Chrome
+const IDENTIFIER = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
+const SCHEMA_VERSION = 2;
 const MAX_RESOLUTION = 8192; // pixels
 
 interface TensorSpec {
@@ -40,7 +42,7 @@ export interface Manifest {
   resolution: number;
   latent_size: number;
   graphs: Record<Graph, { file: string; inputs: TensorSpec[]; outputs: TensorSpec[] }>;
-  scheduler: NoiseSchedule;
+  scheduler: Scheduler;
   defaults: { steps: number; guidance: number; strength: number; noise_offset: number };
   capsule: string;
   files: Record<string, FileEntry>;
@@ -58,9 +60,10 @@ export async function readPackage(
   const app = parse<App>(await fetchText("app.json"), "app.json", "moebius-edge-app-1");
   const text = await fetchText(`${app.model_folder}/manifest.json`);
   const manifest = parse<Manifest>(text, "manifest.json", "moebius-edge-bundle");
-  if (manifest.schema_version !== 1) {
+  if (manifest.schema_version !== SCHEMA_VERSION) {
     throw new PackageError(
-      `The bundle has schema version ${manifest.schema_version}; this page knows version 1. Build the page again.`,
+      `The bundle has schema version ${manifest.schema_version}; this page knows version ${SCHEMA_VERSION}. ` +
+        "Build the page again.",
     );
   }
   const blank = text.replace(manifest.manifest_sha256, "0".repeat(64));
@@ -126,6 +129,23 @@ function check(app: App, manifest: Manifest): void {
     if (!manifest.files[manifest.graphs[graph].file]) throw new PackageError(`The manifest lists no file of the ${graph}.`);
   }
   checkTensors(manifest);
+  checkTable(manifest);
+}
+
+/** A table that cannot be run is found here, not in the middle of an edit. A solver that is not known is no fault. */
+function checkTable({ scheduler, defaults }: Manifest): void {
+  const { solver, start, coefficients: rows, train_timesteps: limit } = scheduler;
+  const names = ["timestep", "a", "b", "c", "p", "q"] as const satisfies (keyof Step)[];
+  const numbers = rows.flatMap((row) => names.map((name) => row[name]));
+  const falling = rows.every(({ timestep }, i) => Number.isInteger(timestep) && timestep < (rows[i - 1]?.timestep ?? limit));
+  const fine = falling && rows.length >= 1 && rows.length <= defaults.steps && rows.at(-1)!.timestep >= 0;
+  const starts = [start.sqrt_alpha_bar, start.sqrt_one_minus_alpha_bar];
+  if (!IDENTIFIER.test(solver) || !fine || start.timestep !== rows[0]!.timestep || ![...numbers, ...starts].every(Number.isFinite)) {
+    throw new PackageError(
+      `The manifest's table of the solver ${JSON.stringify(solver)} cannot be run: expected 1 to ${defaults.steps} rows of ` +
+        "six numbers, with falling timesteps from the start's on. Export the bundle again.",
+    );
+  }
 }
 
 function checkTensors(manifest: Manifest): void {

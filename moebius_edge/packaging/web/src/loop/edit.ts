@@ -6,12 +6,12 @@ import {
   cropRows,
   cutMask,
   type Crop,
+  featheredRows,
   grow,
   grownBox,
   insideCrop,
   type Mask,
-  opacityRows,
-} from "./context.js";
+} from "./crops.js";
 import { InvalidInput } from "./errors.js";
 import { correction } from "./harmonic.js";
 import { clamp, roundHalfEven } from "./numbers.js";
@@ -108,7 +108,7 @@ export class Edit {
   /** What of the photo changes, given the decoder's output [3,R,R] in 0 ... 1: steps 11 and 12. */
   finish(decoded: Float32Array): Patch {
     const resolution = this.hole.width;
-    const fill = rowsOf(this.fillBytes(decoded), resolution, resolution, 3);
+    const fill = rowsOf(this.fill(decoded), resolution, resolution, 3);
     const { crop, photo } = this;
     const inside = insideCrop(crop, photo.width, photo.height);
     const local = boundingBox(cutMask(this.mask, inside))!;
@@ -120,23 +120,23 @@ export class Edit {
     const pixels = resize(fill, crop.side, crop.side, "lanczos", region);
     const width = right - left;
     let y = top;
-    for (const opacity of opacityRows(this.mask, box, this.options.feather)) {
+    for (const opacity of featheredRows(this.mask, box, this.options.feather)) {
       const old = photo.row(y).subarray(3 * left, 3 * right);
-      blend(old, pixels.subarray(3 * width * (y - top), 3 * width * (y - top + 1)), opacity);
+      pasteRow(old, pixels.subarray(3 * width * (y - top), 3 * width * (y - top + 1)), opacity);
       y++;
     }
     return { box, pixels };
   }
 
-  private fillBytes(decoded: Float32Array): Uint8Array {
+  private fill(decoded: Float32Array): Uint8Array {
     const { data, width: resolution } = this.hole;
     const plane = data.length;
     const fill = Float64Array.from(decoded, (value) => value * 255);
     let added: Float64Array | null = null;
     if (this.options.blend === "harmonic") {
       // The box filter sees a pixel's own area alone: nothing of what is removed in one outside the core.
-      const beside = resize(cropRows(this.photo, this.crop), resolution, resolution, "box");
-      added = correction(beside, fill, this.core);
+      const surround = resize(cropRows(this.photo, this.crop), resolution, resolution, "box");
+      added = correction(surround, fill, this.core);
     }
     const bytes = new Uint8Array(3 * plane);
     for (let i = 0; i < plane; i++) {
@@ -150,7 +150,7 @@ export class Edit {
 }
 
 /** `fresh` <- round(opacity * fresh + (1 - opacity) * old), every product and the sum a 32-bit float. */
-function blend(old: Uint8Array, fresh: Uint8Array, opacity: Float32Array): void {
+function pasteRow(old: Uint8Array, fresh: Uint8Array, opacity: Float32Array): void {
   for (let x = 0; x < opacity.length; x++) {
     const over = opacity[x]!;
     const under = Math.fround(1 - over);

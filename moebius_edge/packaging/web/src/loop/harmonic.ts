@@ -4,7 +4,7 @@
  * fixes the order of every addition.
  */
 
-import { boundingBox, type Mask } from "./context.js";
+import { boundingBox, type Mask } from "./crops.js";
 import type { Box } from "./resize.js";
 
 const PASSES = 2; // of the 3 x 3 mean along the rim
@@ -21,13 +21,13 @@ interface Plane {
 }
 
 /**
- * What to add to `fill` so that it meets `beside` at the rim of `hole`: [R,R,3].
+ * What to add to `fill` so that it meets `surround` at the rim of `hole`: [R,R,3].
  *
- * @param beside [R,R,3], 0 to 255, nothing of what is removed in a pixel outside the hole
+ * @param surround [R,R,3], the photo at this size, 0 to 255, nothing of what is removed in a pixel outside the hole
  * @param fill [3,R,R], 0 to 255
  * @param hole [R,R], not all of it
  */
-export function correction(beside: Uint8Array, fill: Float64Array, hole: Mask): Float64Array {
+export function correction(surround: Uint8Array, fill: Float64Array, hole: Mask): Float64Array {
   const { width, height } = hole;
   const area = width * height;
   const known: Plane = { width, height, data: Float64Array.from(hole.data, (value) => 1 - value) };
@@ -36,7 +36,7 @@ export function correction(beside: Uint8Array, fill: Float64Array, hole: Mask): 
   for (let channel = 0; channel < 3; channel++) {
     let values = plane(width, height);
     for (let i = 0; i < area; i++) {
-      values.data[i] = (beside[3 * i + channel]! - fill[channel * area + i]!) * known.data[i]!;
+      values.data[i] = (surround[3 * i + channel]! - fill[channel * area + i]!) * known.data[i]!;
     }
     for (let pass = 0; pass < PASSES; pass++) {
       values = windowSum(values);

@@ -41,6 +41,7 @@ export async function inpaint(run: Run, job: Job, options: LoopOptions): Promise
     "the encoder's latents",
   );
   let latents = startLatents(schedule, draws.latents, maskedLatents);
+  let estimate: Float32Array = new Float32Array(latents.length);
   for (const [index, step] of schedule.steps.entries()) {
     const { noise } = await counted("denoiser", {
       latents,
@@ -49,7 +50,9 @@ export async function inpaint(run: Run, job: Job, options: LoopOptions): Promise
       timestep: Float32Array.of(step.timestep),
       guidance: Float32Array.of(guidance),
     });
-    latents = finite(update(latents, noise!, step), `the latents after step ${index + 1}`);
+    const moved = update(step, latents, noise!, estimate);
+    latents = finite(moved.latents, `the latents after step ${index + 1}`);
+    estimate = moved.estimate;
     options.onStep?.(latents);
   }
   const { image } = await counted("decoder", { latents });
@@ -63,16 +66,34 @@ export function sample(mean: Float32Array, std: Float32Array, draw: Float32Array
 
 /** Where the loop starts: the latents of the masked picture under noise; at strength 1 noise alone. */
 export function startLatents(schedule: Schedule, noise: Float32Array, masked: Float32Array): Float32Array {
-  const ofNoise = Math.fround(schedule.start.sqrt_one_minus_alpha_bar);
-  const ofPicture = Math.fround(schedule.start.sqrt_alpha_bar);
-  return noise.map((value, i) => Math.fround(ofNoise * value) + Math.fround(ofPicture * masked[i]!));
+  return weighted(schedule.start.sqrt_one_minus_alpha_bar, noise, schedule.start.sqrt_alpha_bar, masked);
 }
 
-/** The DDIM update in 32-bit floats: latents <- a * latents + b * noise. */
-export function update(latents: Float32Array, noise: Float32Array, step: Pick<Step, "a" | "b">): Float32Array {
-  const a = Math.fround(step.a);
-  const b = Math.fround(step.b);
-  return latents.map((value, i) => Math.fround(a * value) + Math.fround(b * noise[i]!));
+/**
+ * One row of a solver's table: (a * latents + b * noise) + c * estimate, and the next estimate of the clean latents,
+ * p * latents + q * noise. Every product and sum is a 32-bit float; step 10 of docs/loop.md.
+ */
+export function update(
+  step: Step,
+  latents: Float32Array,
+  noise: Float32Array,
+  estimate: Float32Array,
+): { latents: Float32Array; estimate: Float32Array } {
+  let moved = weighted(step.a, latents, step.b, noise);
+  const c = Math.fround(step.c);
+  // Adding 0 would change no number, but the sign of a zero.
+  if (c !== 0) moved = moved.map((value, i) => value + Math.fround(c * estimate[i]!));
+  const forgets = step.p === 0 && step.q === 0;
+  return {
+    latents: moved,
+    estimate: forgets ? new Float32Array(latents.length) : weighted(step.p, latents, step.q, noise),
+  };
+}
+
+/** a x + b y in 32-bit floats. */
+function weighted(a: number, x: Float32Array, b: number, y: Float32Array): Float32Array {
+  const [ofX, ofY] = [Math.fround(a), Math.fround(b)];
+  return x.map((value, i) => Math.fround(ofX * value) + Math.fround(ofY * y[i]!));
 }
 
 function finite(values: Float32Array, what: string): Float32Array {

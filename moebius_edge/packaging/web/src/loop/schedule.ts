@@ -1,5 +1,6 @@
-/** DDIM (Song et al., arXiv 2010.02502), eta = 0: which timesteps to visit and what each does. Step 8 of docs/loop.md. */
+/** A solver's table, and where it comes from: the manifest's own, or computed by the solver. Step 8 of docs/loop.md. */
 
+import { ddim } from "./ddim.js";
 import { InvalidInput } from "./errors.js";
 
 /** The training noise schedule, as in the manifest. */
@@ -9,66 +10,55 @@ export interface NoiseSchedule {
   train_timesteps: number;
 }
 
-/** One step: latents <- a * latents + b * noise, with the noise predicted at `timestep`. */
+/**
+ * One row: with the noise predicted at `timestep`, latents <- a * latents + b * noise + c * estimate, and
+ * estimate <- p * latents + q * noise with the latents from before; at first the estimate is 0.
+ */
 export interface Step {
   timestep: number;
   a: number;
   b: number;
+  c: number;
+  p: number;
+  q: number;
 }
 
-/** The loop as numbers. `start`: first x latents of the image + second x noise. */
+/** The loop as numbers. `start`: first x latents of the masked image + second x noise. */
 export interface Schedule {
   start: { timestep: number; sqrt_alpha_bar: number; sqrt_one_minus_alpha_bar: number };
   steps: Step[];
 }
 
-/**
- * The schedule of an edit, in 64-bit numbers.
- *
- * @param steps whole, 1 to train_timesteps; floor(steps * strength) of them are run
- * @param strength above 0, at most 1: how much of the picture under the mask is forgotten
- * @throws InvalidInput when either is out of range or nothing is left to run
- */
-export function makeSchedule(config: NoiseSchedule, steps: number, strength: number): Schedule {
-  const limit = config.train_timesteps;
-  if (!Number.isInteger(steps) || steps < 1 || steps > limit) {
-    throw new InvalidInput(`Steps is ${steps}; expected a whole number from 1 to ${limit}.`);
-  }
-  if (!(strength > 0 && strength <= 1)) {
-    throw new InvalidInput(`Strength is ${strength}; expected a number above 0 and at most 1.`);
-  }
-  const run = Math.floor(steps * strength);
-  if (run === 0) {
-    throw new InvalidInput(`${steps} steps at strength ${strength} leave none to run; use more steps.`);
-  }
-  const alphaBar = cumulativeAlpha(config);
-  const ratio = Math.floor(limit / steps);
-  const list: Step[] = [];
-  for (let i = run - 1; i >= 0; i--) {
-    const timestep = i * ratio;
-    const alpha = alphaBar[timestep]!;
-    const previous = timestep < ratio ? 1 : alphaBar[timestep - ratio]!;
-    const a = Math.sqrt(previous / alpha);
-    list.push({ timestep, a, b: Math.sqrt(1 - previous) - a * Math.sqrt(1 - alpha) });
-  }
-  const first = list[0]!.timestep;
-  const alpha = strength === 1 ? 0 : alphaBar[first]!;
-  return {
-    start: { timestep: first, sqrt_alpha_bar: Math.sqrt(alpha), sqrt_one_minus_alpha_bar: Math.sqrt(1 - alpha) },
-    steps: list,
-  };
+/** The manifest's `scheduler`: the solver's name, and its table for the default steps and strength. */
+export interface Scheduler extends NoiseSchedule {
+  solver: string;
+  start: Schedule["start"];
+  coefficients: Step[];
 }
 
-/** Product over s <= t of (1 - beta_s), for each training step t; the square root of beta is linear in t. */
-function cumulativeAlpha(config: NoiseSchedule): Float64Array {
-  const low = Math.sqrt(config.beta_start);
-  const slope = (Math.sqrt(config.beta_end) - low) / Math.max(config.train_timesteps - 1, 1);
-  const result = new Float64Array(config.train_timesteps);
-  let product = 1;
-  for (let t = 0; t < result.length; t++) {
-    const root = low + t * slope;
-    product *= 1 - root * root;
-    result[t] = product;
+/** The solvers that compute a table for any steps and strength. */
+const SOLVERS = new Map([["ddim", ddim]]);
+
+/**
+ * The schedule of an edit: the listed one for the default steps and strength, else that of the named solver.
+ *
+ * @throws InvalidInput when either is out of range, and for other than the defaults when the solver is not known
+ */
+export function makeSchedule(
+  scheduler: Scheduler,
+  defaults: { steps: number; strength: number },
+  steps: number,
+  strength: number,
+): Schedule {
+  if (steps === defaults.steps && strength === defaults.strength) {
+    return { start: scheduler.start, steps: scheduler.coefficients };
   }
-  return result;
+  const solver = SOLVERS.get(scheduler.solver);
+  if (!solver) {
+    throw new InvalidInput(
+      `The model's solver “${scheduler.solver}” is not known here, only ${[...SOLVERS.keys()].join(", ")}: without it ` +
+        `only ${defaults.steps} steps at strength ${defaults.strength} can be run. Choose these, or use a newer page.`,
+    );
+  }
+  return solver(scheduler, steps, strength);
 }

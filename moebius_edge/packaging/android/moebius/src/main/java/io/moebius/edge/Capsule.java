@@ -49,7 +49,7 @@ public final class Capsule {
         this.data = data;
         this.resolution = resolution;
         this.latentSize = latentSize;
-        int steps = new Schedule(Schedule.Config.PUBLISHED, STEPS, STRENGTH).timesteps.length;
+        int steps = Ddim.schedule(NoiseSchedule.PUBLISHED, STEPS, STRENGTH).steps.size();
         photo = bytes("photo", resolution, resolution, 3);
         mask = bytes("mask", resolution, resolution);
         result = bytes("result", resolution, resolution, 3);

@@ -39,7 +39,7 @@ public final class Edit {
         picture = square(crop.cut(photo), 3, Resized.Filter.LANCZOS);
         byte[] touched = square(crop.cut(this.mask), 1, Resized.Filter.BOX);
         core = Mask.of(touched, resolution, resolution);
-        hole = hole(touched, stride);
+        hole = modelHole(touched, stride);
     }
 
     private static void check(Photo photo, Mask mask) {
@@ -77,7 +77,7 @@ public final class Edit {
     }
 
     /** Every pixel that the mask touches, grown by half a latent. */
-    private Mask hole(byte[] touched, int stride) {
+    private Mask modelHole(byte[] touched, int stride) {
         // The mask at latent size takes the top left pixel of each latent, which half a latent does not reach at the far edges.
         Mask grown = core.grow(stride / 2);
         int edge = resolution - stride / 2;
@@ -98,12 +98,12 @@ public final class Edit {
         return all;
     }
 
-    /** The picture as [1,3,R,R] in [-1,1] (step 6); `masked`: mid-grey in the hole. */
-    public Tensor tensor(boolean masked) {
+    /** The picture as [1,3,R,R] in [-1,1], mid-grey in the hole (step 6). */
+    public Tensor maskedImage() {
         int plane = resolution * resolution;
         float[] data = new float[3 * plane];
         for (int i = 0; i < plane; i++) {
-            float keep = masked && hole.at(i % resolution, i / resolution) ? 0f : 1f;
+            float keep = hole.at(i % resolution, i / resolution) ? 0f : 1f;
             for (int channel = 0; channel < 3; channel++) {
                 data[channel * plane + i] = ((picture[3 * i + channel] & 0xFF) / 127.5f - 1f) * keep;
             }
@@ -127,8 +127,12 @@ public final class Edit {
      *
      * @param decoded the decoder's picture, [1,3,R,R] in [0,1]
      */
-    public void paste(Tensor decoded, Photo.Sink sink) {
-        byte[] fill = fill(decoded.data);
+    public void finish(Tensor decoded, Photo.Sink sink) {
+        paste(fill(decoded.data), sink);
+    }
+
+    /** Step 12: the fill [R,R,3], at the crop's size, over the photo in the feathered mask. */
+    private void paste(byte[] fill, Photo.Sink sink) {
         int rowBytes = 3 * resolution;
         Resized scaled = new Resized((y, into) -> System.arraycopy(fill, y * rowBytes, into, 0, rowBytes),
                 resolution, resolution, 3, crop.side, crop.side, Resized.Filter.LANCZOS);
@@ -153,19 +157,19 @@ public final class Edit {
         }
     }
 
-    /** The decoder's picture as bytes [R,R,3], its colours fitted to those beside the hole where `blend` says so. */
+    /** The decoder's picture as bytes [R,R,3], its colours fitted to those around the hole where `blend` says so. */
     private byte[] fill(float[] decoded) {
         int plane = resolution * resolution;
         boolean harmonic = options.blend == Options.Blend.HARMONIC;
         // The box filter sees a pixel's own area alone: nothing of what is removed in one outside the core.
-        byte[] beside = harmonic ? square(crop.cut(photo), 3, Resized.Filter.BOX) : new byte[0];
+        byte[] surround = harmonic ? square(crop.cut(photo), 3, Resized.Filter.BOX) : new byte[0];
         byte[] result = new byte[3 * plane];
         double[] fill = new double[plane];
         for (int channel = 0; channel < 3; channel++) {
             for (int i = 0; i < plane; i++) {
                 fill[i] = decoded[channel * plane + i] * 255.0;
             }
-            double[] added = harmonic ? Harmonic.correction(beside, channel, fill, core) : new double[plane];
+            double[] added = harmonic ? Harmonic.correction(surround, channel, fill, core) : new double[plane];
             for (int i = 0; i < plane; i++) {
                 result[3 * i + channel] = (byte) (int) Math.rint(Math.max(0, Math.min(255, fill[i] + added[i])));
             }

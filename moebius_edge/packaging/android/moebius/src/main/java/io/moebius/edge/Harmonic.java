@@ -17,20 +17,20 @@ final class Harmonic {
     private Harmonic() {}
 
     /**
-     * What to add to one channel of the fill so that it meets `beside` at the rim of the hole, [R,R].
+     * What to add to one channel of the fill so that it meets `surround` at the rim of the hole, [R,R].
      *
-     * @param beside [R,R,3], nothing of what is removed in a pixel outside the hole
+     * @param surround [R,R,3], the photo at this size, nothing of what is removed in a pixel outside the hole
      * @param fill [R,R] of this channel, 0 to 255
      * @param hole [R,R], not all of it
      */
-    static double[] correction(byte[] beside, int channel, double[] fill, Mask hole) {
+    static double[] correction(byte[] surround, int channel, double[] fill, Mask hole) {
         Plane free = new Plane(hole.width, hole.height);
         Plane known = new Plane(hole.width, hole.height);
         Plane values = new Plane(hole.width, hole.height);
         for (int i = 0; i < fill.length; i++) {
             free.data[i] = hole.at(i % hole.width, i / hole.width) ? 1 : 0;
             known.data[i] = 1 - free.data[i];
-            values.data[i] = ((beside[3 * i + channel] & 0xFF) - fill[i]) * known.data[i];
+            values.data[i] = ((surround[3 * i + channel] & 0xFF) - fill[i]) * known.data[i];
         }
         Plane count = windowSum(known);
         for (int pass = 0; pass < PASSES; pass++) {

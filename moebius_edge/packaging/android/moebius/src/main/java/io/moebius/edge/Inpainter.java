@@ -20,11 +20,15 @@ public final class Inpainter {
      */
     public void inpaint(Photo photo, Mask mask, Options options, Progress progress, Photo.Sink sink) {
         options.check();
+        inpaint(photo, mask, options, manifest.scheduler.schedule(options.steps, options.strength), progress, sink);
+    }
+
+    /** With the numbers of a loop that need not be the bundle's: the self-test's are DDIM's. */
+    void inpaint(Photo photo, Mask mask, Options options, Schedule schedule, Progress progress, Photo.Sink sink) {
         int size = manifest.latentSize;
-        Schedule schedule = new Schedule(manifest.scheduler, options.steps, options.strength);
         Edit edit = new Edit(photo, mask, manifest.resolution, manifest.resolution / size, options);
         Noise.Draws draws = new Noise.Draws(options.seed, size, options.noiseOffset);
         Loop loop = new Loop(runner, manifest.resolution, size, progress);
-        edit.paste(loop.run(edit, schedule, draws, options.guidance), sink);
+        edit.finish(loop.run(edit, schedule, draws, options.guidance), sink);
     }
 }

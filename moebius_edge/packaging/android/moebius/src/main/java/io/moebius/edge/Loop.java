@@ -32,12 +32,12 @@ public final class Loop {
      * @throws MoebiusException when numbers stop being finite or a graph gives another shape, and Cancelled
      */
     Tensor run(Edit edit, Schedule schedule, Noise.Draws draws, double guidance) {
-        total = schedule.timesteps.length + 2;
+        total = schedule.steps.size() + 2;
         Tensor start;
         Tensor masked;
         Tensor latents;
         try {
-            masked = encode(edit.tensor(true), draws.maskedImage);
+            masked = encode(edit.maskedImage(), draws.maskedImage);
             start = latents(start(draws.latents, masked.data, schedule));
         } finally {
             runner.release(ENCODER);
@@ -79,31 +79,54 @@ public final class Loop {
 
     /** Where the loop starts: the latents of the masked picture under noise; at strength 1 noise alone. */
     static float[] start(float[] noise, float[] masked, Schedule schedule) {
-        return combined((float) schedule.sqrtOneMinusAlphaBar, noise, (float) schedule.sqrtAlphaBar, masked);
+        return weighted(schedule.sqrtOneMinusAlphaBar, noise, schedule.sqrtAlphaBar, masked);
     }
 
-    /** a x + b y in 32-bit floats, each result rounded: the DDIM update, and the start. */
-    static float[] combined(float a, float[] x, float b, float[] y) {
+    /**
+     * One row of a solver's table, every product and sum rounded to 32 bits (docs/loop.md, step 10). `estimate` becomes
+     * p x latents + q x noise.
+     *
+     * @return the next latents: (a x latents + b x noise) + c x estimate, with the estimate from before
+     */
+    static float[] update(Schedule.Step step, float[] latents, float[] noise, float[] estimate) {
+        float[] moved = weighted(step.a, latents, step.b, noise);
+        float c = (float) step.c;
+        // Adding 0 would change no number, but the sign of a zero.
+        for (int i = 0; c != 0 && i < moved.length; i++) {
+            moved[i] = moved[i] + c * estimate[i];
+        }
+        boolean forgets = step.p == 0 && step.q == 0;
+        float[] next = forgets ? new float[estimate.length] : weighted(step.p, latents, step.q, noise);
+        System.arraycopy(next, 0, estimate, 0, next.length);
+        return moved;
+    }
+
+    /** a x + b y in 32-bit floats, each result rounded. */
+    private static float[] weighted(double a, float[] x, double b, float[] y) {
+        float ofX = (float) a;
+        float ofY = (float) b;
         float[] result = new float[x.length];
         for (int i = 0; i < result.length; i++) {
-            result[i] = a * x[i] + b * y[i];
+            result[i] = ofX * x[i] + ofY * y[i];
         }
         return result;
     }
 
     private Tensor denoise(Tensor start, Tensor mask, Tensor masked, Schedule schedule, double guidance) {
         Tensor latents = start;
-        int steps = schedule.timesteps.length;
+        float[] estimate = new float[start.data.length];
         Map<String, Tensor> inputs = new LinkedHashMap<>();
         inputs.put("mask", mask);
         inputs.put("masked_latents", masked);
         inputs.put("guidance", Tensor.of(new float[] {(float) guidance}, 1));
-        for (int step = 0; step < steps; step++) {
+        int count = schedule.steps.size();
+        for (int index = 0; index < count; index++) {
+            Schedule.Step step = schedule.steps.get(index);
             inputs.put("latents", latents);
-            inputs.put("timestep", Tensor.of(new float[] {schedule.timesteps[step]}, 1));
+            inputs.put("timestep", Tensor.of(new float[] {step.timestep}, 1));
             Tensor noise = output(DENOISER, inputs, "noise", latents.shape);
-            latents = latents(combined((float) schedule.a[step], latents.data, (float) schedule.b[step], noise.data));
-            finite(latents, "the latents after step " + (step + 1) + " of " + steps);
+            latents = latents(update(step, latents.data, noise.data, estimate));
+            finite(latents, "the latents after step " + (index + 1) + " of " + count);
             tick();
         }
         return latents;

@@ -16,6 +16,7 @@ public final class Manifest {
     static final int MAX_BYTES = 1 << 20;
     static final List<String> GRAPHS = List.of(Loop.ENCODER, Loop.DENOISER, Loop.DECODER);
 
+    private static final int SCHEMA_VERSION = 2;
     private static final long MAX_FILE_BYTES = 4L << 30;
     private static final int MAX_FILES = 4096;
     private static final Pattern SEGMENT = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,126}");
@@ -27,7 +28,7 @@ public final class Manifest {
     /** H = W of the pictures in pixels, and h = w of the latents. */
     public final int resolution;
     public final int latentSize;
-    public final Schedule.Config scheduler;
+    public final Scheduler scheduler;
     public final String capsule;
     /** The file of each graph, by the graph's name. */
     public final Map<String, String> graphs = new LinkedHashMap<>();
@@ -58,14 +59,9 @@ public final class Manifest {
         if (resolution % latentSize != 0) {
             throw wrong("resolution is " + resolution + "; expected a multiple of latent_size " + latentSize);
         }
-        JsonObject noise = json.object("scheduler");
-        known(noise, "beta_schedule", "scaled_linear");
-        known(noise, "timestep_spacing", "leading");
-        known(noise, "prediction", "epsilon");
-        scheduler = new Schedule.Config(noise.number("beta_start"), noise.number("beta_end"),
-                noise.integer("train_timesteps", 1, 100_000));
         defaults = json.object("defaults");
         options().check();
+        scheduler = new Scheduler(json.object("scheduler"), options());
         capsule = json.string("capsule");
         readFiles(json.object("files"));
         readGraphs(json.object("graphs"));
@@ -87,8 +83,9 @@ public final class Manifest {
         if (!json.has("format") || !json.string("format").equals("moebius-edge-bundle")) {
             throw wrong("it does not say \"format\": \"moebius-edge-bundle\"");
         }
-        if (json.integer("schema_version") != 1) {
-            throw wrong("schema version " + json.integer("schema_version") + " is not known; this app reads 1: update the app");
+        if (json.integer("schema_version") != SCHEMA_VERSION) {
+            throw wrong("schema version " + json.integer("schema_version") + " is not known; this app reads " + SCHEMA_VERSION
+                    + ": update the app, or export the bundle again");
         }
         checkOwnHash(data, json.string("manifest_sha256"));
         return new Manifest(json);
@@ -124,12 +121,6 @@ public final class Manifest {
         String blank = text.replace(own, own.replace(digest, new String(zeros)));
         if (!once || !FilesIo.sha256(blank.getBytes(StandardCharsets.ISO_8859_1)).equals(digest)) {
             throw wrong("it was damaged or edited: its own SHA-256 does not fit; copy the bundle again");
-        }
-    }
-
-    private static void known(JsonObject noise, String key, String only) {
-        if (!noise.string(key).equals(only)) {
-            throw wrong("scheduler." + key + " is " + noise.string(key) + "; this app knows " + only + ": update the app");
         }
     }
 

@@ -4,7 +4,7 @@ package io.moebius.edge;
 public final class Options {
     private static final int MAX_PIXELS_AROUND = 4096; // more is a mistake, and would be slow
 
-    /** DDIM steps, 1 to 1000; floor(steps x strength) of them are run. */
+    /** Steps of the solver, 1 to 1000; DDIM runs floor(steps x strength) of them. */
     public int steps = 20;
     /** Guidance scale, -100 to 100; 1 is none. */
     public double guidance = 2.0;

@@ -66,8 +66,10 @@ public final class SelfTest {
     private static double hole(Bundle bundle, Capsule capsule, GraphRunner runner) {
         RgbPhoto photo = capsule.newPhoto();
         try {
+            Options options = capsule.options();
+            Schedule schedule = Ddim.schedule(bundle.manifest.scheduler.noise, options.steps, options.strength);
             new Inpainter(bundle.manifest, runner)
-                    .inpaint(photo, capsule.newMask(), capsule.options(), Progress.NONE, photo);
+                    .inpaint(photo, capsule.newMask(), options, schedule, Progress.NONE, photo);
         } catch (MoebiusException.NotFinite error) {
             return Double.NaN;
         }

@@ -108,7 +108,7 @@ public class FaultsTest {
     public void manifestsThatCannotBe() {
         Map<String, Object> wrong = new TreeMap<>();
         wrong.put("runtime", "coreml");
-        wrong.put("schema_version", 2);
+        wrong.put("schema_version", 1);
         wrong.put("resolution", 65);
         wrong.put("latent_size", "8");
         wrong.put("capsule", "other.safetensors");

@@ -29,14 +29,13 @@ final class TinyBundle {
             files.put(graph + ".ort", ("the " + graph).getBytes(StandardCharsets.UTF_8));
         }
         manifest.put("format", "moebius-edge-bundle");
-        manifest.put("schema_version", 1);
+        manifest.put("schema_version", 2);
         manifest.put("runtime", "onnxruntime");
         manifest.put("model", new TreeMap<>(Map.of("name", "tiny")));
         manifest.put("precision", "fp32");
         manifest.put("resolution", R);
         manifest.put("latent_size", H);
-        manifest.put("scheduler", new TreeMap<>(Map.of("beta_start", 0.00085, "beta_end", 0.012, "beta_schedule", "scaled_linear",
-                "train_timesteps", 1000, "timestep_spacing", "leading", "prediction", "epsilon")));
+        manifest.put("scheduler", scheduler(Ddim.schedule(NoiseSchedule.PUBLISHED, 3, 0.99)));
         manifest.put("defaults", new TreeMap<>(Map.of("steps", 3, "guidance", 2.0, "strength", 0.99, "noise_offset", 0.0357)));
         Map<String, Object> graphs = new TreeMap<>();
         for (String graph : Manifest.GRAPHS) {
@@ -46,6 +45,21 @@ final class TinyBundle {
         manifest.put("graphs", graphs);
         manifest.put("capsule", "capsule.safetensors");
         files.put("capsule.safetensors", safetensors(capsule()));
+    }
+
+    /** The published noise schedule, and these numbers as DDIM's. */
+    static Map<String, Object> scheduler(Schedule schedule) {
+        Map<String, Object> result = new TreeMap<>(Map.of("beta_start", 0.00085, "beta_end", 0.012, "beta_schedule",
+                "scaled_linear", "train_timesteps", 1000, "prediction", "epsilon", "solver", "ddim"));
+        result.put("start", Map.of("timestep", schedule.steps.get(0).timestep, "sqrt_alpha_bar", schedule.sqrtAlphaBar,
+                "sqrt_one_minus_alpha_bar", schedule.sqrtOneMinusAlphaBar));
+        List<Object> rows = new ArrayList<>();
+        for (Schedule.Step step : schedule.steps) {
+            rows.add(new TreeMap<>(Map.of(
+                    "timestep", step.timestep, "a", step.a, "b", step.b, "c", step.c, "p", step.p, "q", step.q)));
+        }
+        result.put("coefficients", rows);
+        return result;
     }
 
     /** app.json for {@link #write}, with the same bar for all. */
@@ -146,7 +160,7 @@ final class TinyBundle {
         tensors.put("loop.mask", calls.get(1).get("mask"));
         tensors.put("loop.masked_latents", calls.get(1).get("masked_latents"));
         tensors.put("loop.guidance", calls.get(1).get("guidance"));
-        tensors.put("loop.timesteps", new Schedule(Schedule.Config.PUBLISHED, 5, 0.99).timesteps);
+        tensors.put("loop.timesteps", Ddim.schedule(NoiseSchedule.PUBLISHED, 5, 0.99).timesteps());
         tensors.put("loop.noise", stacked(calls.subList(1, 1 + STEPS), "noise"));
         tensors.put("loop.latents", stacked(calls.subList(2, 2 + STEPS), "latents"));
         tensors.put("decoder.latents", calls.get(1 + STEPS).get("latents"));

@@ -33,7 +33,7 @@ public class VectorsTest {
             }
         }
         vectors = Json.parse(text, "the vectors");
-        assertEquals("moebius-edge-vectors-1", vectors.string("format"));
+        assertEquals("moebius-edge-vectors-2", vectors.string("format"));
     }
 
     /** The vectors of a part; there is at least one. */
@@ -119,30 +119,42 @@ public class VectorsTest {
     public void schedules() {
         for (Object each : part("schedules")) {
             JsonObject vector = (JsonObject) each;
-            Schedule found = new Schedule(Schedule.Config.PUBLISHED, vector.integer("steps", 1, 1000), vector.number("strength"));
+            Schedule found = Ddim.schedule(
+                    NoiseSchedule.PUBLISHED, vector.integer("steps", 1, 1000), vector.number("strength"));
             JsonObject start = vector.object("start");
-            assertEquals(start.integer("timestep"), found.timesteps[0]);
+            assertEquals(start.integer("timestep"), found.steps.get(0).timestep);
             assertEquals(start.number("sqrt_alpha_bar"), found.sqrtAlphaBar, 1e-12);
             assertEquals(start.number("sqrt_one_minus_alpha_bar"), found.sqrtOneMinusAlphaBar, 1e-12);
-            List<?> coefficients = vector.list("coefficients");
-            assertEquals(coefficients.size(), found.timesteps.length);
-            for (int i = 0; i < found.timesteps.length; i++) {
-                JsonObject step = (JsonObject) coefficients.get(i);
-                assertEquals(step.integer("timestep"), found.timesteps[i]);
-                assertEquals(step.number("a"), found.a[i], 1e-12);
-                assertEquals(step.number("b"), found.b[i], 1e-12);
+            List<Schedule.Step> expected = SchedulerTest.table(vector);
+            assertEquals(expected.size(), found.steps.size());
+            for (int i = 0; i < expected.size(); i++) {
+                assertEquals(expected.get(i).timestep, found.steps.get(i).timestep);
+                assertArrayEquals(
+                        SchedulerTest.numbers(expected.get(i)), SchedulerTest.numbers(found.steps.get(i)), 1e-12);
             }
         }
     }
 
     @Test
     public void updates() {
+        int remembered = 0;
         for (Object each : part("updates")) {
             JsonObject vector = (JsonObject) each;
-            float[] found = Loop.combined((float) vector.number("a"), floats(vector, "latents"), (float) vector.number("b"),
-                    floats(vector, "noise"));
-            assertArrayEquals(floats(vector, "result"), found, 1e-6f);
+            float[] latents = floats(vector, "latents");
+            float[] noise = floats(vector, "noise");
+            float[] result = floats(vector, "result");
+            float[] estimate = new float[latents.length];
+            int from = 0;
+            for (Schedule.Step step : SchedulerTest.table(vector)) {
+                int to = from + latents.length;
+                latents = Loop.update(step, latents, Arrays.copyOfRange(noise, from, to), estimate);
+                assertArrayEquals(Arrays.copyOfRange(result, from, to), latents, 1e-6f);
+                remembered += step.c == 0 ? 0 : 1;
+                from = to;
+            }
+            assertEquals(result.length, from);
         }
+        assertTrue("no table has memory", remembered > 1);
     }
 
     @Test
@@ -152,8 +164,9 @@ public class VectorsTest {
             float[] draw = floats(vector, "noise");
             float[] latents = Loop.sample(floats(vector, "mean"), floats(vector, "std"), draw);
             assertArrayEquals(floats(vector, "latents"), latents, 1e-6f);
-            float[] start = Loop.combined((float) vector.number("sqrt_one_minus_alpha_bar"), draw,
-                    (float) vector.number("sqrt_alpha_bar"), latents);
+            Schedule schedule = new Schedule(
+                    vector.number("sqrt_alpha_bar"), vector.number("sqrt_one_minus_alpha_bar"), List.of());
+            float[] start = Loop.start(draw, latents, schedule);
             assertArrayEquals(floats(vector, "start"), start, 1e-6f);
         }
     }
@@ -228,7 +241,7 @@ public class VectorsTest {
                 for (int i = 0; i < fill.length; i++) {
                     fill[i] = filled[3 * i + channel] & 0xFF;
                 }
-                double[] found = Harmonic.correction(bytes(vector, "picture"), channel, fill, hole);
+                double[] found = Harmonic.correction(bytes(vector, "surround"), channel, fill, hole);
                 for (int i = 0; i < found.length; i++) {
                     assertEquals(expected[3 * i + channel], found[i], 1e-4);
                 }
@@ -253,18 +266,20 @@ public class VectorsTest {
             Edit edit = new Edit(photo, Mask.of(bytes(vector, "mask"), size[0], size[1]), resolution, resolution / latentSize, options);
             assertCrop(vector.object("crop"), edit.crop);
             assertArrayEquals(bytes(vector, "picture"), edit.picture);
-            assertTensor(floats(vector, "tensor"), edit.tensor(false), resolution);
             assertArrayEquals(bytes(vector, "hole"), marked(edit.hole));
+            assertTensor(floats(vector, "tensor"), edit, resolution);
             assertArrayEquals(floats(vector, "latent_mask"), edit.latentMask(latentSize).data, 0f);
-            edit.paste(modelPicture(resolution), photo);
+            edit.finish(modelPicture(resolution), photo);
             assertArrayEquals(bytes(vector, "result"), photo.rgb);
         }
     }
 
-    /** The first 8 columns of row 0, per channel. */
-    private static void assertTensor(float[] expected, Tensor found, int resolution) {
+    /** The first 8 columns of row 0, per channel; in the hole the masked image is 0. */
+    private static void assertTensor(float[] expected, Edit edit, int resolution) {
+        Tensor found = edit.maskedImage();
         for (int i = 0; i < expected.length; i++) {
-            assertEquals(expected[i], found.data[i / 8 * resolution * resolution + i % 8], 1e-6f);
+            float truth = edit.hole.at(i % 8, 0) ? 0f : expected[i];
+            assertEquals(truth, found.data[i / 8 * resolution * resolution + i % 8], 1e-6f);
         }
     }
 

@@ -1,42 +1,20 @@
-"""Solvers of the sampling loop as tables: a step is a few numbers, whatever the solver.
+"""DPM-Solver++(2M) as a table of `moebius_edge.inpaint.solvers.table`, on a grid that is even in log-SNR.
 
-A step predicts the noise e at its timestep and then does
-
-    x <- a x + b e + c d        x: latents, d: the previous step's estimate of the clean latents, at first 0
-    d <- p x + q e              with the x from before the step
-
-DDIM (`moebius_edge.inpaint.scheduler`) has c = 0. DPM-Solver++(2M) is Lu et al., arXiv 2211.01095, algorithm
-2, for a model that predicts noise. Legend, paper -> here: α_t -> alpha, σ_t -> sigma, λ_t = log(α_t / σ_t) ->
-log_snr (half the logarithm of the signal-to-noise ratio), h_i -> h, r_i = h_(i-1) / h_i -> 1 / (2 weight).
+Lu et al., arXiv 2211.01095, algorithm 2, for a model that predicts noise. Legend, paper -> here:
+α_t -> alpha, σ_t -> sigma, λ_t = log(α_t / σ_t) -> log_snr (half the logarithm of the signal-to-noise ratio),
+h_i -> h, r_i = h_(i-1) / h_i -> 1 / (2 weight).
 """
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.scheduler import DDIM
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.table import Step
 
 FIRST = 900  # the timestep at which the loop starts: the published loop's, 20 steps at strength 0.99
-
-
-@dataclass(frozen=True)
-class Step:
-    """One row of a solver's table; the letters are those of the module's docstring."""
-
-    timestep: int
-    a: float
-    b: float
-    c: float = 0.0
-    p: float = 0.0
-    q: float = 0.0
-
-
-def ddim_table(steps: int, strength: float) -> list[Step]:
-    """Return the steps of DDIM on the published grid."""
-    return [Step(row.timestep, row.a, row.b) for row in DDIM().coefficients(steps, strength)]
 
 
 def log_snr_grid(steps: int, first: int = FIRST) -> list[int]:
@@ -56,7 +34,7 @@ def log_snr_grid(steps: int, first: int = FIRST) -> list[int]:
     return grid
 
 
-def dpm_table(steps: int, first: int = FIRST) -> list[Step]:
+def dpm_table(steps: int, first: int = FIRST) -> tuple[Step, ...]:
     """Return the steps of DPM-Solver++(2M) on the log-SNR grid.
 
     The last step, to no noise at all, gives the estimate itself.
@@ -79,4 +57,4 @@ def dpm_table(steps: int, first: int = FIRST) -> list[Step]:
         table.append(Step(here, a, b, -gain * weight, p, q))
         h_before = h
     alpha, sigma = math.sqrt(alpha_bar[grid[-1]]), math.sqrt(1 - alpha_bar[grid[-1]])
-    return [*table, Step(grid[-1], 1 / alpha, -sigma / alpha, 0.0, 1 / alpha, -sigma / alpha)]
+    return (*table, Step(grid[-1], 1 / alpha, -sigma / alpha, 0.0, 1 / alpha, -sigma / alpha))

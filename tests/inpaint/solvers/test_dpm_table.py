@@ -3,14 +3,15 @@
 import pytest
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.scheduler import DDIM
-from moebius_edge.training.solvers import Step, ddim_table, dpm_table, log_snr_grid
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.dpm_table import dpm_table, log_snr_grid
+from moebius_edge.inpaint.solvers.table import Step
 
 S = 0.7
 GRID = [900, 727, 507, 266, 94, 23, 4, 0]
 
 
-def solve(table: list[Step], start: float = 1.0) -> float:
+def solve(table: tuple[Step, ...], start: float = 1.0) -> float:
     """The clean value that the table leads to from `start` with the exact noise prediction."""
     x, estimate = start, 0.0
     for step in table:
@@ -28,13 +29,13 @@ def exact(start: float = 1.0) -> float:
     return start * S / (alpha_bar * S**2 + 1 - alpha_bar) ** 0.5
 
 
-def error(table: list[Step]) -> float:
+def error(table: tuple[Step, ...]) -> float:
     return abs(solve(table) - exact())
 
 
 def test_few_steps_are_as_exact_as_many_of_ddim_and_of_second_order() -> None:
-    assert error(dpm_table(8)) < 0.5 * error(ddim_table(20, 0.99))
-    assert error(dpm_table(6)) < error(ddim_table(20, 0.99))
+    assert error(dpm_table(8)) < 0.5 * error(DDIM().coefficients(20, 0.99))
+    assert error(dpm_table(6)) < error(DDIM().coefficients(20, 0.99))
     assert 3 < error(dpm_table(13)) / error(dpm_table(26)) < 6
 
 
@@ -50,11 +51,6 @@ def test_the_first_step_is_ddims_and_the_last_gives_the_estimate() -> None:
     assert (first.a, first.b) == pytest.approx((a, (1 - there) ** 0.5 - a * (1 - here) ** 0.5))
     assert first.c == 0
     assert (last.a, last.b, last.c) == (last.p, last.q, 0)
-
-
-def test_ddim_is_the_schedulers() -> None:
-    rows = DDIM().coefficients(20, 0.99)
-    assert ddim_table(20, 0.99) == [Step(row.timestep, row.a, row.b) for row in rows]
 
 
 @pytest.mark.parametrize("steps", [0, 40])

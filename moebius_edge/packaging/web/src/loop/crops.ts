@@ -70,7 +70,7 @@ export function grow(mask: Mask, radius: number): Mask {
  * Opacity of the fill, row by row of `part`, each row [right - left] in 0 to 1: exactly 1 in the mask, exactly 0
  * farther than `feather` pixels from it. Mask outside `part` is not looked at. A row is valid until the next.
  */
-export function* opacityRows(mask: Mask, part: Box, feather: number): Generator<Float32Array> {
+export function* featheredRows(mask: Mask, part: Box, feather: number): Generator<Float32Array> {
   const blur = Math.floor(feather / 2);
   const hard = grow(cutMask(mask, part), feather - blur);
   const area = (2 * blur + 1) ** 2;

@@ -15,7 +15,9 @@ public struct Crop: Equatable, Sendable {
     /// Step 3 of the loop: the square for a hole with this bounding box in a photo of width x height.
     ///
     /// Throws `InpaintError.input` when its side would exceed 16,384 pixels.
-    public init(around box: Box, width: Int, height: Int, resolution: Int, margin: Double, feather: Int) throws {
+    public static func choose(
+        around box: Box, width: Int, height: Int, resolution: Int, margin: Double, feather: Int
+    ) throws -> Crop {
         let hole = max(box.width, box.height)
         let (short, long) = (min(width, height), max(width, height))
         let wished = margin * Double(max(hole, min(resolution, short)))
@@ -30,9 +32,8 @@ public struct Crop: Equatable, Sendable {
                 "the mask spans \(hole) pixels and needs a square of \(side) around it; at most "
                     + "\(Crop.maxSide) are allowed: fill its parts one after another, or make the photo smaller")
         }
-        self.side = side
-        left = Crop.place(box.left, box.right, side, width)
-        top = Crop.place(box.top, box.bottom, side, height)
+        return Crop(
+            left: place(box.left, box.right, side, width), top: place(box.top, box.bottom, side, height), side: side)
     }
 
     /// Where the square starts along one axis: around the hole, in the photo, or around a shorter photo.
@@ -78,7 +79,7 @@ public struct Crop: Equatable, Sendable {
 }
 
 /// Step 5: the mask at the model's resolution [R,R], every pixel that it touches.
-func touchedMask(_ crop: Crop, _ mask: Mask, resolution: Int) -> Mask {
+func touched(_ crop: Crop, _ mask: Mask, resolution: Int) -> Mask {
     let square = crop.cut(mask.picture).resized(width: resolution, height: resolution, filter: .box)
     return Mask(width: resolution, height: resolution, pixels: square.bytes.map { $0 > 0 })
 }
@@ -93,8 +94,8 @@ func modelHole(_ core: Mask, stride: Int) throws -> Mask {
     for y in 0..<inner {
         for x in 0..<inner { edge.pixels[y * core.width + x] = false }
     }
-    var hole = core.grown(stride / 2)
-    let more = edge.grown(stride - 1)
+    var hole = core.grow(stride / 2)
+    let more = edge.grow(stride - 1)
     for i in hole.pixels.indices where more.pixels[i] { hole.pixels[i] = true }
     guard !hole.isFull else {
         throw InpaintError.input(

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.scheduler import DDIM, SchedulerConfig
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
 
 
 @pytest.mark.parametrize(
@@ -64,12 +65,12 @@ def test_the_coefficients_are_those_of_diffusers() -> None:
 @given(steps=st.integers(1, 200), strength=st.floats(0.05, 1.0), seed=st.integers(0, 99))
 def test_the_loop_with_the_true_noise_returns_the_picture(steps: int, strength: float, seed: int) -> None:
     """With ε known exactly, DDIM leads from x_t straight back to x_0 (eq. 4 and 12)."""
-    scheduler = DDIM()
+    solver = DDIM()
     if int(steps * strength) == 0:
         return
     picture, noise = np.random.default_rng(seed).standard_normal((2, 16)).astype(np.float32)
-    coefficients = scheduler.coefficients(steps, strength)
-    alpha = scheduler.alpha_bar[coefficients[0].timestep]
+    coefficients = solver.coefficients(steps, strength)
+    alpha = solver.alpha_bar[coefficients[0].timestep]
     latents = math.sqrt(alpha) * picture + math.sqrt(1 - alpha) * noise
     for step in coefficients:
         latents = step.a * latents + step.b * noise
@@ -77,12 +78,12 @@ def test_the_loop_with_the_true_noise_returns_the_picture(steps: int, strength: 
 
 
 def test_the_start_is_noised_latents_or_pure_noise() -> None:
-    scheduler = DDIM()
-    start = scheduler.start(20, 0.99)
+    solver = DDIM()
+    start = solver.start(20, 0.99)
     assert start.timestep == 900
     assert start.sqrt_alpha_bar**2 + start.sqrt_one_minus_alpha_bar**2 == pytest.approx(1.0, rel=1e-9)
     assert start.sqrt_alpha_bar == pytest.approx(0.1189585724934209, rel=1e-12)
-    pure = scheduler.start(20, 1.0)
+    pure = solver.start(20, 1.0)
     assert (pure.timestep, pure.sqrt_alpha_bar, pure.sqrt_one_minus_alpha_bar) == (950, 0.0, 1.0)
 
 
@@ -108,9 +109,9 @@ def test_impossible_steps_and_strengths_are_refused(steps: int, strength: float,
 
 @pytest.mark.parametrize(
     "change",
-    [{"beta_schedule": "linear"}, {"prediction": "v_prediction"}, {"timestep_spacing": "trailing"},
+    [{"beta_schedule": "linear"}, {"prediction": "v_prediction"},
      {"beta_start": 0.0}, {"beta_end": math.nan}, {"train_timesteps": 0}],
 )  # fmt: skip
 def test_unknown_schedules_are_refused(change: dict[str, object]) -> None:
     with pytest.raises(InvalidInput, match="scheduler"):
-        SchedulerConfig(**change)  # type: ignore[arg-type]
+        NoiseSchedule(**change)  # type: ignore[arg-type]

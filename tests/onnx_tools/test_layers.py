@@ -5,8 +5,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from moebius_edge.calibration.int8.layers import Graph, find_layers, left_floats
 from moebius_edge.common.errors import CalibrationError
+from moebius_edge.onnx_tools.layers import Graph, find_layers, left_floats
 
 CHANNELS, SIDE = 16, 8
 

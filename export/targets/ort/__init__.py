@@ -1,0 +1,15 @@
+"""ONNX Runtime on desktop and server CPUs: the ONNX graphs as they are."""
+
+from moebius_edge.export.targets.onnx_settings import AUTOENCODER
+from moebius_edge.export.targets.target import Target
+
+TARGET = Target(
+    "ort",
+    runtime="onnxruntime",
+    runs_on="CPUs of desktops and servers, by ONNX Runtime",
+    state="works. [What each precision costs](docs/quantization.md).",
+    order=1,
+    takes=frozenset({"float16", "int8", "int8 weights", "int4 weights"}),
+    only={"int8": AUTOENCODER},
+    platforms=("web", "android"),
+)

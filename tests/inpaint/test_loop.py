@@ -1,0 +1,68 @@
+"""The host's loop executes a solver's table, whatever its order."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.loop import denoise, update
+from moebius_edge.inpaint.solvers.ddim import DDIM
+from moebius_edge.inpaint.solvers.dpm_table import dpm_table
+from moebius_edge.inpaint.solvers.table import Step
+
+
+class Normal:
+    """The exact denoiser for clean latents that are normal with deviation S."""
+
+    name = "normal"
+    S = 0.7
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        alpha_bar = DDIM().alpha_bar[int(inputs["timestep"][0])]
+        variance = alpha_bar * self.S**2 + 1 - alpha_bar
+        return {"noise": np.float32(np.sqrt(1 - alpha_bar) / variance) * inputs["latents"]}
+
+    def release(self, graph: str) -> None:
+        """Nothing is held."""
+
+
+def draw() -> Array:
+    return np.random.default_rng(4).standard_normal((1, 4, 4, 4)).astype(np.float32)
+
+
+def solve(table: tuple[Step, ...]) -> Array:
+    return denoise(Normal(), draw(), np.zeros((1, 1, 4, 4), np.float32), draw(), table, 1.0)
+
+
+def exact() -> Array:
+    """The flow keeps every value at the same quantile of its normal distribution."""
+    alpha_bar = DDIM().alpha_bar[900]
+    return draw() * np.float32(Normal.S / np.sqrt(alpha_bar * Normal.S**2 + 1 - alpha_bar))
+
+
+def test_the_second_order_table_reaches_the_exact_solution() -> None:
+    error, ddim = (
+        np.abs(solve(table) - exact()).max() for table in (dpm_table(8), DDIM().coefficients(20, 0.99))
+    )
+    assert error < 0.5 * ddim
+    forgetful = tuple(replace(step, c=0.0) for step in dpm_table(8))
+    assert np.abs(solve(forgetful) - exact()).max() > 10 * error
+
+
+def test_without_memory_it_is_ddims_update_to_the_bit() -> None:
+    latents, noise, estimate = draw(), draw()[..., ::-1], np.full_like(draw(), np.inf)
+    for step in DDIM().coefficients(20, 0.99):
+        found, after = update(step, latents, noise, estimate)
+        expected = np.float32(step.a) * latents + np.float32(step.b) * noise
+        assert found.tobytes() == expected.tobytes()
+        assert not after.any()
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c", "p", "q"])
+def test_each_number_of_a_row_counts(name: str) -> None:
+    step = Step(500, 1.5, -0.5, 0.25, 2.0, -3.0)
+    arrays = draw(), draw()[..., ::-1], draw()[:, ::-1]
+    pairs = zip(update(step, *arrays), update(replace(step, **{name: 0.0}), *arrays), strict=True)
+    assert [bool((one != other).any()) for one, other in pairs] == [name in "abc", name in "pq"]
