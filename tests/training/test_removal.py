@@ -51,7 +51,7 @@ def test_cases_are_the_samples_and_holes_of_the_wanted_sizes(tmp_path: Path) -> 
         assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(longest, abs=1)
         assert case.truth and case.mask.shape == (100, 160)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidInput, match="holds no pictures"):
+    with pytest.raises(InvalidInput, match="holds no photo"):
         list(cases(tmp_path / "empty", None, 5))
 
 
