@@ -50,7 +50,7 @@ class Target:
     # Where an app of `moebius-edge package` can run its bundles, the best place first.
     platforms: tuple[str, ...] = ()
     # What it takes to export.
-    extra: str = "export"  # of the package that it is in: brings `tools`
+    extra: str = ""  # of the package that it is in: brings `tools`; "": they come with it
     tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
     made_by: str | None = None  # where that is found out: "module:function()", name -> version
     package: str = "moebius-edge"  # whose row this is; the registry notes it

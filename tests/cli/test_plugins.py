@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,8 +237,10 @@ def test_what_a_plug_in_needs_later_is_a_sentence(installed: Install) -> None:
     installed(files={**FILES, "ship": "import bread_that_is_not_there"})
     target = find_target("toaster")
     assert target.ship is not None
-    with pytest.raises(ExportError, match=r"toaster needs bread.*pip install \"moebius-toaster\[export\]\""):
+    with pytest.raises(ExportError, match=r"toaster needs bread.*pip install \"moebius-toaster\"$"):
         load_part(target, target.ship)
+    with pytest.raises(ExportError, match=r"pip install \"moebius-toaster\[crumbs\]\"$"):
+        load_part(replace(target, extra="crumbs"), target.ship)
 
 
 def test_a_broken_plug_in_breaks_no_command(tmp_path: Path, exported: Path) -> None:

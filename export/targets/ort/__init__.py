@@ -8,6 +8,7 @@ TARGET = Target(
     runtime="onnxruntime",
     runs_on="CPUs of desktops and servers, by ONNX Runtime",
     state="works. [What each precision costs](docs/quantization.md).",
+    extra="export",
     order=1,
     takes=frozenset({"float16", "int8", "int8 weights", "int4 weights"}),
     only={"int8": AUTOENCODER},

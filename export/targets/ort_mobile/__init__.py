@@ -8,6 +8,7 @@ TARGET = Target(
     runtime="onnxruntime",
     runs_on="Android and iOS, by ONNX Runtime Mobile (`.ort` files)",
     state="works on a computer. It was not run on a phone yet. [More](docs/mobile.md).",
+    extra="export",
     order=2,
     # No 4-bit weights: the engine's list of types for reduced builds does not know 4-bit integers.
     takes=frozenset({"float16", "int8", "int8 weights"}),
