@@ -8,6 +8,7 @@ import onnx
 
 from moebius_edge.bundle.folder import Bundle, seal, staging
 from moebius_edge.bundle.manifest import GraphSpec
+from moebius_edge.calibration import sentences
 from moebius_edge.calibration.activations.calibrate import draw_pairs, follow, record
 from moebius_edge.calibration.activations.data import Pair
 from moebius_edge.calibration.activations.recording import Recording
@@ -125,7 +126,11 @@ def _write_graphs(
     for name, model in converted.items():
         save(model, folder / f"{name}.onnx")
     if precision.calibrated and target.runtime == "onnxruntime":
-        report["coverage"] = asdict(coverage(models["denoiser"], folder / "denoiser.onnx"))
+        found = coverage(models["denoiser"], folder / "denoiser.onnx")
+        report |= {
+            "coverage": asdict(found),
+            "summary": [sentences.of_coverage(found), *report.get("summary", [])],
+        }
     if report:
         (folder / REPORT).write_bytes(strictjson.dumps(report))
     return graph_specs(checkpoint, macs)
