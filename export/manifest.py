@@ -14,7 +14,7 @@ from moebius_edge.export.self_test import CAPSULE
 from moebius_edge.export.targets.registry import find_target
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.protocol import make_schedule
+from moebius_edge.inpaint.solving.protocol import make_schedule
 from moebius_edge.precisions import PRECISIONS
 
 TOOLS = ("torch", "diffusers", "onnx", "onnxscript", "onnxsim")

@@ -10,7 +10,7 @@ from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.loop import denoise, update
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpaint.solvers.dpm_table import dpm_table
-from moebius_edge.inpaint.solvers.table import Step
+from moebius_edge.inpaint.solving.table import Step
 
 
 class Normal:

@@ -18,7 +18,7 @@ from moebius_edge.export.onnx.graphs import build_module
 from moebius_edge.export.rewrites.forms import Forms
 from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.solvers.dpm_table import dpm_table
-from moebius_edge.inpaint.solvers.table import Step
+from moebius_edge.inpaint.solving.table import Step
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.cuda import CudaOptions, CudaRuntime
 from moebius_edge.runtimes.torch import TorchRuntime

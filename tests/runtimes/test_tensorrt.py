@@ -24,7 +24,7 @@ from moebius_edge.export.targets.tensorrt.target import write_update
 from moebius_edge.inpaint.loop import denoise
 from moebius_edge.inpaint.runtime import DeviceLoop
 from moebius_edge.inpaint.solvers.dpm_table import dpm_table
-from moebius_edge.inpaint.solvers.table import Step
+from moebius_edge.inpaint.solving.table import Step
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.tensorrt import TensorRTRuntime
 from tests.conftest import write_tiny_graphs
