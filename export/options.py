@@ -9,6 +9,7 @@ from moebius_edge.calibration.activations.observers import OBSERVERS
 from moebius_edge.calibration.int8.mixed import check_target
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.targets.registry import find_target, targets
+from moebius_edge.inpaint.known_solvers import known_solvers
 from moebius_edge.precisions import PRECISIONS
 
 DEFAULT_TARGET = "ort"
@@ -26,6 +27,7 @@ class ExportOptions:
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)  # run without a recording
     images: Path | None = None  # photos to calibrate with; None: those in the package
     target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
+    solver: str = "ddim"  # whose table the manifest lists: a name of `known_solvers`
     settings: Mapping[str, str] = field(default_factory=dict)  # of the target, by name; the rest is default
 
     def __post_init__(self) -> None:
@@ -40,6 +42,8 @@ class ExportOptions:
             raise ExportError(f"direct graphs are there to compare with, in fp32; not in {self.precision}")
         if self.observer not in OBSERVERS:
             raise ExportError(f"there is no observer {self.observer!r}; observers are {', '.join(OBSERVERS)}")
+        if self.solver not in known_solvers():
+            raise ExportError(f"there is no solver {self.solver!r}; solvers are {', '.join(known_solvers())}")
         check_target(self.target_db)
         self._check_settings()
         if self.images is not None:

@@ -57,6 +57,7 @@ def export(  # noqa: PLR0913, PLR0917
             help="Something of the target, repeatable; the first value is the default. {settings}",
         ),
     ] = None,
+    solver: Annotated[str, typer.Option(help="What takes the noise away, step by step: {solvers}.")] = "ddim",
     build_kit: Annotated[
         bool,
         typer.Option(
@@ -87,6 +88,7 @@ def export(  # noqa: PLR0913, PLR0917
         observer,
         images=images,
         target_db=target_db,
+        solver=solver,
         settings=parse_settings(settings or ()),
     )
     if build_kit and find_target(target).kit is None:

@@ -92,6 +92,12 @@ def _runtimes() -> str:
     return listed(runtimes())
 
 
+def _solvers() -> str:
+    from moebius_edge.inpaint.known_solvers import known_solvers  # noqa: PLC0415
+
+    return listed(known_solvers())
+
+
 def _platforms() -> str:
     from moebius_edge.packaging.platforms import PLATFORMS, targets_of  # noqa: PLC0415
 
@@ -106,5 +112,6 @@ FILLERS: dict[str, Callable[[], str]] = {
     "{kits}": _kits,
     "{doctors}": _doctors,
     "{runtimes}": _runtimes,
+    "{solvers}": _solvers,
     "{platforms}": _platforms,
 }
