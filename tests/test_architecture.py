@@ -23,7 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "checkpoints": {"common", "model"},
     "inpaint": {"common"},
     "bundle": {"common", "inpaint", "model"},
-    "runtimes": {"bundle", "checkpoints", "common", "inpaint", "model"},
+    "runtimes": {"bundle", "checkpoints", "common", "inpaint", "model", "precisions"},
     "inpainter": {"bundle", "common", "inpaint", "runtimes"},
     "checking": {"bundle", "checkpoints", "common", "inpaint", "inpainter", "precisions", "runtimes"},
     "onnx_tools": {"common", "runtimes"},
