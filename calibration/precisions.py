@@ -24,7 +24,7 @@ from moebius_edge.common.errors import ExportError
 from moebius_edge.common.plugins import load
 from moebius_edge.common.progress import Stage
 from moebius_edge.onnx_tools.layers import Graph, Layer, find_layers, left_floats
-from moebius_edge.precisions import PRECISIONS
+from moebius_edge.precisions import PRECISIONS, TARGET_DB
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
 
@@ -47,7 +47,7 @@ class Conversion:
     recording: Recording | None = None  # what calibration saw
     seen: Followed | None = None  # the FP32 loop: inputs of each graph, and edits
     ledger: Ledger | None = None  # measured now where a precision needs one
-    target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
+    target_db: float = TARGET_DB  # of a search: finished pictures against FP32's
     measured: Mapping[str, Mapping[str, float]] | None = None  # of `sizes`, where that is done already
     say: Stage = lambda what, done, total: None
 

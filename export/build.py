@@ -29,7 +29,7 @@ from moebius_edge.export.self_test import CAPSULE, record_capsule
 from moebius_edge.export.targets.registry import find_target, load_part
 from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.onnx_tools.macs import count_macs
-from moebius_edge.precisions import PRECISIONS
+from moebius_edge.precisions import PRECISIONS, having
 
 REPORT = "precision.json"  # what the conversion did; not for FP32
 
@@ -160,7 +160,7 @@ def measure_ledger(
     weights and photos that cannot be used.
     """
     say = progress or (lambda what, done, total: None)
-    options = replace(options, precision="mixed")
+    options = replace(options, precision=having("searched")[0])
     evidence = Evidence(recording, None, _pairs(checkpoint, options, recording))
     evidence.require(weights_sha256(checkpoint), options)
     target = find_target(options.target)

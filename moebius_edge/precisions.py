@@ -124,6 +124,9 @@ P6 = replace(
     correlation=0.9,
 )
 
+OBSERVER = "mse"  # how ranges are read off a recording, unless somebody says otherwise
+TARGET_DB = 40.0  # what a search aims at, unless somebody says otherwise: finished pictures against FP32's
+
 PRECISIONS: dict[str, Precision] = {
     row.name: row
     for row in (
@@ -212,3 +215,8 @@ PRECISIONS: dict[str, Precision] = {
         ),
     )
 }
+
+
+def having(trait: Literal["calibrated", "searched"]) -> tuple[str, ...]:
+    """Return the names of the precisions that are calibrated, or searched; the usual one first."""
+    return tuple(row.name for row in PRECISIONS.values() if getattr(row, trait))

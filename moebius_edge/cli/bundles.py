@@ -10,6 +10,7 @@ from moebius_edge.cli.doctor import print_usability
 from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, Revision
 from moebius_edge.cli.payoff import print_conversion, print_payoff
 from moebius_edge.common.progress import stages
+from moebius_edge.precisions import OBSERVER, TARGET_DB
 
 if TYPE_CHECKING:
     from moebius_edge.bundle.folder import Bundle
@@ -35,13 +36,13 @@ def export(  # noqa: PLR0913, PLR0917
     ] = "deploy",
     calibration: Calibration = None,
     images: Images = None,
-    observer: Observer = "mse",
+    observer: Observer = OBSERVER,
     target_db: Annotated[
-        float, typer.Option(help="For `mixed`, 40 to 60: dB of finished pictures against FP32, in the hole.")
-    ] = 40.0,
+        float, typer.Option(help="For {searched}, {dbs}: dB of finished pictures against FP32, in the hole.")
+    ] = TARGET_DB,
     ledger: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="For `mixed`: of `moebius-edge ledger`; default: measured now."),
+        typer.Option(metavar="FILE", help="For {searched}: of `moebius-edge ledger`; default: measured now."),
     ] = None,
     compare: Annotated[
         bool,

@@ -44,6 +44,24 @@ def _precisions() -> str:
     return ", ".join(PRECISIONS)
 
 
+def _searched() -> str:
+    from moebius_edge.precisions import having  # noqa: PLC0415
+
+    return listed(having("searched"))
+
+
+def _dbs() -> str:
+    from moebius_edge.calibration.int8.mixed import TARGETS_DB  # noqa: PLC0415
+
+    return listed((f"{bound:g}" for bound in TARGETS_DB), "to")
+
+
+def _observers() -> str:
+    from moebius_edge.calibration.activations.observers import OBSERVERS  # noqa: PLC0415
+
+    return listed(OBSERVERS)
+
+
 def _defaults() -> str:
     """Say the default precisions: "fp32, of coreml and tensorrt fp16"."""
     from moebius_edge.export.targets.registry import targets  # noqa: PLC0415
@@ -107,6 +125,9 @@ def _platforms() -> str:
 FILLERS: dict[str, Callable[[], str]] = {
     "{targets}": _targets,
     "{precisions}": _precisions,
+    "{searched}": _searched,
+    "{dbs}": _dbs,
+    "{observers}": _observers,
     "{defaults}": _defaults,
     "{settings}": _settings,
     "{kits}": _kits,

@@ -28,9 +28,7 @@ Images = Annotated[
     ),
 ]
 Runtime = Annotated[str | None, typer.Option(help=RUNTIME_HELP)]
-Observer = Annotated[
-    str, typer.Option(help="How ranges are read off what was seen: minmax, percentile, entropy or mse.")
-]
+Observer = Annotated[str, typer.Option(help="How ranges are read off what was seen: {observers}.")]
 
 
 def output_file(given: Path | None, checkpoint: str, ending: str, *, overwrite: bool) -> Path:
