@@ -6,8 +6,8 @@ Imports no engine: `verify` has the thresholds where neither onnx nor torch is i
 from dataclasses import dataclass, replace
 from typing import Literal
 
-# What an engine must be able to do. "int8": arithmetic; weights are rebuilt as floats before they are used.
-Need = Literal["float16", "int8", "int8 weights", "int4 weights", "tables"]
+# What an engine must be able to do. Weights in few bits are rebuilt as floats before they are used.
+Need = Literal["float16", "integer arithmetic", "8-bit weights", "4-bit weights"]
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ PRECISIONS: dict[str, Precision] = {
             "CPUs with VNNI or dot-product instructions",
             INT8,
             f"{CONVERSIONS}:to_int8",
-            frozenset({"int8"}),
+            frozenset({"integer arithmetic"}),
             calibrated=True,
         ),
         Precision(
@@ -166,7 +166,7 @@ PRECISIONS: dict[str, Precision] = {
             # Closer than INT8; the target that it was searched for is an average over many edits.
             replace(INT8, hole_db=36.0, ring_db=36.0),
             f"{CONVERSIONS}:to_mixed",
-            frozenset({"int8"}),
+            frozenset({"integer arithmetic"}),
             calibrated=True,
             followed=True,
             searched=True,
@@ -178,7 +178,7 @@ PRECISIONS: dict[str, Precision] = {
             "download size",
             W8,
             f"{CONVERSIONS}:to_8_bit_weights",
-            frozenset({"int8 weights"}),
+            frozenset({"8-bit weights"}),
         ),
         Precision(
             "w4",
@@ -187,7 +187,7 @@ PRECISIONS: dict[str, Precision] = {
             "download size",
             W4,
             f"{CONVERSIONS}:to_4_bit_weights",
-            frozenset({"int4 weights"}),
+            frozenset({"4-bit weights"}),
         ),
         Precision(
             "p8",
@@ -195,7 +195,6 @@ PRECISIONS: dict[str, Precision] = {
             "large weights are indices into 256 values",
             "download size",
             W8,  # as good as 8-bit integers
-            needs=frozenset({"tables"}),
         ),
         Precision(
             "p6",
@@ -203,7 +202,6 @@ PRECISIONS: dict[str, Precision] = {
             "large weights are indices into 64 values",
             "download size",
             P6,
-            needs=frozenset({"tables"}),
         ),
         Precision(
             "p4",
@@ -211,7 +209,6 @@ PRECISIONS: dict[str, Precision] = {
             "large weights are indices into 16 values",
             "download size",
             W4,  # for size, too
-            needs=frozenset({"tables"}),
         ),
     )
 }

@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args
 
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.explain import install
 from moebius_edge.common.plugins import find_plugins, load
 from moebius_edge.export import targets as folder
 from moebius_edge.export.targets.target import Target
-from moebius_edge.precisions import PRECISIONS
+from moebius_edge.precisions import PRECISIONS, Need
 
 GROUP = "moebius_edge.targets"  # of entry points: name = "module:TARGET"
 
@@ -39,6 +39,8 @@ def _folders() -> Iterator[Any]:
 
 def _wrong(target: Target) -> str:
     """Say what is wrong with a row of another package, or ""."""
+    if words := sorted(target.takes - set(get_args(Need))):
+        return f"takes {words[0]!r}; known are {', '.join(get_args(Need))}"
     named = {target.default, *target.made_of, *target.made_of.values()}
     if strange := sorted(named - PRECISIONS.keys()):
         return f"names the precision {strange[0]!r}; known are {', '.join(PRECISIONS)}"

@@ -77,11 +77,14 @@ def _defaults() -> str:
 def _settings() -> str:
     """Say what `--set` takes, target by target; the default of each setting comes first."""
     from moebius_edge.export.targets.registry import targets  # noqa: PLC0415
+    from moebius_edge.precisions import PRECISIONS  # noqa: PLC0415
 
     lines = list[str]()
     for target in targets().values():
         own = [_values(target.settings)] if target.settings else []
-        own += [f"with {key} {_values(values)}" for key, values in target.only.items()]
+        for key, values in target.only.items():  # of a precision, or of all that need something
+            names = [name for name in target.precisions if key in {name, *PRECISIONS[name].needs}]
+            own.append(f"with {listed(names)} {_values(values)}")
         if own:
             lines.append(f"{target.name}: {'; '.join(own)}.")
     return " ".join(lines)

@@ -188,10 +188,15 @@ BROKEN = {
         {"__init__": ROW.replace("settings=", "made_of={'crisp': 'fp32'}, settings=")},
         "names the precision 'crisp'; known are fp32, fp16",
     ),
+    "a word that is no need": (
+        {"toaster": "moebius_toaster:TARGET"},
+        {"__init__": ROW.replace('{"float16"}', '{"int8"}')},
+        "takes 'int8'; known are float16, integer arithmetic, 8-bit weights, 4-bit weights",
+    ),
     "a default that it does not take": (
         {"toaster": "moebius_toaster:TARGET"},
         {"__init__": ROW.replace("settings=", "default='int8', settings=")},
-        "has the default int8, which needs int8",
+        "has the default int8, which needs integer arithmetic",
     ),
 }
 
