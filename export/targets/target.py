@@ -37,6 +37,7 @@ class Target:
     ready: str | None = None
     # What adds to the ONNX files what it takes to do that elsewhere: "module:function(folder, graphs)".
     kit: str | None = None
+    kit_file: str = ""  # what is run there, one of the kit's files: a bundle that holds it is a kit
     kit_steps: tuple[str, ...] = ()  # what to do with it, a line each; {folder} is where it lies
     # What makes a bundle of what was made of a kit: "module:function(kit, artifacts, output, *, overwrite)".
     take_back: str | None = None

@@ -161,7 +161,7 @@ def _suggest_verify(bundle: "Bundle") -> None:
 
 def import_engine(
     kit: Annotated[Path, typer.Argument(metavar="KIT", help="A folder of `export --build-kit`.")],
-    engines: Annotated[Path, typer.Argument(metavar="ENGINES", help="What its build.py wrote, on the box.")],
+    engines: Annotated[Path, typer.Argument(metavar="ENGINES", help="What was built of it, on the box.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
@@ -176,7 +176,7 @@ def import_engine(
 
     refuse_occupied(output, overwrite, MANIFEST_NAME)
     opened = Bundle.open(kit)
-    take_back = find_importer(opened.folder.name, opened.manifest.target)
+    take_back = find_importer(opened)
     bundle = take_back(opened, engines, output, overwrite=overwrite)
     _print_written(bundle)
     _suggest_verify(bundle)

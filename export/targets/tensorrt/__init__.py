@@ -4,6 +4,8 @@ from moebius_edge.export.rewrites.forms import CUDA, GPU_INT8
 from moebius_edge.export.targets.target import Target
 from moebius_edge.export.targets.tensorrt.builder import VALUES
 
+KIT = "build.py"
+
 TARGET = Target(
     "tensorrt",
     runtime="tensorrt",
@@ -26,8 +28,9 @@ TARGET = Target(
     ship="moebius_edge.export.targets.tensorrt.target:ship",
     ready="moebius_edge.export.targets.tensorrt.target:ready",
     kit="moebius_edge.export.targets.tensorrt.target:kit",
+    kit_file=KIT,
     kit_steps=(
-        "on the box: python {folder}/build.py --output engines",
+        f"on the box: python {{folder}}/{KIT} --output engines",
         "then: moebius-edge import-engine KIT engines --output BUNDLE",
     ),
     take_back="moebius_edge.export.targets.tensorrt.engines:import_engines",
