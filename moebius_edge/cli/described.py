@@ -119,6 +119,12 @@ def _solvers() -> str:
     return listed(known_solvers())
 
 
+def _kinds() -> str:
+    from moebius_edge.devices.kinds import KINDS  # noqa: PLC0415
+
+    return listed(f"{row.name} ({row.by})" for row in KINDS.values())
+
+
 def _platforms() -> str:
     from moebius_edge.packaging.platforms import PLATFORMS, targets_of  # noqa: PLC0415
 
@@ -137,5 +143,6 @@ FILLERS: dict[str, Callable[[], str]] = {
     "{doctors}": _doctors,
     "{runtimes}": _runtimes,
     "{solvers}": _solvers,
+    "{kinds}": _kinds,
     "{platforms}": _platforms,
 }
