@@ -1,11 +1,12 @@
 """FP32 graphs -> the graphs of a precision: the conversions of the rows of `moebius_edge.precisions`."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import onnx
 
+from moebius_edge.calibration import sentences
 from moebius_edge.calibration.activations.amplitudes import amplitudes
 from moebius_edge.calibration.activations.calibrate import GraphRuntime
 from moebius_edge.calibration.activations.data import CalibrationOptions, Followed, choose_samples
@@ -23,12 +24,14 @@ from moebius_edge.common.errors import ExportError
 from moebius_edge.common.plugins import load
 from moebius_edge.common.progress import Stage
 from moebius_edge.onnx_tools.layers import Graph, Layer, find_layers, left_floats
-from moebius_edge.precisions import PRECISIONS
+from moebius_edge.precisions import PRECISIONS, TARGET_DB
 
 LEDGER_SAMPLES = 4  # denoiser inputs on which every layer is tried
 
 Models = dict[str, onnx.ModelProto]  # encoder, denoiser, decoder
-Report = dict[str, Any]  # what was converted, what was kept and why: plain values for JSON
+# What was converted, what was kept and why: plain values for JSON. `export` prints the sentences of its
+# "summary", a list, if it has one.
+Report = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Conversion:
     recording: Recording | None = None  # what calibration saw
     seen: Followed | None = None  # the FP32 loop: inputs of each graph, and edits
     ledger: Ledger | None = None  # measured now where a precision needs one
-    target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
+    target_db: float = TARGET_DB  # of a search: finished pictures against FP32's
     measured: Mapping[str, Mapping[str, float]] | None = None  # of `sizes`, where that is done already
     say: Stage = lambda what, done, total: None
 
@@ -102,8 +105,9 @@ def _between(models: Models, conversion: Conversion, originals: Models) -> tuple
     if not conversion.half:
         return models, {}
     sizes = conversion.sizes(originals)
-    halved, report = _apart({name: halve_between(model, sizes[name]) for name, model in models.items()})
-    return halved, {"fp16": report["graphs"]}
+    made = {name: halve_between(model, sizes[name]) for name, model in models.items()}
+    halved, report = _apart(made, sentences.of_halves)
+    return halved, {"fp16": report["graphs"], "summary": report["summary"]}
 
 
 def _int8(graph: Graph, conversion: Conversion, kept: Collection[str]) -> Report:
@@ -153,6 +157,7 @@ def to_mixed(models: Models, conversion: Conversion) -> tuple[Models, Report]:
         "bytes": {"fp32": total_bytes(denoiser), "now": total_bytes(made["denoiser"])},
         "ledger": asdict(used[0]) if used else None,
         **floats,
+        "summary": [*sentences.of_mix(mix, stored), *floats.get("summary", [])],
     }
 
 
@@ -200,7 +205,8 @@ def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
 def to_half(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """All three graphs in FP16, but for what float16 cannot hold on the inputs that were seen."""
     sizes = conversion.sizes(models)
-    return _apart({name: to_fp16(model, sizes[name]) for name, model in models.items()})
+    made = {name: to_fp16(model, sizes[name]) for name, model in models.items()}
+    return _apart(made, sentences.of_halves)
 
 
 def to_8_bit_weights(models: Models, conversion: Conversion) -> tuple[Models, Report]:
@@ -215,12 +221,19 @@ def to_4_bit_weights(models: Models, conversion: Conversion) -> tuple[Models, Re
 
 def _small_weights(models: Models, conversion: Conversion, bits: Literal[8, 4]) -> tuple[Models, Report]:
     options = WeightOptions(encoding=conversion.weights)
-    return _apart({name: quantize_weights(model, bits, options) for name, model in models.items()})
+    made = {name: quantize_weights(model, bits, options) for name, model in models.items()}
+    return _apart(made, sentences.of_weights)
 
 
-def _apart(made: Mapping[str, tuple[onnx.ModelProto, Any]]) -> tuple[Models, Report]:
+def _apart(
+    made: Mapping[str, tuple[onnx.ModelProto, Any]], say: Callable[[str, Any], str]
+) -> tuple[Models, Report]:
     graphs = {name: model for name, (model, _) in made.items()}
-    return graphs, {"graphs": {name: report.to_json() for name, (_, report) in made.items()}}
+    reports = {name: report for name, (_, report) in made.items()}
+    return graphs, {
+        "graphs": {name: report.to_json() for name, report in reports.items()},
+        "summary": [say(name, report) for name, report in reports.items()],
+    }
 
 
 def convert(
@@ -235,7 +248,8 @@ def convert(
         return made, report
     others = {name: model for name, model in models.items() if name != "denoiser"}
     smaller, done = _converted(others, conversion.autoencoder, conversion)
-    return {**made, **smaller}, {**report, **done}
+    summary = [*report.get("summary", []), *done.get("summary", [])]
+    return {**made, **smaller}, {**report, **done, "summary": summary}
 
 
 def _converted(models: Models, precision: str, conversion: Conversion) -> tuple[Models, Report]:

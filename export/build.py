@@ -8,6 +8,7 @@ import onnx
 
 from moebius_edge.bundle.folder import Bundle, seal, staging
 from moebius_edge.bundle.manifest import GraphSpec
+from moebius_edge.calibration import sentences
 from moebius_edge.calibration.activations.calibrate import draw_pairs, follow, record
 from moebius_edge.calibration.activations.data import Pair
 from moebius_edge.calibration.activations.recording import Recording
@@ -28,7 +29,7 @@ from moebius_edge.export.self_test import CAPSULE, record_capsule
 from moebius_edge.export.targets.registry import find_target, load_part
 from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.onnx_tools.macs import count_macs
-from moebius_edge.precisions import PRECISIONS
+from moebius_edge.precisions import PRECISIONS, having
 
 REPORT = "precision.json"  # what the conversion did; not for FP32
 
@@ -125,7 +126,11 @@ def _write_graphs(
     for name, model in converted.items():
         save(model, folder / f"{name}.onnx")
     if precision.calibrated and target.runtime == "onnxruntime":
-        report["coverage"] = asdict(coverage(models["denoiser"], folder / "denoiser.onnx"))
+        found = coverage(models["denoiser"], folder / "denoiser.onnx")
+        report |= {
+            "coverage": asdict(found),
+            "summary": [sentences.of_coverage(found), *report.get("summary", [])],
+        }
     if report:
         (folder / REPORT).write_bytes(strictjson.dumps(report))
     return graph_specs(checkpoint, macs)
@@ -155,7 +160,7 @@ def measure_ledger(
     weights and photos that cannot be used.
     """
     say = progress or (lambda what, done, total: None)
-    options = replace(options, precision="mixed")
+    options = replace(options, precision=having("searched")[0])
     evidence = Evidence(recording, None, _pairs(checkpoint, options, recording))
     evidence.require(weights_sha256(checkpoint), options)
     target = find_target(options.target)

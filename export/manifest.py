@@ -12,9 +12,9 @@ from moebius_edge.export.onnx.graph_specs import resolution_of
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.self_test import CAPSULE
 from moebius_edge.export.targets.registry import find_target
+from moebius_edge.inpaint.known_solvers import find_solver
 from moebius_edge.inpaint.options import InpaintOptions
-from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.protocol import make_schedule
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule, make_schedule
 from moebius_edge.precisions import PRECISIONS
 
 TOOLS = ("torch", "diffusers", "onnx", "onnxscript", "onnxsim")
@@ -40,7 +40,7 @@ def make_manifest(
         resolution=resolution_of(checkpoint),
         latent_size=checkpoint.config.latent_size,
         graphs=graphs,
-        scheduler=_scheduler(defaults),
+        scheduler=_scheduler(options.solver, defaults),
         defaults=defaults,
         capsule=CAPSULE,
         settings=options.all_settings(),
@@ -70,11 +70,12 @@ def _defaults(checkpoint: Checkpoint) -> Defaults:
     )
 
 
-def _scheduler(defaults: Defaults) -> SchedulerSpec:
-    solver = DDIM()
+def _scheduler(name: str, defaults: Defaults) -> SchedulerSpec:
+    noise = NoiseSchedule()
+    solver = find_solver(name, noise)
     schedule = make_schedule(solver, defaults.steps, defaults.strength)
     return SchedulerSpec(
-        **asdict(solver.noise), solver=solver.name, coefficients=schedule.steps, start=schedule.start
+        **asdict(noise), solver=solver.name, coefficients=schedule.steps, start=schedule.start
     )
 
 

@@ -10,7 +10,8 @@ from moebius_edge.calibration.int8.mixed import check_target
 from moebius_edge.common.errors import CalibrationError, ExportError
 from moebius_edge.export.targets.registry import find_target, targets
 from moebius_edge.inpaint.imaging import photo_files
-from moebius_edge.precisions import PRECISIONS
+from moebius_edge.inpaint.known_solvers import known_solvers
+from moebius_edge.precisions import OBSERVER, PRECISIONS, TARGET_DB, having
 
 DEFAULT_TARGET = "ort"
 GRAPH_KINDS = ("deploy", "direct")  # with the exact rewrites; the plain export, for comparison
@@ -23,10 +24,11 @@ class ExportOptions:
     target: str = DEFAULT_TARGET  # a name of `targets()`
     precision: str = "fp32"  # one of the target's precisions
     graph: str = "deploy"  # one of GRAPH_KINDS
-    observer: str = "mse"  # how ranges are read off what calibration saw: a name of `OBSERVERS`
+    observer: str = OBSERVER  # how ranges are read off what calibration saw: a name of `OBSERVERS`
     calibration: CalibrationOptions = field(default_factory=CalibrationOptions)  # run without a recording
     images: Path | None = None  # photos to calibrate with; None: those in the package
-    target_db: float = 40.0  # of mixed precision: finished pictures against FP32's
+    target_db: float = TARGET_DB  # of a search: finished pictures against FP32's
+    solver: str = "ddim"  # whose table the manifest lists: a name of `known_solvers`
     settings: Mapping[str, str] = field(default_factory=dict)  # of the target, by name; the rest is default
 
     def __post_init__(self) -> None:
@@ -41,6 +43,8 @@ class ExportOptions:
             raise ExportError(f"direct graphs are there to compare with, in fp32; not in {self.precision}")
         if self.observer not in OBSERVERS:
             raise ExportError(f"there is no observer {self.observer!r}; observers are {', '.join(OBSERVERS)}")
+        if self.solver not in known_solvers():
+            raise ExportError(f"there is no solver {self.solver!r}; solvers are {', '.join(known_solvers())}")
         check_target(self.target_db)
         self._check_settings()
         if self.images is not None:
@@ -116,14 +120,15 @@ def parse_settings(given: Iterable[str]) -> dict[str, str]:
 def check_used(options: ExportOptions, *, recording: bool, ledger: bool) -> None:
     """Raise ExportError when something is given to a precision that ignores it."""
     precision, name, usual = PRECISIONS[options.graph_precision], options.precision, ExportOptions()
+    calibrated, searched = " or ".join(having("calibrated")), " or ".join(having("searched"))
     if options.observer != usual.observer and not precision.calibrated:
-        raise ExportError(f"{name} reads no ranges with an observer; leave it away, or choose int8 or mixed")
+        raise ExportError(f"{name} reads no ranges with an observer; leave it away, or choose {calibrated}")
     if options.target_db != usual.target_db and not precision.searched:
-        raise ExportError(f"{name} has no target in dB; leave it away, or choose mixed")
+        raise ExportError(f"{name} has no target in dB; leave it away, or choose {searched}")
     if recording and not precision.calibrated:
-        raise ExportError(f"{name} uses no calibration; leave it away, or choose int8 or mixed")
+        raise ExportError(f"{name} uses no calibration; leave it away, or choose {calibrated}")
     if ledger and not precision.searched:
-        raise ExportError(f"{name} uses no ledger; leave it away, or choose mixed")
+        raise ExportError(f"{name} uses no ledger; leave it away, or choose {searched}")
     if options.images is not None and not precision.follows(recorded=recording, halves=options.halves):
         why = "with a finished calibration it" if precision.calibrated else name
         raise ExportError(f"{why} uses no calibration photos; leave one of the two away")

@@ -12,6 +12,7 @@ from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.imaging import Source, read_mask, read_photo
+from moebius_edge.inpaint.listed_solver import Listed
 from moebius_edge.inpaint.loop import Control, Draws, OnProgress, OnStep
 from moebius_edge.inpaint.noise import NoiseSource, PortableNoise, TorchNoise
 from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
@@ -19,9 +20,8 @@ from moebius_edge.inpaint.portable import PortableEdit
 from moebius_edge.inpaint.published import PublishedEdit
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.listed import Listed
-from moebius_edge.inpaint.solvers.protocol import Solver, make_schedule
-from moebius_edge.inpaint.solvers.table import Schedule
+from moebius_edge.inpaint.solving.protocol import Solver, make_schedule
+from moebius_edge.inpaint.solving.table import Schedule
 from moebius_edge.runtimes import open_runtime
 
 __all__ = ["InpaintOptions", "Inpainter"]

@@ -6,8 +6,8 @@ Imports no engine: `verify` has the thresholds where neither onnx nor torch is i
 from dataclasses import dataclass, replace
 from typing import Literal
 
-# What an engine must be able to do. "int8": arithmetic; weights are rebuilt as floats before they are used.
-Need = Literal["float16", "int8", "int8 weights", "int4 weights", "tables"]
+# What an engine must be able to do. Weights in few bits are rebuilt as floats before they are used.
+Need = Literal["float16", "integer arithmetic", "8-bit weights", "4-bit weights"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,9 @@ P6 = replace(
     correlation=0.9,
 )
 
+OBSERVER = "mse"  # how ranges are read off a recording, unless somebody says otherwise
+TARGET_DB = 40.0  # what a search aims at, unless somebody says otherwise: finished pictures against FP32's
+
 PRECISIONS: dict[str, Precision] = {
     row.name: row
     for row in (
@@ -148,7 +151,7 @@ PRECISIONS: dict[str, Precision] = {
             "CPUs that multiply 8-bit integers fast",
             INT8,
             f"{CONVERSIONS}:to_int8",
-            frozenset({"int8"}),
+            frozenset({"integer arithmetic"}),
             calibrated=True,
         ),
         Precision(
@@ -158,7 +161,7 @@ PRECISIONS: dict[str, Precision] = {
             # Closer than INT8; the target that it was searched for is an average over many edits.
             replace(INT8, hole_db=36.0, ring_db=36.0),
             f"{CONVERSIONS}:to_mixed",
-            frozenset({"int8"}),
+            frozenset({"integer arithmetic"}),
             calibrated=True,
             followed=True,
             searched=True,
@@ -169,7 +172,7 @@ PRECISIONS: dict[str, Precision] = {
             "download size",
             W8,
             f"{CONVERSIONS}:to_8_bit_weights",
-            frozenset({"int8 weights"}),
+            frozenset({"8-bit weights"}),
         ),
         Precision(
             "w4",
@@ -177,28 +180,30 @@ PRECISIONS: dict[str, Precision] = {
             "download size",
             W4,
             f"{CONVERSIONS}:to_4_bit_weights",
-            frozenset({"int4 weights"}),
+            frozenset({"4-bit weights"}),
         ),
         Precision(
             "p8",
             "large weights are stored as indices into tables of 256 values (Core ML)",
             "download size",
             W8,  # as good as 8-bit integers
-            needs=frozenset({"tables"}),
         ),
         Precision(
             "p6",
             "the same with tables of 64 values",
             "download size",
             P6,
-            needs=frozenset({"tables"}),
         ),
         Precision(
             "p4",
             "the same with tables of 16 values",
             "download size",
             W4,  # for size, too
-            needs=frozenset({"tables"}),
         ),
     )
 }
+
+
+def having(trait: Literal["calibrated", "searched"]) -> tuple[str, ...]:
+    """Return the names of the precisions that are calibrated, or searched; the usual one first."""
+    return tuple(row.name for row in PRECISIONS.values() if getattr(row, trait))

@@ -1,7 +1,7 @@
 """A bundle's model on a CUDA device through torch: deploy modules in half precision, a step as a CUDA graph.
 
 The latents stay on the device from the first step to the last: a step executes one row of the solver's table
-there (`moebius_edge.inpaint.solvers.table`), with the row's numbers as inputs. With b = 1 and the others 0
+there (`moebius_edge.inpaint.solving.table`), with the row's numbers as inputs. With b = 1 and the others 0
 the same step gives the noise alone.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from moebius_edge.bundle.manifest import GraphSpec
 from moebius_edge.common.errors import RuntimeUnavailable
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.solvers.table import COEFFICIENTS, Step, as_array
+from moebius_edge.inpaint.solving.table import COEFFICIENTS, Step, as_array
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
 WARM_UP = 3  # runs before capture: cuDNN and cuBLAS choose their kernels and take their memory then

@@ -21,6 +21,7 @@ from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavail
 from moebius_edge.common.machine import sums_overflow
 from moebius_edge.common.memory import trim_memory
 from moebius_edge.common.tensors import Array
+from moebius_edge.precisions import PRECISIONS
 from moebius_edge.runtimes.external_data import external_locations
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
@@ -29,7 +30,6 @@ from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 # graph (not those of .ort files). It does so on CPUs with VNNI too, which then compute INT8 no faster than
 # FP32 (1.04x where it should be 1.9x), so it is for `sums_overflow` alone: see `exact_sums`.
 NO_OVERFLOW = ("session.x64quantprecision", "1")
-QUANTIZED = frozenset({"int8", "mixed"})  # precisions whose sums are of integers
 OVERFLOWS = (
     "integer sums of an .ort file overflow on this CPU, which has no VNNI: the {graph} gives other numbers "
     "here than on ARM"
@@ -116,7 +116,8 @@ class OnnxRuntime:
         options = session_options(self.options, self.threads)
         spare_memory(graph, options)
         if path.suffix == ".ort":  # its weights are inside; the engine itself checks the whole file's form
-            if self.bundle.manifest.precision in QUANTIZED and sums_overflow():
+            precision = PRECISIONS.get(self.bundle.manifest.precision)  # None: that of a plug-in's target
+            if precision is not None and precision.calibrated and sums_overflow():
                 print(f"note: {OVERFLOWS.format(graph=graph)}", file=sys.stderr)
             options.add_session_config_entry("session.load_model_format", "ORT")
             options.add_session_config_entry("session.enable_saved_runtime_optimizations", "1")

@@ -17,7 +17,7 @@ from moebius_edge.bundle.folder import REPAIR, Bundle
 from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
 from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.solvers.table import COEFFICIENTS, Step, as_array
+from moebius_edge.inpaint.solving.table import COEFFICIENTS, Step, as_array
 from moebius_edge.runtimes.device_memory import DeviceMemory
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 

@@ -2,10 +2,12 @@
 
 A room is a folder, or a single module, at the top of the package `moebius_edge`. `export/`, `calibration/`
 and `runtimes/` are mapped into it by setup.py. An arrow is any import of another room: at the top of
-a module, inside a function, or for type checkers only.
+a module, inside a function, or for type checkers only. A module can be named in a string, too, as rows of
+tables do: "moebius_edge.room.module:function".
 """
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ PACKAGE = "moebius_edge"
 MAPPED = ("calibration", "export", "runtimes")
 # The package itself: what it re-exports, and its entry point.
 FRONT = ("__init__", "__main__")
+
+NAMED = re.compile(rf"({PACKAGE}(?:\.\w+)+)(?::\w*)?")
 
 Arrows = dict[tuple[str, str], list[str]]  # (room, room it imports) -> "module imports module"
 
@@ -75,6 +79,19 @@ def arrows(root: Path) -> Arrows:
     for name, target, written in links(root):
         if room(target) != room(name):
             found[room(name), room(target)].append(f"{name} imports {written}")
+    return dict(found)
+
+
+def named(root: Path) -> Arrows:
+    """The arrows that are strings: a module of another room, with or without ":function"."""
+    known, found = sources(root), defaultdict(list)
+    for name, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+            if (match := NAMED.fullmatch(text)) is None or match[1] not in known or room(name) in FRONT:
+                continue
+            if room(match[1]) != room(name):
+                found[room(name), room(match[1])].append(f"{name} names {text}")
     return dict(found)
 
 

@@ -27,7 +27,7 @@ from moebius_edge.bundle.manifest import (
     io_shapes,
 )
 from moebius_edge.common.tensors import write_tensors
-from moebius_edge.inpaint.solvers.table import Start, Step
+from moebius_edge.inpaint.solving.table import Start, Step
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.runtimes import onnxruntime
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
-from tests.architecture import FRONT, arrows, between, circles, imports, room, sources
+from tests.architecture import FRONT, arrows, between, circles, imports, named, room, sources
 
 ROOT = Path(__file__).parents[1]
 MAX_ROOMS, MAX_LINES = 18, 300
@@ -23,7 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "checkpoints": {"common", "model"},
     "inpaint": {"common"},
     "bundle": {"common", "inpaint", "model"},
-    "runtimes": {"bundle", "checkpoints", "common", "inpaint", "model"},
+    "runtimes": {"bundle", "checkpoints", "common", "inpaint", "model", "precisions"},
     "inpainter": {"bundle", "common", "inpaint", "runtimes"},
     "checking": {"bundle", "checkpoints", "common", "inpaint", "inpainter", "precisions", "runtimes"},
     "onnx_tools": {"common", "runtimes"},
@@ -41,6 +41,11 @@ ARROWS: dict[str, set[str]] = {
         *("bundle", "calibration", "checking", "checkpoints", "common", "devices", "export", "inpaint"),
         *("inpainter", "packaging", "precisions", "runtimes"),
     },
+}
+# Arrows upwards that are strings: late extension points, imported when they are called.
+UPWARDS = {
+    ("precisions", "calibration"): "a row names what makes its graphs, as that of a plug-in could",
+    ("runtimes", "export"): "`cuda` runs the rewritten model itself: export has both, and brings the factory",
 }
 
 TORCH = {"torch", "diffusers"}
@@ -96,6 +101,13 @@ def test_every_arrow_between_rooms_is_in_the_table_and_every_row_is_needed() -> 
     assert not allowed - set(found), "arrows of the table that nothing uses any more"
 
 
+def test_an_arrow_that_is_a_string_is_in_the_table_or_has_a_reason() -> None:
+    allowed = {(here, there) for here, others in ARROWS.items() for there in others}
+    upwards = {arrow: where for arrow, where in named(ROOT).items() if arrow not in allowed}
+    assert not {arrow: where for arrow, where in upwards.items() if arrow not in UPWARDS}
+    assert not UPWARDS.keys() - upwards.keys(), "reasons for arrows that are no more"
+
+
 def test_no_arrows_lead_in_a_circle() -> None:
     assert not circles(ARROWS)
     assert not circles(between(ROOT, lambda name: name)), "modules that import each other"
@@ -132,6 +144,17 @@ def test_the_test_sees_every_kind_of_import(source: str, late: bool, tmp_path: P
     assert list(arrows(tmp_path)) == [("bundle", "export")]
     found = [each.late for each in imports(ast.parse(source)) if "export" in each.module]
     assert found == [late]
+
+
+@pytest.mark.parametrize("text", ["moebius_edge.export.build:run", "moebius_edge.export.build"])
+@pytest.mark.parametrize(
+    "source", ['ROW = Row("{}")', 'BASE = "{}"\nROW = f"{{BASE}}:run"', 'BASE = f"{}:{{x}}"']
+)
+def test_the_test_sees_modules_that_are_named_in_strings(source: str, text: str, tmp_path: Path) -> None:
+    for path, content in (("moebius_edge/bundle/folder.py", source.format(text)), ("export/build.py", "")):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    assert list(named(tmp_path)) == [("bundle", "export")]
 
 
 def test_the_test_sees_a_circle_of_any_length() -> None:

@@ -21,7 +21,7 @@ from moebius_edge.inpaint.loop import latent_mask
 from moebius_edge.inpaint.noise import PortableNoise, Stream
 from moebius_edge.inpaint.options import BLENDS, OPTION_NAMES, InpaintOptions
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule
 from moebius_edge.inpainter import Inpainter
 
 R, LATENT = 64, 8

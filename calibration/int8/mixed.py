@@ -17,8 +17,10 @@ from moebius_edge.checking.verify import region_db
 from moebius_edge.common.errors import CalibrationError
 from moebius_edge.common.progress import Stage
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.precisions import having
 
 TARGETS_DB = (40.0, 60.0)  # below is INT8's part; beyond it FP32 differs from itself in another order of sums
+USUAL = having("calibrated")[0]  # what a lower target is reached with
 WORST_DB = 4.0  # how far below the target one edit may be: the thresholds of a precision are "40 dB (36)"
 CAP_DB = 64.0  # of one edit: a mean must not be lifted by an edit that happens to be identical
 
@@ -145,5 +147,5 @@ def check_target(target_db: float) -> None:
     low, high = TARGETS_DB
     if not low <= target_db <= high:
         raise CalibrationError(
-            f"the target is {target_db:g} dB; expected {low:g} to {high:g}, or take --precision int8"
+            f"the target is {target_db:g} dB; expected {low:g} to {high:g}, or take --precision {USUAL}"
         )

@@ -5,14 +5,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.explain import install
 from moebius_edge.common.plugins import find_plugins, load
 from moebius_edge.export import targets as folder
 from moebius_edge.export.targets.target import Target
-from moebius_edge.precisions import PRECISIONS
+from moebius_edge.precisions import PRECISIONS, Need
+
+if TYPE_CHECKING:
+    from moebius_edge.bundle.folder import Bundle
 
 GROUP = "moebius_edge.targets"  # of entry points: name = "module:TARGET"
 
@@ -39,6 +42,8 @@ def _folders() -> Iterator[Any]:
 
 def _wrong(target: Target) -> str:
     """Say what is wrong with a row of another package, or ""."""
+    if words := sorted(target.takes - set(get_args(Need))):
+        return f"takes {words[0]!r}; known are {', '.join(get_args(Need))}"
     named = {target.default, *target.made_of, *target.made_of.values()}
     if strange := sorted(named - PRECISIONS.keys()):
         return f"names the precision {strange[0]!r}; known are {', '.join(PRECISIONS)}"
@@ -79,13 +84,23 @@ def find_doctor(name: str) -> Callable[..., Any]:
     return load_part(row, row.doctor)
 
 
-def find_importer(kit: str, name: str) -> Callable[..., Any]:
-    """Find what makes a bundle of artifacts that were built elsewhere of the folder `kit`, for a target.
+def require_kit(bundle: "Bundle") -> Target:
+    """Find the target that a bundle is a build kit of. Raises ExportError for a bundle that is none."""
+    row = targets().get(bundle.manifest.target)
+    if row is None or row.kit_file not in bundle.manifest.files:
+        known = " or ".join(other.name for other in targets().values() if other.kit_file)
+        raise ExportError(
+            f"{bundle.folder.name} is no build kit; make one with `export --target {known} --build-kit`"
+        )
+    return row
 
-    Raises ExportError where a bundle of this target is no build kit.
+
+def find_importer(kit: "Bundle") -> Callable[..., Any]:
+    """Find what makes a bundle of artifacts that were built elsewhere of a kit.
+
+    Raises ExportError for a bundle that is no build kit, or whose target takes nothing back.
     """
-    row = targets().get(name)
-    if row is None or row.take_back is None:
-        known = " or ".join(other.name for other in targets().values() if other.take_back)
-        raise ExportError(f"{kit} is no build kit; make one with `export --target {known} --build-kit`")
+    row = require_kit(kit)
+    if row.take_back is None:
+        raise ExportError(f"the target {row.name} takes nothing back that was built of its kits")
     return load_part(row, row.take_back)

@@ -37,6 +37,7 @@ class Target:
     ready: str | None = None
     # What adds to the ONNX files what it takes to do that elsewhere: "module:function(folder, graphs)".
     kit: str | None = None
+    kit_file: str = ""  # what is run there, one of the kit's files: a bundle that holds it is a kit
     kit_steps: tuple[str, ...] = ()  # what to do with it, a line each; {folder} is where it lies
     # What makes a bundle of what was made of a kit: "module:function(kit, artifacts, output, *, overwrite)".
     take_back: str | None = None
@@ -50,7 +51,7 @@ class Target:
     # Where an app of `moebius-edge package` can run its bundles, the best place first.
     platforms: tuple[str, ...] = ()
     # What it takes to export.
-    extra: str = "export"  # of the package that it is in: brings `tools`
+    extra: str = ""  # of the package that it is in: brings `tools`; "": they come with it
     tools: tuple[str, ...] = ()  # packages that make the artifact, besides those of every export
     made_by: str | None = None  # where that is found out: "module:function()", name -> version
     package: str = "moebius-edge"  # whose row this is; the registry notes it

@@ -13,8 +13,8 @@ from typing import Any
 from moebius_edge.bundle.proofs import MAX_PROOFS, Proof
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import BundleError
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
-from moebius_edge.inpaint.solvers.table import Start, Step
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule
+from moebius_edge.inpaint.solving.table import Start, Step
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 
 FORMAT = "moebius-edge-bundle"

@@ -18,7 +18,7 @@ from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule
 from moebius_edge.inpainter import Inpainter
 
 FEATHER_PIXELS = 8

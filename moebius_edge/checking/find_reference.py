@@ -23,7 +23,7 @@ def find_reference(bundle: Bundle, wanted: bool | None) -> tuple[Runtime | None,
         name = bundle.manifest.model.name
         if name not in MODELS:
             return None, f"the local checkpoint {name!r} is not in the bundle"
-        if MODELS[name].folder:
+        if MODELS[name].kind == "hub":
             return None, f"{name} would have to be downloaded; --reference does that"
     try:
         return open_runtime(bundle, "torch"), ""

@@ -36,10 +36,10 @@ from moebius_edge.checking.ticking import Ticking
 from moebius_edge.common.errors import MoebiusError, NotFinite
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.known_solvers import find_solver, known_solvers
 from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.protocol import make_schedule
-from moebius_edge.inpaint.solvers.registry import find_solver, known_solvers
+from moebius_edge.inpaint.solving.protocol import make_schedule
 from moebius_edge.inpainter import Inpainter
 
 COEFFICIENT_TOLERANCE = 1e-6  # relative; they are computed in float64 and stored as float32 in the capsule

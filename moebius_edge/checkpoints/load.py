@@ -10,10 +10,10 @@ from pathlib import Path
 
 from moebius_edge.checkpoints.checkpoint import Checkpoint, CheckpointFiles
 from moebius_edge.checkpoints.hub import INSTALL, fetch
-from moebius_edge.checkpoints.models import MODELS, VAE_REPO, ModelEntry
+from moebius_edge.checkpoints.models import BIN, MODELS, VAE_REPO, ModelEntry
 from moebius_edge.common.errors import CheckpointError
 
-BIN, SAFETENSORS = "diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors"
+SAFETENSORS = BIN.replace(".bin", ".safetensors")
 UNET_FILES = ("unet.safetensors", SAFETENSORS, BIN)  # in a local folder, first found
 LAYOUT = (
     f"expected FOLDER/{{{' or '.join(UNET_FILES)}}} with FOLDER/vae/{{config.json, {SAFETENSORS} or {BIN}}}, "
@@ -45,10 +45,10 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
     if entry is None:
         files = _find(path)
         return assemble.load(path.stem or "local", files, f"local file {files.unet.name}", "")
-    if entry.name == "synthetic":
+    if entry.kind == "generated":
         return assemble.synthetic(entry.name, entry.where, entry.license)
-    files = _embedded() if entry.name == "nano" else _download(entry, revision)
-    source = f"{entry.where}/{entry.folder}@{revision or 'main'}" if entry.folder else entry.where
+    files = _embedded(entry) if entry.kind == "package" else _download(entry, revision)
+    source = f"{entry.source}@{revision or 'main'}" if entry.kind == "hub" else entry.where
     return replace(assemble.load(entry.name, files, source, entry.license), guidance=entry.guidance)
 
 
@@ -60,9 +60,9 @@ def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:
     """
     entry = MODELS.get(name)
     if entry is None:
-        known = [entry.name for entry in MODELS.values() if entry.folder]
+        known = [entry.name for entry in MODELS.values() if entry.kind == "hub"]
         raise CheckpointError(f"{name!r} is nothing to download; {_closest(name)}Known: {', '.join(known)}")
-    if not entry.folder:
+    if entry.kind != "hub":
         raise CheckpointError(f"{name} is {entry.where}: there is nothing to download")
     _require_torch()
     files = _download(entry, revision)
@@ -91,15 +91,15 @@ def _closest(name: str) -> str:
     return f"did you mean {close[0]}? " if close else ""
 
 
-def _embedded() -> CheckpointFiles:
-    folder = Path(str(resources.files("moebius_edge") / "assets" / "nano"))
+def _embedded(entry: ModelEntry) -> CheckpointFiles:
+    folder = Path(str(resources.files("moebius_edge") / "assets" / entry.folder))
     return CheckpointFiles(folder / "unet.safetensors", folder / "vae.safetensors", folder / "config.json")
 
 
 def _download(entry: ModelEntry, revision: str | None) -> CheckpointFiles:
-    config = fetch(VAE_REPO, ("vae/config.json",))
-    vae = fetch(VAE_REPO, (f"vae/{SAFETENSORS}", f"vae/{BIN}"))
-    unet = fetch(entry.where, (f"{entry.folder}/{BIN}",), revision or "main")
+    config = fetch(entry.vae_repo, ("vae/config.json",))
+    vae = fetch(entry.vae_repo, (f"vae/{SAFETENSORS}", f"vae/{BIN}"))
+    unet = fetch(entry.repo, (entry.unet_path,), revision or "main")
     return CheckpointFiles(unet, vae, config)
 
 

@@ -10,6 +10,7 @@ from moebius_edge.cli.doctor import print_usability
 from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, Revision
 from moebius_edge.cli.payoff import print_conversion, print_payoff
 from moebius_edge.common.progress import stages
+from moebius_edge.precisions import OBSERVER, TARGET_DB
 
 if TYPE_CHECKING:
     from moebius_edge.bundle.folder import Bundle
@@ -39,19 +40,19 @@ def export(  # noqa: PLR0913, PLR0917
     ] = "deploy",
     calibration: Calibration = None,
     images: Images = None,
-    observer: Observer = "mse",
+    observer: Observer = OBSERVER,
     target_db: Annotated[
         float,
         typer.Option(
-            help="Only for `mixed`: how close to FP32 the filled hole must be, 40 to 60 dB. It keeps as few "
+            help="Only for {searched}: how close to FP32 the filled hole must be, {dbs}. It keeps as few "
             "layers in floats as that takes."
         ),
-    ] = 40.0,
+    ] = TARGET_DB,
     ledger: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Only for `mixed`: what each layer costs, by `moebius-edge ledger`; default: measured now.",
+            help="Only for {searched}: what each layer costs, by `moebius-edge ledger`; else measured now.",
         ),
     ] = None,
     compare: Annotated[
@@ -70,6 +71,7 @@ def export(  # noqa: PLR0913, PLR0917
             help="A setting of the target; again for another one. The first value is the default. {settings}",
         ),
     ] = None,
+    solver: Annotated[str, typer.Option(help="What takes the noise away, step by step: {solvers}.")] = "ddim",
     build_kit: Annotated[
         bool,
         typer.Option(
@@ -102,6 +104,7 @@ def export(  # noqa: PLR0913, PLR0917
         observer,
         images=images,
         target_db=target_db,
+        solver=solver,
         settings=parse_settings(settings or ()),
     )
     if build_kit and find_target(target).kit is None:
@@ -190,7 +193,7 @@ def import_engine(
 
     refuse_occupied(output, overwrite, MANIFEST_NAME)
     opened = Bundle.open(kit)
-    take_back = find_importer(opened.folder.name, opened.manifest.target)
+    take_back = find_importer(opened)
     bundle = take_back(opened, engines, output, overwrite=overwrite)
     _print_written(bundle)
     _suggest_verify(bundle)

@@ -8,6 +8,7 @@ import typer
 from moebius_edge.cli import show
 from moebius_edge.cli.options import Checkpoint, Images, Revision, bundle_name, output_file, revision_option
 from moebius_edge.common.progress import stages
+from moebius_edge.precisions import having
 
 
 def calibrate(
@@ -47,5 +48,6 @@ def calibrate(
         recording.save(file)
     samples, sites = recording.recipe["samples"], len(recording.histograms)
     show.out().print(f"wrote {file} ({sites} histograms from {samples} denoiser inputs)", markup=False)
-    again = [*revision_option(revision), "--output", bundle_name(checkpoint, "int8")]
-    show.suggest("export", checkpoint, "--precision", "int8", "--calibration", file, *again)
+    precision = having("calibrated")[0]
+    again = [*revision_option(revision), "--output", bundle_name(checkpoint, precision)]
+    show.suggest("export", checkpoint, "--precision", precision, "--calibration", file, *again)

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from moebius_edge.checking.report import Report
 
 
-KIT = "a build kit: run its build.py on the box, then moebius-edge import-engine"
-
-
 def verify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A bundle folder.")],
     reference: Annotated[
@@ -122,6 +119,16 @@ def _proven(proof: "Proof") -> str:
     return f"{proof.machine['processor']} by {by}: {', '.join(steps) or 'nothing passed'}"
 
 
+def _kit(bundle: "Bundle") -> dict[str, str]:
+    """Say what to do with a build kit; nothing of another bundle."""
+    from moebius_edge.export.targets.registry import targets  # noqa: PLC0415
+
+    row = targets().get(bundle.manifest.target)
+    if row is None or row.kit_file not in bundle.manifest.files:
+        return {}
+    return {"this is": f"a build kit: run its {row.kit_file} on the box, then moebius-edge import-engine"}
+
+
 def _print_bundle(bundle: "Bundle") -> None:
     from rich.table import Table  # noqa: PLC0415
 
@@ -142,7 +149,7 @@ def _print_bundle(bundle: "Bundle") -> None:
             if manifest.settings
             else {}
         ),
-        **({"this is": KIT} if "build.py" in manifest.files else {}),
+        **_kit(bundle),
         **({"proven on": "; ".join(map(_proven, manifest.proofs))} if manifest.proofs else {}),
         "made by": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }

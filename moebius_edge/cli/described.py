@@ -44,6 +44,24 @@ def _precisions() -> str:
     return ", ".join(PRECISIONS)
 
 
+def _searched() -> str:
+    from moebius_edge.precisions import having  # noqa: PLC0415
+
+    return listed(having("searched"))
+
+
+def _dbs() -> str:
+    from moebius_edge.calibration.int8.mixed import TARGETS_DB  # noqa: PLC0415
+
+    return listed((f"{bound:g}" for bound in TARGETS_DB), "to")
+
+
+def _observers() -> str:
+    from moebius_edge.calibration.activations.observers import OBSERVERS  # noqa: PLC0415
+
+    return listed(OBSERVERS)
+
+
 def _defaults() -> str:
     """Say the default precisions: "fp32, of coreml and tensorrt fp16"."""
     from moebius_edge.export.targets.registry import targets  # noqa: PLC0415
@@ -59,11 +77,14 @@ def _defaults() -> str:
 def _settings() -> str:
     """Say what `--set` takes, target by target; the default of each setting comes first."""
     from moebius_edge.export.targets.registry import targets  # noqa: PLC0415
+    from moebius_edge.precisions import PRECISIONS  # noqa: PLC0415
 
     lines = list[str]()
     for target in targets().values():
         own = [_values(target.settings)] if target.settings else []
-        own += [f"with {key} {_values(values)}" for key, values in target.only.items()]
+        for key, values in target.only.items():  # of a precision, or of all that need something
+            names = [name for name in target.precisions if key in {name, *PRECISIONS[name].needs}]
+            own.append(f"with {listed(names)} {_values(values)}")
         if own:
             lines.append(f"{target.name}: {'; '.join(own)}.")
     return " ".join(lines)
@@ -92,6 +113,18 @@ def _runtimes() -> str:
     return listed(runtimes())
 
 
+def _solvers() -> str:
+    from moebius_edge.inpaint.known_solvers import known_solvers  # noqa: PLC0415
+
+    return listed(known_solvers())
+
+
+def _kinds() -> str:
+    from moebius_edge.devices.kinds import KINDS  # noqa: PLC0415
+
+    return listed(f"{row.name} ({row.by})" for row in KINDS.values())
+
+
 def _platforms() -> str:
     from moebius_edge.packaging.platforms import PLATFORMS, targets_of  # noqa: PLC0415
 
@@ -101,10 +134,15 @@ def _platforms() -> str:
 FILLERS: dict[str, Callable[[], str]] = {
     "{targets}": _targets,
     "{precisions}": _precisions,
+    "{searched}": _searched,
+    "{dbs}": _dbs,
+    "{observers}": _observers,
     "{defaults}": _defaults,
     "{settings}": _settings,
     "{kits}": _kits,
     "{doctors}": _doctors,
     "{runtimes}": _runtimes,
+    "{solvers}": _solvers,
+    "{kinds}": _kinds,
     "{platforms}": _platforms,
 }

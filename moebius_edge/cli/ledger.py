@@ -18,6 +18,7 @@ from moebius_edge.cli.options import (
     revision_option,
 )
 from moebius_edge.common.progress import stages
+from moebius_edge.precisions import OBSERVER, TARGET_DB, having
 
 if TYPE_CHECKING:
     from moebius_edge.calibration.int8.sensitivity import Ledger
@@ -33,7 +34,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     ] = None,
     calibration: Calibration = None,
     images: Images = None,
-    observer: Observer = "mse",
+    observer: Observer = OBSERVER,
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Also draw it.")] = None,
     worst: Annotated[int, typer.Option(min=1, help="Rows of the table.")] = 20,
     revision: Revision = None,
@@ -43,8 +44,8 @@ def ledger(  # noqa: PLR0913, PLR0917
     """Measure what INT8 costs layer by layer.
 
     Each layer is quantized alone, and the denoiser runs on real inputs. The dB of a layer are those of the
-    denoiser against FP32 when only this layer is in INT8. `export --precision mixed --ledger FILE` keeps the
-    worst layers in floats.
+    denoiser against FP32 when only this layer is in INT8. `export --precision {searched} --ledger FILE`
+    keeps the worst layers in floats.
     """
     from moebius_edge.calibration.activations.recording import Recording  # noqa: PLC0415
     from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
@@ -75,12 +76,14 @@ def ledger(  # noqa: PLR0913, PLR0917
     _print_ledger(made, worst)
     console = show.out()
     console.print(f"wrote {file}" + (f" and {plot}" if plot is not None else ""), markup=False)
-    again = [*revision_option(revision), *(("--observer", observer) if observer != "mse" else ())]
+    again = [*revision_option(revision), *(("--observer", observer) if observer != OBSERVER else ())]
     for option, value in (("--calibration", calibration), ("--calibration-images", images)):
         again += [option, str(value)] if value is not None else []
-    again += ["--output", bundle_name(checkpoint, "mixed")]
-    # Not the default of 40 dB, for which nano's INT8 keeps no layer and reads no ledger.
-    show.suggest("export", checkpoint, "--precision", "mixed", "--target-db", 50, "--ledger", file, *again)
+    precision = having("searched")[0]
+    again += ["--output", bundle_name(checkpoint, precision)]
+    # Not the default target, for which nano's INT8 keeps no layer and reads no ledger.
+    aim = f"{TARGET_DB + 10:g}"
+    show.suggest("export", checkpoint, "--precision", precision, "--target-db", aim, "--ledger", file, *again)
 
 
 def _print_ledger(made: "Ledger", worst: int) -> None:

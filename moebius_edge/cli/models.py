@@ -17,8 +17,7 @@ def models() -> None:
     table.add_column("where", overflow="fold")
     for entry in MODELS.values():
         download = f"{entry.megabytes:,} MB" if entry.megabytes else "none"
-        where = f"{entry.where}/{entry.folder}" if entry.folder else entry.where
-        table.add_row(entry.name, entry.purpose, download, entry.license, where)
+        table.add_row(entry.name, entry.purpose, download, entry.license, entry.source)
     console = show.out()
     console.print(table)
     console.print(

@@ -29,11 +29,7 @@ Images = Annotated[
 ]
 Runtime = Annotated[str | None, typer.Option(help=RUNTIME_HELP)]
 Observer = Annotated[
-    str,
-    typer.Option(
-        help="How the range of a layer's integers is chosen from its histogram: mse (least squared error), "
-        "minmax (all of it), percentile (all but rare values) or entropy (least information lost)."
-    ),
+    str, typer.Option(help="How the range of a layer's integers is chosen from its histogram: {observers}.")
 ]
 
 

@@ -41,7 +41,7 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
         str | None,
         typer.Option(
             metavar="KIND",
-            help="Also measure on a connected device: android (adb) or ios (Xcode).",
+            help="Also measure on a connected device: {kinds}.",
             rich_help_panel=DEVICES,
         ),
     ] = None,

@@ -16,6 +16,7 @@ from moebius_edge.common.files import write_atomically
 from moebius_edge.common.progress import progress, stages
 from moebius_edge.devices.app import Wish
 from moebius_edge.devices.findings import Findings
+from moebius_edge.devices.kinds import KINDS, find_kind
 from moebius_edge.devices.measure import measure_on_device, read_all
 from moebius_edge.devices.page import render
 from moebius_edge.devices.sizes import size_row
@@ -46,9 +47,10 @@ class Request:
     def __post_init__(self) -> None:
         here = self.options
         if self.device is None and (self.serial or self.save):
-            raise InvalidInput("--serial and --save are about a device: add --device android or --device ios")
-        if self.device == "ios" and here.steps is not None:
-            raise InvalidInput("the iOS app takes the bundle's own number of steps: leave --steps away")
+            kinds = " or ".join(f"--device {name}" for name in KINDS)
+            raise InvalidInput(f"--serial and --save are about a device: add {kinds}")
+        if self.device is not None and not find_kind(self.device).any_steps and here.steps is not None:
+            raise InvalidInput(f"the app on {self.device} runs the bundle's own steps: leave --steps away")
         if not self.local and (self.against or self.plot or here.runtime or here.graphs != GRAPH_NAMES):
             raise InvalidInput("--against, --graph, --runtime and --plot measure here: leave --no-local away")
         if not (self.local or self.device or self.imported or self.beside or self.verify_db):

@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moebius_edge.common import units
+
 if TYPE_CHECKING:
     from rich.console import Console
 
 NAME = "moebius-edge"
 WIDE = 200  # columns of output that is no terminal
+size = units.size
 FAILED = 1  # exit code of a check; those of errors are in moebius_edge/common/explain.py
 
 
@@ -70,12 +73,3 @@ def decibels(value: float | None) -> str:
     if value is None:
         return "-"
     return "identical" if value >= 200 else f"{value:.1f} dB"
-
-
-def size(count: float) -> str:
-    """Format bytes for people, in powers of 1000 like disks and phones."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from moebius_edge.bundle.folder import Bundle
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.common.explain import printable
@@ -93,12 +94,13 @@ class IPhone:
     def __init__(self, tool: Tool, identifier: str) -> None:
         self.tool, self.serial = tool, identifier
 
-    def measure(self, wish: Wish, say: Stage) -> bytes:
+    def measure(self, bundle: Bundle, wish: Wish, say: Stage) -> bytes:
         """Let the app measure the bundle that it was packaged with, and return its JSON, unchecked.
 
         Raises RuntimeUnavailable when the device or the app cannot measure. The app ends with its console.
         """
         say("looking at the device", 0, 3)
+        del bundle  # `measure_on_device` compares it with what was measured
         before, watch = self._fetch(), Watch(wish, say)
         last = ""
         with self.tool.follow(

@@ -4,16 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from moebius_edge.bundle.folder import Bundle
-from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import printable
 from moebius_edge.common.progress import Stage
-from moebius_edge.devices import adb, ios
 from moebius_edge.devices.app import APP, Wish
+from moebius_edge.devices.kinds import find_kind
 from moebius_edge.devices.report import parse, read
 from moebius_edge.devices.summary import DeviceSummary, summarize
 from moebius_edge.packaging.platforms import PLATFORMS, require_target
-
-KINDS = ("android", "ios")
 
 
 def measure_on_device(
@@ -26,21 +23,13 @@ def measure_on_device(
     when the device or its app cannot measure, and InvalidInput when what the app wrote is no profile of this
     bundle.
     """
-    if kind not in KINDS:
-        hint = (
-            "; a browser measures by ?profile=1 in the page's address, see --import" if kind == "web" else ""
-        )
-        raise InvalidInput(f"there is no kind of device {kind!r}; expected {' or '.join(KINDS)}{hint}")
+    row = find_kind(kind)
     require_target(bundle.manifest, PLATFORMS[kind])
-    if kind == "android":
-        phone = adb.connect(serial)
-        data, name = phone.measure(bundle, wish, say), phone.serial
-    else:
-        iphone = ios.connect(serial)
-        data, name = iphone.measure(wish, say), iphone.serial
-    found = parse(data, bundle, f"what {APP} wrote on {name}")
+    device = row.connect(serial)
+    data = device.measure(bundle, wish, say)
+    found = parse(data, bundle, f"what {APP} wrote on {device.serial}")
     keep(data)
-    return summarize(found, f"{kind} {name}")
+    return summarize(found, f"{kind} {device.serial}")
 
 
 def read_all(paths: Sequence[Path], bundle: Bundle) -> list[DeviceSummary]:

@@ -16,7 +16,7 @@ from moebius_edge.bundle.proofs import files_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.files import plain_size
-from moebius_edge.packaging.platforms import DEVICES, SELF_TEST_DB
+from moebius_edge.packaging.platforms import DEVICES, PLATFORMS, SELF_TEST_DB
 
 FORMAT = "moebius-edge-device-profile-1"
 MAX_BYTES = 1 << 20
@@ -24,7 +24,7 @@ MAX_RUNS = 10_000  # timed runs of a graph, edits, and steps of an edit
 MAX_MS = 1e8  # a day
 MAX_MEMORY = 1 << 44  # 16 TB
 MAX_TEXT = 200  # characters of a name
-ENGINES = ("onnxruntime", "coreml", "onnxruntime-web")
+ENGINES = tuple(sorted({name for row in PLATFORMS.values() for name in row.engines}))
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

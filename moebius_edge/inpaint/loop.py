@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from moebius_edge.common.errors import Cancelled, NotFinite
 from moebius_edge.inpaint.noise import NoiseSource, Stream
 from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
-from moebius_edge.inpaint.solvers.table import Schedule, Step
+from moebius_edge.inpaint.solving.table import Schedule, Step
 
 Floats = NDArray[np.float32]
 OnProgress = Callable[[int, int], bool | None]  # (graph runs done, graph runs in all); False stops

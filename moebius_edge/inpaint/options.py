@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.noise import check_seed
-from moebius_edge.inpaint.solvers.protocol import check_length
+from moebius_edge.inpaint.solving.protocol import check_length
 
 MODES = ("portable", "published")
 POLARITIES = ("white", "black")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.solvers.table import Step
+from moebius_edge.inpaint.solving.table import Step
 
 
 class Runtime(Protocol):

@@ -43,6 +43,7 @@ class Platform:
     engine: str  # what runs the graphs
     page: str  # of docs/
     devices: tuple[str, ...]  # what its apps call the system in a device profile
+    engines: tuple[str, ...]  # what its apps call the engine there
     app: str  # where app.json lies in the project; the bundle is the folder `model` beside it
     vectors: str  # where the tests of the project look for the vectors
     limits: tuple[Limit, ...]
@@ -90,6 +91,7 @@ PLATFORMS: dict[str, Platform] = {
             "onnxruntime-web: WebGPU or threaded WASM",
             "web.md",
             ("web",),
+            ("onnxruntime-web",),
             app="public/app.json",
             vectors="tests/vectors.json",
             limits=WEB,
@@ -105,6 +107,7 @@ PLATFORMS: dict[str, Platform] = {
             "Core ML",
             "ios.md",
             ("ios", "macos"),
+            ("coreml",),
             app="Sources/MoebiusInpaint/Resources/app.json",
             vectors="Tests/MoebiusCoreTests/Resources/vectors.json",
             limits=IOS,
@@ -117,6 +120,7 @@ PLATFORMS: dict[str, Platform] = {
             "onnxruntime-android",
             "android.md",
             ("android",),
+            ("onnxruntime",),
             app="example/src/main/assets/app.json",
             vectors="moebius/src/test/resources/vectors.json",
             limits=ANDROID,

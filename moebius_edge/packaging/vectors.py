@@ -21,9 +21,9 @@ from moebius_edge.inpaint.noise import PortableNoise, Stream, philox4x32
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.dpm_table import dpm_table
-from moebius_edge.inpaint.solvers.protocol import make_schedule
-from moebius_edge.inpaint.solvers.table import Step
+from moebius_edge.inpaint.solvers.dpm import DPM
+from moebius_edge.inpaint.solving.protocol import make_schedule
+from moebius_edge.inpaint.solving.table import Step
 
 FORMAT = "moebius-edge-vectors-2"
 Bytes = NDArray[np.uint8]
@@ -32,7 +32,7 @@ SEEDS = (0, 1, 7, 0xFFFFFFFF, 0x0123456789ABCDEF, 2**64 - 1)
 BLOCKS = (0, 1, 1023, 262143)
 SCHEDULES = ((20, 0.99), (20, 1.0), (5, 0.99), (1, 1.0), (7, 0.5), (50, 0.8), (1000, 0.01))
 FIRST_ROWS = [DDIM().coefficients(*length)[:1] for length in SCHEDULES[:3]]
-UPDATES = (*FIRST_ROWS, dpm_table(8), DDIM().coefficients(*SCHEDULES[2]))  # the second to last has memory
+UPDATES = (*FIRST_ROWS, DPM().coefficients(8, 0.99), DDIM().coefficients(*SCHEDULES[2]))
 # Box (left, top, right, bottom), photo (width, height), resolution, margin, feather.
 CROPS: tuple[tuple[crops.Box, tuple[int, int], int, float, int], ...] = (
     ((100, 120, 180, 260), (1024, 768), 512, 0.25, 8),  # the photo's own resolution

@@ -29,7 +29,7 @@ from moebius_edge.inpaint.masks import draw_mask
 from moebius_edge.inpaint.noise import PortableNoise
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
-from moebius_edge.inpaint.solvers.protocol import make_schedule
+from moebius_edge.inpaint.solving.protocol import make_schedule
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.training.cases import read_silhouettes
 

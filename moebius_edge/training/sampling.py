@@ -7,17 +7,16 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.known_solvers import find_solver
 from moebius_edge.inpaint.noise import PortableNoise, Stream
-from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.dpm_table import FIRST, dpm_table
-from moebius_edge.inpaint.solvers.table import Step
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule, Solver
+from moebius_edge.inpaint.solving.table import Step
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.training.latents import latent_mask
 
 # What the loop starts from, under noise: the photo with its hole in the mean colour of the rest, the same
 # picture with a grey hole that conditions the model (one encoding less), or nothing.
 STARTS = ("mean", "masked", "noise")
-SOLVERS = ("ddim", "dpm")
 
 
 @dataclass(frozen=True)
@@ -26,19 +25,17 @@ class Sampling:
 
     steps: int = 20
     guidance: float = 2.0  # 1: the conditional prediction alone, in half the time
-    strength: float = 0.99  # of DDIM: int(steps * strength) of the grid's steps are run; with dpm, all
+    strength: float = 0.99  # how much of the picture is forgotten, as the solver means it
     seed: int = 0
     noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
     start: str = "mean"  # one of STARTS; strength 1 is always "noise"
-    solver: str = "ddim"  # one of SOLVERS; dpm is DPM-Solver++(2M) on the log-SNR grid, from t = 900
+    solver: str = "ddim"  # a name of `known_solvers`, for the published noise schedule
 
     def table(self) -> tuple[Step, ...]:
         """Return the loop's steps. Raises `InvalidInput` for an unknown start or solver."""
-        if self.start not in STARTS or self.solver not in SOLVERS:
-            raise InvalidInput(f"start {self.start!r}, solver {self.solver!r}; known: {STARTS}, {SOLVERS}")
-        if self.solver == "dpm":
-            return dpm_table(self.steps)
-        return DDIM().coefficients(self.steps, self.strength)
+        if self.start not in STARTS:
+            raise InvalidInput(f"there is no start {self.start!r}; known are {', '.join(STARTS)}")
+        return self._solver().coefficients(self.steps, self.strength)
 
     def scales(self) -> tuple[float, float]:
         """Return how much of the picture and of the noise is in the first latents.
@@ -46,11 +43,13 @@ class Sampling:
         They are sqrt(alpha_bar) and sqrt(1 - alpha_bar) of the first timestep; 0 and 1 for a start from
         noise.
         """
-        if self.start == "noise" or self.strength == 1:
+        if self.start == "noise":
             return 0.0, 1.0
-        timestep = FIRST if self.solver == "dpm" else DDIM().start(self.steps, self.strength).timestep
-        alpha_bar = float(DDIM().alpha_bar[timestep])
-        return alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+        start = self._solver().start(self.steps, self.strength)
+        return start.sqrt_alpha_bar, start.sqrt_one_minus_alpha_bar
+
+    def _solver(self) -> Solver:
+        return find_solver(self.solver, NoiseSchedule())
 
 
 # How a checkpoint is judged, and what an edit is to become: 8 denoiser passes instead of 38.
@@ -167,7 +166,7 @@ def guidance_effect(model: nn.Module, vae: AutoencoderKL, photos: Tensor, masks:
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
     effect = {}
     for timestep in (900, 100):
-        alpha = float(DDIM().alpha_bar[timestep])
+        alpha = float(NoiseSchedule().alpha_bar()[timestep])
         noisy = alpha**0.5 * image + (1 - alpha) ** 0.5 * noise
         sample = torch.cat([noisy, filler.mask, filler.masked], dim=1)
         # The guided noise is u + g (c - u): its difference between g = 1 and g = 0 is c - u.

@@ -243,6 +243,34 @@ def test_mixed_precision_reaches_its_target_with_floats_that_int8_does_not(
     assert f"target {target:g} dB" in printed
 
 
+def crispen(models: Models, conversion: Conversion) -> tuple[Models, dict[str, Any]]:
+    """A conversion whose report has no sentences."""
+    del conversion
+    return models, {"crumbs": 3}
+
+
+def toast(models: Models, conversion: Conversion) -> tuple[Models, dict[str, Any]]:
+    """One whose report has."""
+    return models, {**crispen(models, conversion)[1], "graphs": {}, "summary": ["3 crumbs [fell]"]}
+
+
+@pytest.mark.parametrize(("make", "said"), [(crispen, ""), (toast, "3 crumbs [fell]\n")])
+def test_of_a_new_precision_its_own_sentences_are_printed(
+    checkpoint: Checkpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    make: Callable[..., Any],
+    said: str,
+) -> None:
+    row = replace(PRECISIONS["fp32"], name="crisp", convert=f"{__name__}:{make.__name__}")
+    monkeypatch.setitem(PRECISIONS, "crisp", row)
+    bundle = export_bundle(checkpoint, tmp_path / "a.moebius", ExportOptions(precision="crisp"))
+    print_conversion(bundle)
+    file = bundle.file("precision.json")
+    assert capsys.readouterr().out == f"{said}what was converted, what was kept and why: {file}\n"
+
+
 def test_every_precision_of_a_target_is_known() -> None:
     for target in own_targets():
         assert {target.graphs_of(precision) for precision in target.precisions} <= set(PRECISIONS)

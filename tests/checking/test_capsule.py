@@ -8,7 +8,7 @@ import pytest
 
 from moebius_edge.checking import capsule
 from moebius_edge.common.errors import BundleError, InvalidInput
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule
 from moebius_edge.inpainter import Inpainter
 
 R, LATENT = 32, 16

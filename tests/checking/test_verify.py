@@ -21,8 +21,8 @@ from moebius_edge.common.errors import BundleError, MoebiusError
 from moebius_edge.common.samples import capsule_photo
 from moebius_edge.common.tensors import write_tensors
 from moebius_edge.inpaint import crops
+from moebius_edge.inpaint.known_solvers import known_solvers
 from moebius_edge.inpaint.runtime import Runtime
-from moebius_edge.inpaint.solvers.registry import known_solvers
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from moebius_edge.checkpoints import assemble, load
 from moebius_edge.checkpoints.checkpoint import parameter_count, weights_sha256
 from moebius_edge.checkpoints.load import load_checkpoint, pull
-from moebius_edge.checkpoints.models import MODELS
+from moebius_edge.checkpoints.models import MODELS, ModelEntry
 from moebius_edge.checkpoints.state_dicts import infer_config, load_into
 from moebius_edge.checkpoints.synthetic import rule
 from moebius_edge.common.errors import CheckpointError
@@ -173,6 +173,29 @@ def test_torch_missing_names_the_extra(tiny_checkpoint: Path, monkeypatch: pytes
 def test_the_table_of_models_is_whole() -> None:
     assert list(MODELS) == ["nano", "pretrained", "places2", "celebahq", "ffhq", "synthetic"]
     assert all(entry.name == name and entry.purpose and entry.license for name, entry in MODELS.items())
+
+
+def test_one_row_is_a_checkpoint_of_another_repository(
+    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def fetch(repo: str, paths: tuple[str, ...], revision: str = "main") -> Path:
+        asked.append((repo, paths[0], revision))
+        name = paths[0].removesuffix(".safetensors")
+        found = {"vae/config.json": "config.json", "small/unet": "unet.safetensors"}
+        return tiny_checkpoint / found.get(name, "vae.safetensors")
+
+    where = {"repo": "a/b", "folder": "small", "unet_file": "unet.safetensors", "vae_repo": "c/d"}
+    row = ModelEntry("other", "hub", 1, "MIT", "to test", guidance=3.0, **where)  # type: ignore[arg-type]
+    monkeypatch.setitem(MODELS, "other", row)
+    monkeypatch.setattr(load, "fetch", fetch)
+    checkpoint = load_checkpoint("other", "v2")
+    assert asked[0] == ("c/d", "vae/config.json", "main") and asked[1][0] == "c/d"
+    assert asked[2:] == [("a/b", "small/unet.safetensors", "v2")]
+    assert (checkpoint.source, checkpoint.license, checkpoint.guidance) == ("a/b/small@v2", "MIT", 3.0)
+    files = pull("other")
+    assert [file.name for file in files] == ["unet.safetensors", "vae.safetensors", "config.json"]
 
 
 # What does not fit

@@ -231,7 +231,7 @@ def test_wrong_use_is_2(moebius: Any, arguments: tuple[str, ...]) -> None:
 def test_models_lists_every_checkpoint_uncut(moebius: Any) -> None:
     out = moebius("models").out
     for entry in MODELS.values():
-        assert entry.name in out and entry.purpose in out and entry.folder in out
+        assert entry.name in out and entry.purpose in out and entry.source in out
 
 
 def test_export_writes_a_bundle_once(moebius: Any, checkpoint: Path, exported: Path, tmp_path: Path) -> None:

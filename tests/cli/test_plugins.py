@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,10 +188,15 @@ BROKEN = {
         {"__init__": ROW.replace("settings=", "made_of={'crisp': 'fp32'}, settings=")},
         "names the precision 'crisp'; known are fp32, fp16",
     ),
+    "a word that is no need": (
+        {"toaster": "moebius_toaster:TARGET"},
+        {"__init__": ROW.replace('{"float16"}', '{"int8"}')},
+        "takes 'int8'; known are float16, integer arithmetic, 8-bit weights, 4-bit weights",
+    ),
     "a default that it does not take": (
         {"toaster": "moebius_toaster:TARGET"},
         {"__init__": ROW.replace("settings=", "default='int8', settings=")},
-        "has the default int8, which needs int8",
+        "has the default int8, which needs integer arithmetic",
     ),
 }
 
@@ -236,8 +242,10 @@ def test_what_a_plug_in_needs_later_is_a_sentence(installed: Install) -> None:
     installed(files={**FILES, "ship": "import bread_that_is_not_there"})
     target = find_target("toaster")
     assert target.ship is not None
-    with pytest.raises(ExportError, match=r"toaster needs bread.*pip install \"moebius-toaster\[export\]\""):
+    with pytest.raises(ExportError, match=r"toaster needs bread.*pip install \"moebius-toaster\"$"):
         load_part(target, target.ship)
+    with pytest.raises(ExportError, match=r"pip install \"moebius-toaster\[crumbs\]\"$"):
+        load_part(replace(target, extra="crumbs"), target.ship)
 
 
 def test_a_broken_plug_in_breaks_no_command(tmp_path: Path, exported: Path) -> None:

@@ -9,8 +9,11 @@ import pytest
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.devices.report import MAX_BYTES, parse, read
+from moebius_edge.common.plugins import load
+from moebius_edge.devices.kinds import KINDS
+from moebius_edge.devices.report import ENGINES, MAX_BYTES, parse, read
 from moebius_edge.devices.summary import StateChange, summarize
+from moebius_edge.packaging.platforms import PLATFORMS
 from tests.devices.conversations import device_profile
 
 
@@ -153,3 +156,9 @@ def test_no_file(make_bundle: Callable[..., Bundle], tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing.json"):
         with pytest.raises(InvalidInput, match="cannot read"):
             read(path, bundle)
+
+
+def test_a_kind_of_device_is_a_platform_and_its_module_is_there() -> None:
+    for row in KINDS.values():
+        assert row.name in PLATFORMS and callable(load(row.connector))
+    assert set(ENGINES) == {"coreml", "onnxruntime", "onnxruntime-web"}

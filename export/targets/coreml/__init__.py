@@ -12,7 +12,7 @@ TARGET = Target(
     "its processors, tests and times them. [More](docs/coreml.md).",
     order=3,
     default="fp16",
-    takes=frozenset({"float16", "int8"}),
+    takes=frozenset({"float16", "integer arithmetic"}),
     made_of=dict.fromkeys(("w8", "w4", "p8", "p6", "p4"), "fp16"),
     forms=NEURAL_ENGINE,
     quantized_forms=NEURAL_ENGINE_INT8,
@@ -21,8 +21,8 @@ TARGET = Target(
     settings={"deployment": ("iOS17", "iOS16", "iOS18")},  # the oldest system to run on
     only={
         # What INT8 leaves as floats.
-        "int8": {"deployment": ("iOS17", "iOS18"), "floats": ("float16", "float32")},
-        "int4 weights": {"deployment": ("iOS18",)},
+        "integer arithmetic": {"deployment": ("iOS17", "iOS18"), "floats": ("float16", "float32")},
+        "4-bit weights": {"deployment": ("iOS18",)},
     },
     ready="moebius_edge.export.targets.coreml.ready:ready",
     ship="moebius_edge.export.targets.coreml.package:ship",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from moebius_edge.common.tensors import Array
+from moebius_edge.export.targets.coreml import TARGET
 from moebius_edge.export.targets.coreml.tools import cto
 
 LEAST_WEIGHTS = 2048  # smaller tensors are not worth a table
@@ -114,8 +115,8 @@ def _table(bits: int) -> Compression:
     return Compression("compression::palettize_weights", cto.OptimizationConfig(config))
 
 
-# Precision -> what is done to a program in FP16. The autoencoder's errors show, and it is small beside the
-# denoiser: it keeps 8 bits.
+# Precision, each of the row's `made_of` -> what is done to a program in FP16. The autoencoder's errors show,
+# and it is small beside the denoiser: it keeps 8 bits.
 BYTES = _integers("int8", "per_channel")
 BLOCKS = _integers("int4", "per_block", block_size=BLOCK)
 INTEGERS, TABLE = _rounded(BYTES), _table(8)
@@ -130,5 +131,6 @@ COMPRESSIONS: Mapping[str, tuple[Compression, Compression]] = {  # of the denois
 
 def compression(precision: str, graph: str) -> Compression | None:
     """Return what is done to the weights of a graph; None when the precision leaves them as they are."""
-    pair = COMPRESSIONS.get(precision)
-    return pair and pair[graph != "denoiser"]
+    if precision not in TARGET.made_of:
+        return None
+    return COMPRESSIONS[precision][graph != "denoiser"]

@@ -8,8 +8,9 @@ TARGET = Target(
     runtime="onnxruntime",
     runs_on="CPUs of desktops and servers, by ONNX Runtime",
     state="works. [What each precision costs](docs/quantization.md).",
+    extra="export",
     order=1,
-    takes=frozenset({"float16", "int8", "int8 weights", "int4 weights"}),
-    only={"int8": AUTOENCODER},
+    takes=frozenset({"float16", "integer arithmetic", "8-bit weights", "4-bit weights"}),
+    only={"integer arithmetic": AUTOENCODER},
     platforms=("web", "android"),
 )

@@ -4,6 +4,8 @@ from moebius_edge.export.rewrites.forms import CUDA, GPU_INT8
 from moebius_edge.export.targets.target import Target
 from moebius_edge.export.targets.tensorrt.builder import VALUES
 
+KIT = "build.py"
+
 TARGET = Target(
     "tensorrt",
     runtime="tensorrt",
@@ -14,7 +16,7 @@ TARGET = Target(
     "a simulated device. [More](docs/tensorrt.md#tensorrt).",
     order=4,
     default="fp16",
-    takes=frozenset({"float16", "int8"}),
+    takes=frozenset({"float16", "integer arithmetic"}),
     forms=CUDA,
     quantized_forms=GPU_INT8,
     qdq="tensorrt",
@@ -23,12 +25,13 @@ TARGET = Target(
         **{name: VALUES[name] for name in ("workspace", "optimization", "compatible")},
         "timing_cache": ("no", "yes"),
     },
-    only={"fp32": {"tf32": VALUES["tf32"]}, "int8": {"floats": ("float16",)}},
+    only={"fp32": {"tf32": VALUES["tf32"]}, "integer arithmetic": {"floats": ("float16",)}},
     ship="moebius_edge.export.targets.tensorrt.target:ship",
     ready="moebius_edge.export.targets.tensorrt.target:ready",
     kit="moebius_edge.export.targets.tensorrt.target:kit",
+    kit_file=KIT,
     kit_steps=(
-        "on the box: python {folder}/build.py --output engines",
+        f"on the box: python {{folder}}/{KIT} --output engines",
         "then: moebius-edge import-engine KIT engines --output BUNDLE",
     ),
     take_back="moebius_edge.export.targets.tensorrt.engines:import_engines",

@@ -10,8 +10,9 @@ from moebius_edge.bundle.manifest import MAX_FILE_BYTES
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.files import plain_size
+from moebius_edge.export.targets.registry import require_kit
+from moebius_edge.export.targets.tensorrt import KIT
 from moebius_edge.export.targets.tensorrt.builder import PACKAGES, REPORT, graph_files, sha256, sources
-from moebius_edge.export.targets.tensorrt.target import KIT
 
 MAX_REPORT = 1 << 20
 VERSION = re.compile(r"[0-9][0-9A-Za-z.+-]{0,39}")
@@ -40,11 +41,8 @@ def import_engines(kit: Bundle, engines: Path, output: Path, *, overwrite: bool 
     Raises ExportError, with nothing written, for a `kit` that is no build kit, and for engines that are
     missing, damaged, or built of other graphs.
     """
+    require_kit(kit)
     manifest = kit.manifest
-    if manifest.target != "tensorrt" or KIT not in manifest.files:
-        raise ExportError(
-            f"{kit.folder.name} is no build kit; make one with `export --target tensorrt --build-kit`"
-        )
     wanted, source = output.resolve(), kit.folder.resolve()
     if wanted.is_relative_to(source) or wanted == engines.resolve():
         raise ExportError(f"{output} would replace what the bundle is made of; choose another folder")

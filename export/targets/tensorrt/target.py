@@ -14,7 +14,7 @@ from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.common.errors import ExportError
 from moebius_edge.export.onnx.graph import IR_VERSION, OPSET
 from moebius_edge.export.options import ExportOptions
-from moebius_edge.export.targets.tensorrt import builder
+from moebius_edge.export.targets.tensorrt import KIT, builder
 from moebius_edge.export.targets.tensorrt.builder import (
     UPDATE,
     BuildError,
@@ -26,7 +26,6 @@ from moebius_edge.export.targets.tensorrt.builder import (
 from moebius_edge.onnx_tools.external_data import remove
 from moebius_edge.runtimes.tensorrt import interface_of, update_spec
 
-KIT = "build.py"
 ON_THE_BOX = "; or export with --build-kit, to build on the box itself"
 
 

@@ -12,8 +12,8 @@ Legend: paper symbol -> name here
 import math
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule, check_length
-from moebius_edge.inpaint.solvers.table import Start, Step
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule, check_length
+from moebius_edge.inpaint.solving.table import Start, Step
 
 
 class DDIM:

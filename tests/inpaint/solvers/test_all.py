@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.known_solvers import find_solver, known_solvers
 from moebius_edge.inpaint.loop import update
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule, Solver, make_schedule
-from moebius_edge.inpaint.solvers.registry import find_solver, known_solvers
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule, Solver, make_schedule
 
 LENGTHS = ((20, 0.99), (8, 1.0), (5, 0.6))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule
 
 
 @pytest.mark.parametrize(

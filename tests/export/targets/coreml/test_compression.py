@@ -105,6 +105,10 @@ def test_the_autoencoder_keeps_eight_bits() -> None:
     assert compression("fp16", "denoiser") is None
 
 
+def test_whatever_the_target_makes_of_another_precision_has_its_compression() -> None:
+    assert set(find_target("coreml").made_of) == set(COMPRESSIONS)
+
+
 def test_what_can_be_deployed_where() -> None:
     assert ExportOptions("coreml", "p6").all_settings() == {"deployment": "iOS17"}
     assert ExportOptions("coreml", "fp16", settings={"deployment": "iOS16"}).all_settings() == {

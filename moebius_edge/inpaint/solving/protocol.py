@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.solvers.table import Schedule, Start, Step
+from moebius_edge.inpaint.solving.table import Schedule, Start, Step
 
 
 @dataclass(frozen=True)

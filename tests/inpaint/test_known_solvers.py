@@ -1,5 +1,6 @@
 """Solvers are found in their folder, and a bundle names one."""
 
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,16 +8,16 @@ import pytest
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint import solvers
+from moebius_edge.inpaint.known_solvers import find_solver, known_solvers
+from moebius_edge.inpaint.listed_solver import Listed
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.listed import Listed
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule, make_schedule
-from moebius_edge.inpaint.solvers.registry import find_solver, known_solvers
-from moebius_edge.inpaint.solvers.table import Schedule, Start, Step
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule, make_schedule
+from moebius_edge.inpaint.solving.table import Schedule, Start, Step
 
 TABLE = Schedule(Start(700, 0.5, 0.75), (Step(700, 1.25, -0.5), Step(10, 1.1, -0.2, 0.3, 0.4, 0.5)))
 KNOWN = ", ".join(known_solvers())
 TOY = """
-from moebius_edge.inpaint.solvers.table import Start, Step
+from moebius_edge.inpaint.solving.table import Start, Step
 
 class Toy:
     name = "toy"
@@ -49,6 +50,13 @@ def listed(name: str) -> Listed:
     return Listed(name, NoiseSchedule(), TABLE, 2, 0.99)
 
 
+@pytest.mark.usefixtures("toy")
+def test_two_solvers_of_one_name_are_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "toy2.py").write_text(TOY)
+    with pytest.raises(RuntimeError, match=r"toy.Toy.* and .*toy2.Toy.* are both called 'toy'; rename one"):
+        known_solvers()
+
+
 def test_ddim_is_found() -> None:
     assert known_solvers()["ddim"] is DDIM
     noise = NoiseSchedule(beta_end=0.02)
@@ -57,7 +65,7 @@ def test_ddim_is_found() -> None:
 
 
 def test_what_is_no_solver_is_not_found() -> None:
-    assert not {"listed", "protocol", "registry", "table"} & set(known_solvers())
+    assert list(known_solvers()) == [each.name for each in pkgutil.iter_modules(solvers.__path__)]
     assert all(name == solver(NoiseSchedule()).name for name, solver in known_solvers().items())
 
 

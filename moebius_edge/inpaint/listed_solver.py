@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule, Solver, make_schedule
-from moebius_edge.inpaint.solvers.registry import known_solvers
-from moebius_edge.inpaint.solvers.table import Schedule, Start, Step
+from moebius_edge.inpaint.known_solvers import known_solvers
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule, Solver, make_schedule
+from moebius_edge.inpaint.solving.table import Schedule, Start, Step
 
 
 @dataclass(frozen=True)

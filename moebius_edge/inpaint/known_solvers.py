@@ -1,4 +1,4 @@
-"""Which solvers there are: every module of this folder that has a class with a `name`. Nothing is listed."""
+"""Which solvers there are: each module of the folder `solvers` that has a class with a `name`."""
 
 import importlib
 import pkgutil
@@ -7,20 +7,25 @@ from functools import cache
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint import solvers
-from moebius_edge.inpaint.solvers.protocol import NoiseSchedule, Solver
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule, Solver
 
 MakeSolver = Callable[[NoiseSchedule], Solver]
 
 
 @cache
 def known_solvers() -> dict[str, MakeSolver]:
-    """Find the solvers' classes by their names, in the order of the names."""
+    """Find the solvers' classes by their names, in the order of the names.
+
+    Raises RuntimeError for two of one name.
+    """
     found: dict[str, MakeSolver] = {}
     for module in pkgutil.iter_modules(solvers.__path__):
         members = vars(importlib.import_module(f"{solvers.__name__}.{module.name}"))
         for member in members.values():
             own = isinstance(member, type) and member.__module__ == members["__name__"]
             if own and isinstance(name := vars(member).get("name"), str):
+                if name in found:
+                    raise RuntimeError(f"{found[name]} and {member} are both called {name!r}; rename one")
                 found[name] = member
     return dict(sorted(found.items()))
 
