@@ -18,7 +18,7 @@ MAPPED = ("calibration", "export", "runtimes")
 # The package itself: what it re-exports, and its entry point.
 FRONT = ("__init__", "__main__")
 
-NAMED = re.compile(rf"({PACKAGE}(?:\.\w+)+)(?::\w*)?")
+NAMED = re.compile(rf"({PACKAGE}(?:\.\w+)+)(?::[\w:]*)?")
 
 Arrows = dict[tuple[str, str], list[str]]  # (room, room it imports) -> "module imports module"
 

@@ -1,7 +1,7 @@
 """Judge a checkpoint on held-out photos: `python -m moebius_edge.training.evaluate --photos DIR`.
 
 Every photo is seen as its centred square at the model's resolution and gets three holes: an object's outline
-with some slack, strokes, a box. Nothing is downloaded: the measures are in metrics, texture and borders.
+with some slack, strokes, a box. Nothing is downloaded.
 """
 
 import argparse
@@ -117,9 +117,8 @@ def fill_cases(
         batch = slice(filler.first_place, filler.first_place + BATCH)
         return [harmonic_fill(*case) for case in zip(photos[batch], pictures, masks[batch], strict=True)]
 
-    count = len(masks)
-    fillers = in_parallel(prepare, range(0, count, BATCH), f"encoding {count} photos with holes")
-    filled = in_parallel(run, list(product(range(seeds), fillers)), f"filling {count} holes {seeds} times")
+    fillers = in_parallel(prepare, range(0, len(masks), BATCH), f"encoding {len(masks)} photos with holes")
+    filled = in_parallel(run, list(product(range(seeds), fillers)), f"filling the holes {seeds} times")
     batches = len(fillers)
     return [list(chain(*filled[first : first + batches])) for first in range(0, len(filled), batches)]
 
