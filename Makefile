@@ -30,7 +30,7 @@ quick: $(STAMP)  ## the tests that need neither the full-size model nor a browse
 	OMP_NUM_THREADS=1 $(PYTEST) $(TWO) -m "not full_size"
 
 full: $(STAMP)  ## the tests of the 226 M-parameter model, those in a browser, and those that take minutes for nano
-	@echo "The tests of the full-size model, the browser and nano: about 9 minutes on two cores, and 5 GB of memory"
+	@echo "The tests of the full-size model, the browser and nano: about 10 minutes on two cores, 5 GB of memory"
 	$(PYTEST) $(TWO) -m full_size
 
 gpu: $(STAMP)  ## the tests that need a CUDA device; without one they are skipped, and say so

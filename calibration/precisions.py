@@ -9,7 +9,7 @@ import onnx
 from moebius_edge.calibration import sentences
 from moebius_edge.calibration.activations.amplitudes import amplitudes
 from moebius_edge.calibration.activations.calibrate import GraphRuntime
-from moebius_edge.calibration.activations.data import CalibrationOptions, Followed, spread
+from moebius_edge.calibration.activations.data import CalibrationOptions, Followed, choose_samples
 from moebius_edge.calibration.activations.observers import Range
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.fp16.between import halve_between
@@ -89,7 +89,7 @@ def to_int8(models: Models, conversion: Conversion) -> tuple[Models, Report]:
     """
     denoiser = models["denoiser"]
     quantized = quantize(denoiser, conversion.ranges(denoiser), QDQ_STYLES[conversion.style])
-    options = WeightOptions(form=conversion.weights, half_scales=conversion.half)
+    options = WeightOptions(encoding=conversion.weights, half_scales=conversion.half)
     stored, weights = quantize_weights(quantized, 8, options)
     made, floats = _between({**models, "denoiser": stored}, conversion, models)
     weights = replace(weights, fp32_bytes=total_bytes(denoiser), bytes=total_bytes(made["denoiser"]))
@@ -174,7 +174,7 @@ def _mixed(
     model = quantize(denoiser, ranges, QDQ_STYLES[conversion.style], names=names)
     if bits == 8:
         exact = tuple(layers[name].weight for name in kept)
-        options = WeightOptions(form=conversion.weights, half_scales=conversion.half, keep=exact)
+        options = WeightOptions(encoding=conversion.weights, half_scales=conversion.half, keep=exact)
         model = quantize_weights(model, 8, options)[0]
     # Casts would be done when an .ort file is made, which then is FP32.
     return store_halves(model) if conversion.weights == "arithmetic" and not conversion.half else model
@@ -183,7 +183,7 @@ def _mixed(
 def ledger_of(denoiser: onnx.ModelProto, conversion: Conversion) -> Ledger:
     """Measure the ledger of a denoiser for the engine and the ranges of a conversion."""
     per_edit = conversion.options.steps_per_edit
-    samples = spread(conversion.followed().samples["denoiser"], LEDGER_SAMPLES, per_edit)
+    samples = choose_samples(conversion.followed().samples["denoiser"], LEDGER_SAMPLES, per_edit)
     entries, together = measure_sensitivity(
         denoiser,
         conversion.ranges(denoiser),
@@ -220,7 +220,7 @@ def to_4_bit_weights(models: Models, conversion: Conversion) -> tuple[Models, Re
 
 
 def _small_weights(models: Models, conversion: Conversion, bits: Literal[8, 4]) -> tuple[Models, Report]:
-    options = WeightOptions(form=conversion.weights)
+    options = WeightOptions(encoding=conversion.weights)
     made = {name: quantize_weights(model, bits, options) for name, model in models.items()}
     return _apart(made, sentences.of_weights)
 

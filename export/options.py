@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moebius_edge.calibration.activations.data import CalibrationOptions, photo_files
+from moebius_edge.calibration.activations.data import CalibrationOptions
 from moebius_edge.calibration.activations.observers import OBSERVERS
 from moebius_edge.calibration.int8.mixed import check_target
-from moebius_edge.common.errors import ExportError
+from moebius_edge.common.errors import CalibrationError, ExportError
 from moebius_edge.export.targets.registry import find_target, targets
+from moebius_edge.inpaint.imaging import photo_files
 from moebius_edge.inpaint.known_solvers import known_solvers
 from moebius_edge.precisions import OBSERVER, PRECISIONS, TARGET_DB, having
 
@@ -47,7 +48,9 @@ class ExportOptions:
         check_target(self.target_db)
         self._check_settings()
         if self.images is not None:
-            photo_files(self.images)  # raises for a folder without photos, before anything takes time
+            photo_files(
+                self.images, CalibrationError
+            )  # raises for a folder without photos, before anything takes time
 
     def _check_settings(self) -> None:
         target = find_target(self.target)

@@ -34,7 +34,6 @@ class Precision:
 
     name: str  # as typed: `--precision int8`
     help: str  # what it is, for the README
-    changed: str  # what is changed, for docs/quantization.md
     pays: str  # where it pays
     thresholds: Thresholds
     # What makes the graphs of FP32 ones, "module:function(models, conversion)"; None: only a target makes it
@@ -133,15 +132,13 @@ PRECISIONS: dict[str, Precision] = {
         Precision(
             "fp32",
             "floats of 32 bits (*FP32*)",
-            "nothing",
-            "the precision to compare with",
+            "to compare with",
             FP32,
             f"{CONVERSIONS}:keep",
         ),
         Precision(
             "fp16",
             "floats of 16 bits (*FP16*)",
-            "all three graphs compute in float16",
             "GPUs, phones",
             FP16,
             f"{CONVERSIONS}:to_half",
@@ -151,8 +148,7 @@ PRECISIONS: dict[str, Precision] = {
         Precision(
             "int8",
             "the denoiser computes in 8-bit integers (*INT8*)",
-            "the denoiser computes in 8-bit integers",
-            "CPUs with VNNI or dot-product instructions",
+            "CPUs that multiply 8-bit integers fast",
             INT8,
             f"{CONVERSIONS}:to_int8",
             frozenset({"integer arithmetic"}),
@@ -160,9 +156,8 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "mixed",
-            "as `int8`, but the layers (operations with weights) that lose most stay floats",
-            "as `int8`, but the layers that cost most stay floats",
-            "the same, where INT8 is not close enough",
+            "as `int8`, but layers (operations with weights) that lose most stay floats",
+            "as `int8`, closer",
             # Closer than INT8; the target that it was searched for is an average over many edits.
             replace(INT8, hole_db=36.0, ring_db=36.0),
             f"{CONVERSIONS}:to_mixed",
@@ -173,8 +168,7 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "w8",
-            "weights are stored in 8 bits and become floats to compute: a smaller download",
-            "large weights are stored in 8 bits",
+            "large weights are stored in 8 bits and become floats to compute",
             "download size",
             W8,
             f"{CONVERSIONS}:to_8_bit_weights",
@@ -183,7 +177,6 @@ PRECISIONS: dict[str, Precision] = {
         Precision(
             "w4",
             "the same in 4 bits",
-            "large weights are stored in 4 bits",
             "download size",
             W4,
             f"{CONVERSIONS}:to_4_bit_weights",
@@ -191,22 +184,19 @@ PRECISIONS: dict[str, Precision] = {
         ),
         Precision(
             "p8",
-            "weights are stored as indices into tables of 256 values (Core ML)",
-            "large weights are indices into 256 values",
+            "large weights are stored as indices into tables of 256 values (Core ML)",
             "download size",
             W8,  # as good as 8-bit integers
         ),
         Precision(
             "p6",
             "the same with tables of 64 values",
-            "large weights are indices into 64 values",
             "download size",
             P6,
         ),
         Precision(
             "p4",
             "the same with tables of 16 values",
-            "large weights are indices into 16 values",
             "download size",
             W4,  # for size, too
         ),

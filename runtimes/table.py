@@ -52,21 +52,21 @@ OWN = (
     RuntimeEntry(
         "cuda",
         "moebius_edge.export.cuda:open_cuda",
-        "the model in float16 on an NVIDIA GPU, by torch",
+        "the model in FP16 on an NVIDIA GPU, by torch",
         extra="export",
         engines=("torch",),
     ),
     RuntimeEntry(
         "cuda-compiled",
         "moebius_edge.export.cuda:open_compiled",
-        "the same, compiled: minutes until the first result",
+        "the same, compiled: a minute or more until the first result",
         extra="export",
         engines=("torch",),
     ),
     RuntimeEntry(
         "tensorrt",
         "moebius_edge.runtimes.tensorrt:TensorRTRuntime",
-        "TensorRT's engines on NVIDIA GPUs",
+        "TensorRT engine files on NVIDIA GPUs",
         opens="tensorrt",
         extra="tensorrt",
         engines=("tensorrt", "tensorrt_rtx", "cuda-bindings"),
@@ -86,7 +86,7 @@ OWN = (
     RuntimeEntry(
         "mil",
         "moebius_edge.runtimes.mil:MilRuntime",
-        "the same files, interpreted on any system",
+        "the files of `coreml`, interpreted on any system (MIL is Core ML's language)",
         opens="coreml",
         extra="coreml",
         engines=("coremltools", "torch"),

@@ -72,6 +72,7 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
     order = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    assert not [path for path in order if not path.is_file()], "LONGEST names files that are gone"
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 

@@ -4,6 +4,7 @@ They lie in build/test-cache, in a folder named by the sources and versions that
 these makes all anew. `tests/export/test_build.py` compares them with an export of its own.
 """
 
+import ast
 import hashlib
 import os
 import platform
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cache
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +26,9 @@ from safetensors.numpy import load_file, save_file
 
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.calibration.activations.data import CalibrationOptions
-from moebius_edge.checkpoints.checkpoint import Checkpoint, weights_sha256
+from moebius_edge.checkpoints.checkpoint import Checkpoint, parameter_count, weights_sha256
 from moebius_edge.common.progress import Stage
-from moebius_edge.export import build
+from moebius_edge.export import build, self_test
 from moebius_edge.export.onnx import graphs
 from moebius_edge.export.rewrites.forms import Forms
 
@@ -34,49 +36,58 @@ QUICK = CalibrationOptions(edits=4, steps_per_edit=4, steps=5)  # the least that
 
 ROOT = Path(__file__).parents[1]
 CACHE = ROOT / "build" / "test-cache"
-# What a graph or a self-test is made by, besides the weights, which are in a file's own key.
-SOURCES = (
-    "export/describe.py",
-    "export/onnx",
-    "export/rewrites",
-    "moebius_edge/assets/samples",
-    "moebius_edge/bundle/manifest.py",
-    "moebius_edge/checking/capsule.py",
-    "moebius_edge/common/samples.py",
-    "moebius_edge/inpaint",
-    "moebius_edge/inpainter.py",
-    "moebius_edge/model",
-    "moebius_edge/onnx_tools",
-    "runtimes/torch.py",
-    "tests/kept.py",
-)
+# What is kept is made by these modules with all that they import, from these files, by the rules of this one.
+MAKERS = (graphs.__name__, self_test.__name__)
+DATA = (*sorted(ROOT.glob("moebius_edge/assets/samples/*")), Path(__file__))
 PACKAGES = ("torch", "diffusers", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxsim", "pillow")
+MOST_PARAMETERS = 50_000_000  # of a model whose graphs are kept: one test uses the full-size ones, 1 GB
 
 export_anew = graphs.fp32_graphs
 record_anew = build.record_capsule
 
 
-@cache
-def folder() -> Path:
-    """Where this tree's files lie; those of other sources and versions are removed."""
-    digest = hashlib.sha256()
-    for path in (ROOT / name for name in SOURCES):
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(f"{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
-    versions = [platform.machine(), platform.python_version(), torch.backends.cpu.get_cpu_capability()]
-    digest.update(repr([*versions, *map(metadata.version, PACKAGES)]).encode())
-    found = CACHE / digest.hexdigest()[:16]
-    found.mkdir(parents=True, exist_ok=True)
-    for other in CACHE.iterdir():
-        if other != found:
-            shutil.rmtree(other, ignore_errors=True)
+def sources(module: str) -> set[Path]:
+    """The files of a module and of those of this package that it imports, directly or not."""
+    found: set[Path] = set()
+    names = [module]
+    while names:
+        try:
+            spec = find_spec(names.pop())
+        except ModuleNotFoundError:  # a name in a module
+            continue
+        if spec is None or spec.origin is None or (path := Path(spec.origin)) in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("moebius_edge"):
+                names += [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
     return found
 
 
-def kept(key: str, make: Callable[[Path], None]) -> Path:
+def digest(maker: str) -> str:
+    """Of the sources and versions that make something."""
+    found = hashlib.sha256()
+    for file in (*sorted(sources(maker)), *DATA):
+        found.update(f"{file.name}\0".encode() + file.read_bytes())
+    versions = [platform.machine(), platform.python_version(), torch.backends.cpu.get_cpu_capability()]
+    found.update(repr([*versions, *map(metadata.version, PACKAGES)]).encode())
+    return found.hexdigest()[:16]
+
+
+@cache
+def folders() -> dict[str, Path]:
+    """Where the files of each maker lie; those of other sources and versions are removed."""
+    found = {maker: CACHE / digest(maker) for maker in MAKERS}
+    for path in found.values():
+        path.mkdir(parents=True, exist_ok=True)
+    for other in set(CACHE.iterdir()) - set(found.values()):
+        shutil.rmtree(other, ignore_errors=True)
+    return found
+
+
+def kept(key: str, make: Callable[[Path], None], maker: str = graphs.__name__) -> Path:
     """The file that `make(path)` writes, made where no run made it before."""
-    path = folder() / hashlib.sha256(key.encode()).hexdigest()
+    path = folders()[maker] / hashlib.sha256(key.encode()).hexdigest()
     with FileLock(f"{path}.lock"):  # another process that is at it is waited for
         if not path.exists():
             part = path.with_suffix(f".{os.getpid()}")
@@ -92,7 +103,9 @@ def export_once(
     progress: Stage | None = None,
     names: Sequence[str] = GRAPH_NAMES,
 ) -> dict[str, onnx.ModelProto]:
-    """`fp32_graphs`, from the files that are kept."""
+    """`fp32_graphs`, from the files that are kept; those of the full-size model are not."""
+    if parameter_count(checkpoint.model) > MOST_PARAMETERS:
+        return export_anew(checkpoint, forms, kind, progress, names)
     weights, models = _key(checkpoint), {}
     for done, name in enumerate(names):
         if progress is not None:
@@ -111,7 +124,7 @@ def export_once(
 def record_once(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     """`record_capsule`, from the file that is kept."""
     return load_file(
-        kept(f"capsule {_key(checkpoint)}", lambda path: save_file(record_anew(checkpoint), path))
+        kept(_key(checkpoint), lambda path: save_file(record_anew(checkpoint), path), self_test.__name__)
     )
 
 

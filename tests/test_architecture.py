@@ -36,7 +36,7 @@ ARROWS: dict[str, set[str]] = {
         *("bundle", "calibration", "checking", "checkpoints", "common", "inpaint", "inpainter", "model"),
         *("onnx_tools", "precisions", "runtimes"),
     },
-    "training": {"checkpoints", "common", "inpaint", "inpainter", "model"},
+    "training": {"checking", "checkpoints", "common", "inpaint", "inpainter", "model"},
     "packaging": {"bundle", "checking", "common", "export", "inpaint"},
     "devices": {"bundle", "checking", "common", "inpainter", "packaging", "runtimes"},
     "cli": {

@@ -17,7 +17,6 @@ from moebius_edge.calibration.activations.data import (
     Sample,
     edits,
     packaged_photos,
-    photo_files,
     trajectories,
 )
 from moebius_edge.calibration.activations.recording import Recording, site_tensors
@@ -25,6 +24,7 @@ from moebius_edge.common.errors import CalibrationError
 from moebius_edge.common.memory import trim_memory
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.imaging import photo_files
 from moebius_edge.onnx_tools.sessions import engine_errors, open_session, session_options
 from moebius_edge.runtimes.onnxruntime import spare_memory
 
@@ -64,7 +64,7 @@ def draw_pairs(images: Path | None, side: int, options: CalibrationOptions) -> l
     `images`: a folder of photos; None means the photos of the package. Raises CalibrationError when the
     photos cannot be used.
     """
-    return list(edits(photo_files(images or packaged_photos()), side, options))
+    return list(edits(photo_files(images or packaged_photos(), CalibrationError), side, options))
 
 
 def follow(

@@ -25,7 +25,6 @@ from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
 
 AREA = (0.05, 0.4)  # of a hole, part of the picture
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 MIN_SAMPLES, MAX_SAMPLES = 16, 1024  # denoiser inputs: fewer say little, more only take time
 
 Sample = dict[str, Array]
@@ -85,28 +84,6 @@ class Followed:
 def packaged_photos() -> Path:
     """Return the folder of CC0 photos in the package; none of them is used for evaluation."""
     return Path(str(resources.files("moebius_edge") / "assets" / "calibration"))
-
-
-def photo_files(folder: Path) -> list[Path]:
-    """List the photos in a folder, sorted by name.
-
-    Raises CalibrationError when there is none or the folder cannot be read.
-    """
-    try:
-        files = sorted(
-            path
-            for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # macOS leaves "._NAME"
-        )
-    except OSError as error:
-        raise CalibrationError(
-            f"cannot read the calibration folder {folder}: {error.strerror or error}"
-        ) from error
-    if not files:
-        raise CalibrationError(
-            f"{folder} holds no photo; expected files ending in {', '.join(sorted(SUFFIXES))}"
-        )
-    return files
 
 
 def squares(files: Sequence[Path], side: int) -> Iterator[NDArray[np.uint8]]:
@@ -193,7 +170,7 @@ def paint(
     return np.asarray(pictures[0])
 
 
-def spread(samples: Sequence[Sample], count: int, per_edit: int) -> list[Sample]:
+def choose_samples(samples: Sequence[Sample], count: int, per_edit: int) -> list[Sample]:
     """Choose at most `count` of the samples of `trajectories`: small and large holes, early and late steps.
 
     Edits and steps are each spread evenly, and paired at random with a fixed seed, so the choice is always

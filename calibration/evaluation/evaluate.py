@@ -18,14 +18,15 @@ from rich.table import Table
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import Manifest
-from moebius_edge.calibration.activations.data import AREA, photo_files, squares
+from moebius_edge.calibration.activations.data import AREA, squares
 from moebius_edge.checking.capsule import Recorder
 from moebius_edge.checking.verify import compare, region_db
-from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.errors import CalibrationError, InvalidInput
 from moebius_edge.common.explain import explained
 from moebius_edge.common.progress import counted
 from moebius_edge.common.scripts import script_parser
 from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.imaging import photo_files
 from moebius_edge.inpaint.masks import draw_mask
 from moebius_edge.inpaint.noise import check_seed
 from moebius_edge.inpaint.options import InpaintOptions
@@ -64,7 +65,7 @@ def cases(folder: Path, side: int, masks: int, seed: int) -> Iterator[Case]:
 
     Raises InvalidInput when `masks` is below 1 or makes more than `MAX_EDITS` edits.
     """
-    rng, photos = np.random.default_rng(check_seed(seed)), photo_files(folder)
+    rng, photos = np.random.default_rng(check_seed(seed)), photo_files(folder, CalibrationError)
     most = max(MAX_EDITS // len(photos), 1)
     if not 1 <= masks <= most:
         raise InvalidInput(f"masks is {masks}; expected 1 to {most} with {len(photos)} photos")

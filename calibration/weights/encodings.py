@@ -64,15 +64,15 @@ class Integers:
         return self.values.astype(np.float32) * scales
 
 
-def opset(form: WeightEncoding, bits: Bits) -> int:
-    """Return the oldest opset that has what the form needs."""
-    return 21 if form == "dequantize" and bits == 4 else 13
+def opset(encoding: WeightEncoding, bits: Bits) -> int:
+    """Return the oldest opset that has what the encoding needs."""
+    return 21 if encoding == "dequantize" and bits == 4 else 13
 
 
-def dequantized(weight: Integers, form: WeightEncoding) -> Written:
+def dequantized(weight: Integers, encoding: WeightEncoding) -> Written:
     """Return the nodes whose output `weight.name` is the float32 weight."""
     written = Written()
-    if form == "dequantize":
+    if encoding == "dequantize":
         _by_operator(weight, written)
     else:
         _by_arithmetic(weight, written)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moebius_edge.calibration.activations.amplitudes import weight_bytes
 from moebius_edge.calibration.weights.encodings import Integers, dequantized, opset
-from moebius_edge.calibration.weights.roles import KeptWeight, Use, WeightOptions, select
+from moebius_edge.calibration.weights.roles import KeptWeight, WeightOptions, WeightRole, select
 from moebius_edge.calibration.weights.scales import RANGES, Bits, block_of, blockwise, per_channel
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.tensors import Array
@@ -59,7 +59,7 @@ def quantize_weights(
     """Store the large constant operands of Conv, Gemm and MatMul as integers; `model` is not changed.
 
     Equal arguments give equal bytes. Raises InvalidInput for other `bits` or an unknown name in `keep`. Only
-    the form `dequantize` with 4 bits raises the opset, to 21.
+    the encoding `dequantize` with 4 bits raises the opset, to 21.
     """
     if bits not in RANGES:
         raise InvalidInput(f"bits is {bits}; expected 8 or 4")
@@ -70,11 +70,11 @@ def quantize_weights(
     quantized = []
     for name, use in uses.items():
         integers, entry = _quantize(numpy_helper.to_array(weights[name]), use, bits, options)
-        written = dequantized(integers, options.form)
+        written = dequantized(integers, options.encoding)
         nodes.extend(written.nodes)
         tensors.extend(written.tensors)
         quantized.append(entry)
-    result = _with(model, [*nodes, *model.graph.node], tensors, opset(options.form, bits))
+    result = _with(model, [*nodes, *model.graph.node], tensors, opset(options.encoding, bits))
     onnx.checker.check_model(result, full_check=True)
     report = WeightReport(
         bits=bits,
@@ -94,7 +94,7 @@ def total_bytes(model: onnx.ModelProto) -> int:
 
 
 def _quantize(
-    weight: Array, use: Use, bits: Bits, options: WeightOptions
+    weight: Array, use: WeightRole, bits: Bits, options: WeightOptions
 ) -> tuple[Integers, QuantizedWeight]:
     """Quantize one weight; for 8 bits along the outer axis that gives the least error."""
     candidates = []

@@ -29,7 +29,7 @@ class WeightOptions:
     # have. Keeping the time embedding as well was measured on nano: it changes nothing.
     min_size: int = 4096
     block: int = 32  # of w4: weights per scale
-    form: WeightEncoding = "arithmetic"  # of the written integers
+    encoding: WeightEncoding = "arithmetic"  # of the written integers
     half_scales: bool = False  # scales of 8 bits are numbers of float16, so that they may become that
     keep: tuple[str, ...] = ()  # weights that stay FP32 in any case
 
@@ -38,8 +38,8 @@ class WeightOptions:
             raise InvalidInput(f"min_size is {self.min_size}; expected 1 or more numbers")
         if self.block < 16 or self.block & (self.block - 1):
             raise InvalidInput(f"block is {self.block}; expected a power of two, 16 or more")
-        if self.form not in ("arithmetic", "dequantize"):
-            raise InvalidInput(f"form is {self.form!r}; expected arithmetic or dequantize")
+        if self.encoding not in ("arithmetic", "dequantize"):
+            raise InvalidInput(f"encoding is {self.encoding!r}; expected arithmetic or dequantize")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class KeptWeight:
 
 
 @dataclass(frozen=True)
-class Use:
+class WeightRole:
     """A weight in its role: `inner` is an axis that is summed over, the `outer` ones are kept apart."""
 
     name: str
@@ -61,7 +61,9 @@ class Use:
     depthwise: bool = False
 
 
-def select(model: onnx.ModelProto, options: WeightOptions) -> tuple[dict[str, Use], tuple[KeptWeight, ...]]:
+def select(
+    model: onnx.ModelProto, options: WeightOptions
+) -> tuple[dict[str, WeightRole], tuple[KeptWeight, ...]]:
     """Return the weights to quantize, in the order of the graph, and those of the same operators that stay.
 
     Raises InvalidInput for an unknown name in `options.keep`.
@@ -71,7 +73,7 @@ def select(model: onnx.ModelProto, options: WeightOptions) -> tuple[dict[str, Us
     for name in options.keep:
         if name not in shapes:
             raise InvalidInput(f"there is no weight {name!r} to keep in FP32")
-    uses: dict[str, set[Use]] = {}
+    uses: dict[str, set[WeightRole]] = {}
     known: Counter[str] = Counter()
     for node in graph.node:
         for use in roles(node, shapes):
@@ -94,19 +96,19 @@ def select(model: onnx.ModelProto, options: WeightOptions) -> tuple[dict[str, Us
     return chosen, tuple(KeptWeight(name, sizes[name], reasons[name]) for name in uses if name in reasons)
 
 
-def roles(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Use]:
+def roles(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[WeightRole]:
     """Yield the constant operands of a Conv, Gemm or MatMul; `shapes` are those of the float weights."""
     attributes = attributes_of(node)
     if node.op_type == "Conv" and (name := node.input[1]) in shapes:
         shape = shapes[name]
         # Inputs per output channel is axis 1; a depthwise convolution has one.
-        yield Use(name, 1, (0,), depthwise=shape[1] == 1 and attributes.get("group", 1) > 1)
+        yield WeightRole(name, 1, (0,), depthwise=shape[1] == 1 and attributes.get("group", 1) > 1)
     elif node.op_type == "Gemm":
         for k, inner in enumerate(
             (0 if attributes.get("transA") else 1, 1 if attributes.get("transB") else 0)
         ):
             if (name := node.input[k]) in shapes:
-                yield Use(name, inner, (1 - inner,))
+                yield WeightRole(name, inner, (1 - inner,))
     elif node.op_type == "MatMul":
         for k in range(2):
             if (name := node.input[k]) in shapes:
@@ -114,4 +116,4 @@ def roles(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> Iterat
                 inner = rank - 1 if k == 0 else max(rank - 2, 0)
                 outer = tuple(axis for axis in reversed(range(rank)) if axis != inner)
                 if outer:
-                    yield Use(name, inner, outer)
+                    yield WeightRole(name, inner, outer)

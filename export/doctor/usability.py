@@ -31,7 +31,7 @@ class Fall:
 
 
 @dataclass(frozen=True)
-class Use:
+class GraphUse:
     """What one provider would do with one graph."""
 
     graph: str
@@ -56,7 +56,7 @@ class ProviderUse:
     provider: str
     runs_on: str
     source: str  # of the rules
-    graphs: tuple[Use, ...]
+    graphs: tuple[GraphUse, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def examine(bundle: Bundle) -> Usability:
     return Usability(bundle.folder.resolve().name, bundle.manifest.precision, rows)
 
 
-def _used(bundle: Bundle, name: str, model: onnx.ModelProto, provider: Provider) -> Use:
+def _used(bundle: Bundle, name: str, model: onnx.ModelProto, provider: Provider) -> GraphUse:
     try:
         return use(name, model, provider)
     except Exception as error:  # a damaged graph may lack any type, shape or attribute
@@ -128,7 +128,7 @@ def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def use(name: str, model: onnx.ModelProto, provider: Provider) -> Use:
+def use(name: str, model: onnx.ModelProto, provider: Provider) -> GraphUse:
     """Apply one provider's rules to one graph."""
     tensors = _tensors(model)
     shapes = {key: shape for key, (_, shape) in tensors.items() if shape is not None}
@@ -150,7 +150,7 @@ def use(name: str, model: onnx.ModelProto, provider: Provider) -> Use:
             macs_taken += macs
             taken_by.update(dict.fromkeys(proto.output, node.operator))
     order = sorted(falls, key=lambda key: (-macs_of[key], -falls[key], key))
-    return Use(
+    return GraphUse(
         graph=name,
         nodes=len(flags),
         taken=sum(flags),

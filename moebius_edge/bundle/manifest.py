@@ -73,7 +73,7 @@ class ModelInfo:
     parameters: int  # of the U-Net and its embedding
     config: MoebiusConfig
     vae: VAEConfig
-    weights_sha256: str  # `moebius_edge.checkpoints.load.fingerprint` of the weights
+    weights_sha256: str  # `moebius_edge.checkpoints.checkpoint.weights_sha256`
 
 
 @dataclass(frozen=True)

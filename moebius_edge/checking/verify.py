@@ -110,9 +110,9 @@ def verify(
     guidance = _guidance(ticking, tensors)
     runtime.release("denoiser")
     decoder = _replay(ticking, "decoder", tensors)
-    live = ReferenceReport(False, reference_note)
+    rerun = ReferenceReport(False, reference_note)
     if reference is not None:
-        live = _live_reference(ticking.over(reference), tensors)
+        rerun = _rerun_reference(ticking.over(reference), tensors)
     report = Report(
         bundle=bundle.folder.resolve().name,
         runtime=runtime.name,
@@ -122,7 +122,7 @@ def verify(
         steps=_steps(tensors, noise, latents),
         guidance=guidance,
         image=image_report(picture, tensors) if picture is not None else ImageReport(),
-        reference=live,
+        reference=rerun,
         failures=(),
     )
     failures = [
@@ -217,7 +217,7 @@ def guidance_report(timestep: int, found: Array, truth: Array) -> GuidanceReport
     return GuidanceReport(timestep, ratio, both / (spread * expected))
 
 
-def _live_reference(runtime: Ticking, tensors: Tensors) -> ReferenceReport:
+def _rerun_reference(runtime: Ticking, tensors: Tensors) -> ReferenceReport:
     """Run the reference again on its own recorded inputs.
 
     If the outputs differ from the recorded ones, the capsule is stale, or edited.

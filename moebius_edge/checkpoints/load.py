@@ -32,7 +32,7 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
     >>> checkpoint = load_checkpoint("nano")  # in the package: nothing is downloaded
     >>> checkpoint.config.block_out_channels, checkpoint.guidance, checkpoint.license
     ((64, 96, 128), 1.0, 'Apache-2.0')
-    >>> from moebius_edge.checkpoints.load import parameter_count
+    >>> from moebius_edge.checkpoints.checkpoint import parameter_count
     >>> parameter_count(checkpoint.model)
     3987811
     """

@@ -99,15 +99,15 @@ def about(
     """Remove things from photos with the Moebius inpainting model, on devices without a big GPU.
 
     A published checkpoint goes in at one end; a **bundle** comes out at the other: a folder with three graphs
-    (encoder, denoiser, decoder), everything an app must know to run them, and a self-test against the FP32
-    PyTorch reference.
+    (encoder, denoiser, decoder), everything an app must know to run them, and a self-test: what the model in
+    PyTorch, in 32-bit floats (FP32), computes for one edit.
 
     **First steps**
 
     - `moebius-edge demo` exports the small built-in model, checks it and removes birds from two photos.
     - `moebius-edge export nano --output nano.moebius` makes that bundle by itself.
     - `moebius-edge inpaint nano.moebius photo.jpg mask.png -o result.png` fills what is white in the mask.
-    - `moebius-edge verify nano.moebius` proves the bundle against the reference.
+    - `moebius-edge verify nano.moebius` replays the bundle's self-test here.
 
     Results go to standard output, progress and errors to standard error. Exit codes: 0 fine, 1 a check
     failed, 2 wrong use or bad input, 130 stopped with Ctrl-C, 143 with SIGTERM.

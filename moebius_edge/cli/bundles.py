@@ -27,27 +27,41 @@ def export(  # noqa: PLR0913, PLR0917
     precision: Annotated[
         str | None,
         typer.Option(
-            help="Of weights and arithmetic: {precisions}. Not every target has all. Default: {defaults}."
+            help="{precisions}. The first four are arithmetic, floats or integers; w and p store the weights "
+            "alone in so many bits and compute in floats. Not every target has all. Default: {defaults}."
         ),
     ] = None,
     graph: Annotated[
         str,
-        typer.Option(help="`deploy`: rewritten for speed, exactly. `direct`: the plain export, to compare."),
+        typer.Option(
+            help="How the graphs are written. `deploy`: rewritten to be faster, with the same results. "
+            "`direct`: as the model is in PyTorch, to compare."
+        ),
     ] = "deploy",
     calibration: Calibration = None,
     images: Images = None,
     observer: Observer = OBSERVER,
     target_db: Annotated[
-        float, typer.Option(help="For {searched}, {dbs}: dB of finished pictures against FP32, in the hole.")
+        float,
+        typer.Option(
+            help="Only for {searched}: how close to FP32 the filled hole must be, {dbs} dB. It keeps as few "
+            "layers in floats as that takes."
+        ),
     ] = TARGET_DB,
     ledger: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="For {searched}: of `moebius-edge ledger`; default: measured now."),
+        typer.Option(
+            metavar="FILE",
+            help="Only for {searched}: what each layer costs, by `moebius-edge ledger`; default: measured "
+            "now.",
+        ),
     ] = None,
     compare: Annotated[
         bool,
         typer.Option(
-            "--compare/--no-compare", help="Time a step of another precision against fp32, and verify it."
+            "--compare/--no-compare",
+            help="Unless it is fp32: also make the denoiser in fp32, time a step of both and run the "
+            "self-test, which takes a while for the full model.",
         ),
     ] = True,
     settings: Annotated[
@@ -55,14 +69,16 @@ def export(  # noqa: PLR0913, PLR0917
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Something of the target, repeatable; the first value is the default. {settings}",
+            help="A setting of the target; again for another one. The first value is the default. {settings}",
         ),
     ] = None,
     solver: Annotated[str, typer.Option(help="What takes the noise away, step by step: {solvers}.")] = "ddim",
     build_kit: Annotated[
         bool,
         typer.Option(
-            "--build-kit", help="For {kits}: the typed graphs and a script that builds on the box itself."
+            "--build-kit",
+            help="Only for {kits}: write no engine files, but graphs and a script that builds them on the "
+            "machine with the GPU.",
         ),
     ] = False,
     revision: Revision = None,
@@ -160,14 +176,16 @@ def _suggest_verify(bundle: "Bundle") -> None:
 
 
 def import_engine(
-    kit: Annotated[Path, typer.Argument(metavar="KIT", help="A folder of `export --build-kit`.")],
-    engines: Annotated[Path, typer.Argument(metavar="ENGINES", help="What was built of it, on the box.")],
+    kit: Annotated[Path, typer.Argument(metavar="KIT", help="A folder written by `export --build-kit`.")],
+    engines: Annotated[Path, typer.Argument(metavar="ENGINES", help="The folder with what was built of it.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
-    """Make a bundle of the engines that a box has built of a kit.
+    """Make a bundle of TensorRT engine files that another machine has built.
 
-    Engines of other graphs or of another build, and damaged ones, are refused, and nothing is written.
+    `export --target tensorrt --build-kit` writes a kit. On the machine with the GPU its build.py makes engine
+    files of it. Those of other graphs or of another build, and damaged ones, are refused, and nothing is
+    written.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.bundle.manifest import MANIFEST_NAME  # noqa: PLC0415

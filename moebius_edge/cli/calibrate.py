@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.cli.options import Checkpoint, Images, Revision, bundle_name, output_file, pinned
+from moebius_edge.cli.options import Checkpoint, Images, Revision, bundle_name, output_file, revision_option
 from moebius_edge.common.progress import stages
 from moebius_edge.precisions import having
 
@@ -26,10 +26,11 @@ def calibrate(
     revision: Revision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Record what a model's layers hold on real edits, once for all targets and precisions.
+    """Record how large the numbers in a model get on real edits, once for all targets and precisions.
 
-    Holes are drawn into photos and the FP32 loop is followed. The recording has histograms of every layer and
-    never photos. `export --calibration FILE` uses it.
+    To store numbers in fewer bits one must know how large they get. Holes are drawn into photos and edits are
+    made in 32-bit floats. The recording has a histogram of what each layer reads and gives, and never photos.
+    `export --calibration FILE` uses it.
     """
     from moebius_edge.calibration.activations.data import CalibrationOptions  # noqa: PLC0415
     from moebius_edge.checkpoints.load import load_checkpoint  # noqa: PLC0415
@@ -48,5 +49,5 @@ def calibrate(
     samples, sites = recording.recipe["samples"], len(recording.histograms)
     show.out().print(f"wrote {file} ({sites} histograms from {samples} denoiser inputs)", markup=False)
     precision = having("calibrated")[0]
-    again = [*pinned(revision), "--output", bundle_name(checkpoint, precision)]
+    again = [*revision_option(revision), "--output", bundle_name(checkpoint, precision)]
     show.suggest("export", checkpoint, "--precision", precision, "--calibration", file, *again)

@@ -30,11 +30,14 @@ def verify(
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: one per core.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Prove a bundle against the FP32 reference; exit 1 when a number is below its threshold.
+    """Replay a bundle's self-test here: is it as close to the FP32 reference as it must be?
 
-    First every file is checked by its SHA-256. Then the self-test is replayed: each graph on the reference's
-    own inputs, the whole edit by the bundle alone, and both branches of the guidance. dB are 20 log10(peak /
-    rms error), where the peak is the range of the reference, and 255 for pictures.
+    First every file is checked by its SHA-256. Then three things are compared with the reference: each graph
+    on the reference's own inputs, the whole edit by the bundle alone, and what guidance hangs on, the
+    difference of the denoiser's two predictions. Exit 1 when a number is below its threshold.
+
+    dB are 20 log10(peak / rms error), where the peak is the range of the reference, and 255 for pictures: 40
+    dB in a picture is an error of 2.6 grey levels. `prove` does this on each processor, and keeps the answer.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.checking.find_reference import find_reference  # noqa: PLC0415
@@ -98,9 +101,9 @@ def _print_report(report: "Report") -> None:
         f"{show.decibels(image.ring_db)}, outside {'untouched' if image.outside_identical else 'CHANGED'}",
         markup=False,
     )
-    live = report.reference
-    values = ", ".join(f"{name} {show.decibels(graph.db)}" for name, graph in live.graphs.items())
-    console.print(f"reference, run now: {values if live.done else 'no: ' + live.note}\n", markup=False)
+    rerun = report.reference
+    values = ", ".join(f"{name} {show.decibels(graph.db)}" for name, graph in rerun.graphs.items())
+    console.print(f"reference, run now: {values if rerun.done else 'no: ' + rerun.note}\n", markup=False)
     for failure in report.failures:
         console.print(f"FAILED  {failure}", markup=False, style="red")
     console.print("ok: the bundle is what its reference says" if report.ok else "the bundle is NOT ok")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES, Manifest
@@ -16,6 +16,8 @@ from moebius_edge.checking.verify import verify
 from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.files import write_atomically
 from moebius_edge.common.samples import SAMPLES, sample
+from moebius_edge.inpaint.imaging import read_mask, read_photo
+from moebius_edge.inpaint.outline import outlined
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
 
@@ -85,16 +87,10 @@ def _remove(inpainter: Inpainter) -> tuple[list[tuple[Image.Image, Image.Image]]
         start = time.perf_counter()
         result = inpainter(photo_path, mask_path)
         seconds.append(time.perf_counter() - start)
-        with Image.open(photo_path) as photo, Image.open(mask_path) as mask:
-            rows.append((outlined(photo.convert("RGB"), mask.convert("L")), result.convert("RGB")))
+        photo = read_photo(photo_path)
+        marked = outlined(photo.rgb, read_mask(mask_path, photo.size, "white"), OUTLINE, HOLE)
+        rows.append((Image.fromarray(marked), result.convert("RGB")))
     return rows, seconds
-
-
-def outlined(photo: Image.Image, mask: Image.Image) -> Image.Image:
-    """Draw a line around the white part of the mask into the photo; RGB and L of one size."""
-    hole = mask.point(lambda level: 255 * (level > 127))
-    line = ImageChops.subtract(hole.filter(ImageFilter.MaxFilter(2 * OUTLINE + 1)), hole)
-    return Image.composite(Image.new("RGB", photo.size, HOLE), photo, line)
 
 
 def draw(rows: list[tuple[Image.Image, Image.Image]], captions: tuple[str, ...]) -> Image.Image:

@@ -22,12 +22,15 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Show how much of a bundle a target's accelerators can take, and what is left to others.
+    """Show how much of a bundle a device's accelerators could compute, and what is left to its CPU.
 
-    The answer is per accelerator and graph: the number of pieces, the share of nodes and of
-    multiply-accumulates (MACs) that the accelerator takes, and the operators that are left to the CPU,
-    heaviest first. These are looked at: {doctors}. The rules are published ones, read without a device, so
-    the numbers are upper bounds. Nothing is run.
+    A row is one accelerator and one graph. A graph is a list of operations, its *nodes*; a graph's work is
+    counted in multiply-accumulates, *MACs*. Shown are in how many *partitions* the accelerator takes the
+    graph (between two of them data goes to the CPU and back), how many nodes and what share of the MACs, and
+    which operations are left, heaviest first.
+
+    These are looked at: {doctors}. The rules are published ones, read without a device, so the numbers are
+    upper bounds. Nothing is run.
     """
     from moebius_edge.bundle.folder import Bundle  # noqa: PLC0415
     from moebius_edge.export.targets.registry import find_doctor  # noqa: PLC0415
@@ -46,7 +49,9 @@ def print_usability(answer: "Usability") -> None:
     from rich.table import Table  # noqa: PLC0415
 
     console = show.out()
-    table = Table("provider", "graph", "pieces", "nodes", "MACs", "left to others", box=None, pad_edge=False)
+    table = Table(
+        "provider", "graph", "partitions", "nodes", "MACs", "left to others", box=None, pad_edge=False
+    )
     for provider in answer.providers:
         for graph in provider.graphs:
             table.add_row(

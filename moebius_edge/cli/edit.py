@@ -16,25 +16,37 @@ from moebius_edge.common.progress import progress, stages
 EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
     "The model": {
         "steps": (int, "Steps from noise to picture, 1 to 1000; default: the bundle's, usually 20."),
-        "guidance": (float, "Scale; 1 is none, the authors use 2.0 to 4.5; default: the bundle's."),
-        "strength": (float, "How much of the old is forgotten, up to 1 = all; default: the bundle's."),
+        "guidance": (
+            float,
+            "How strongly to guide; 1 = off; authors: 2.0 to 4.5; default: the bundle's.",
+        ),
+        "strength": (
+            float,
+            "How much noise to start with; 1 = noise alone; default: the bundle's.",
+        ),
         "seed": (int, "0 to 2^64 - 1; another seed, another fill; default: 0."),
         "noise_offset": (
             float,
-            "Spread of the starting noise's offset per channel; default: the bundle's.",
+            "Spread of a constant added to the first noise; lets fills be brighter or darker; 0 = none.",
         ),
         "mode": (str, "`portable`, or `published`: as the authors do it; default: portable."),
     },
     "The mask": {
         "polarity": (str, "Pixels to be filled: `white` or `black`; default: white."),
-        "dilate": (int, "Grow the mask by so many pixels; try 8 if a rim stays; default: 0."),
-        "margin": (float, "Context around the hole, in units of it or the model; default: 1.0."),
+        "dilate": (int, "Grow the mask by so many pixels; try 8 if a trace stays; default: 0."),
+        "margin": (float, "Photo seen on each side, x the larger of hole and model size; default: 1.0."),
     },
     "Back into the photo": {
-        "feather": (int, "Pixels around the mask over which the fill fades out; default: 8."),
-        "blend": (str, "`harmonic`: fit the fill's colours to its rim, or `feather`; default: harmonic."),
+        "feather": (int, "Pixels around the mask over which the fill fades into the photo; default: 8."),
+        "blend": (
+            str,
+            "`harmonic`: fit the fill's colours to the photo; `feather`: do not; default: harmonic.",
+        ),
         "compensate": (bool, "Published mode: shift the fill's colours as the authors do; default: no."),
-        "paste": (bool, "Published mode: blend into the photo, or all of the fill; default: yes."),
+        "paste": (
+            bool,
+            "Published mode: paste the fill, or give the model's whole picture; default: yes.",
+        ),
     },
 }
 RUNNING = "Running"
@@ -67,7 +79,10 @@ def inpaint(
         Path, typer.Argument(metavar="BUNDLE", help="A bundle folder made by `moebius-edge export`.")
     ],
     photo: Annotated[
-        Path, typer.Argument(metavar="PHOTO", help="JPEG, PNG, WebP, TIFF, BMP, GIF or AVIF; any size.")
+        Path,
+        typer.Argument(
+            metavar="PHOTO", help="JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; at most 134 million pixels."
+        ),
     ],
     mask: Annotated[
         Path, typer.Argument(metavar="MASK", help="An image of the photo's size: white = fill, black = keep.")

@@ -15,7 +15,7 @@ from moebius_edge.cli.options import (
     Revision,
     bundle_name,
     output_file,
-    pinned,
+    revision_option,
 )
 from moebius_edge.common.progress import stages
 from moebius_edge.precisions import OBSERVER, TARGET_DB, having
@@ -76,7 +76,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     _print_ledger(made, worst)
     console = show.out()
     console.print(f"wrote {file}" + (f" and {plot}" if plot is not None else ""), markup=False)
-    again = [*pinned(revision), *(("--observer", observer) if observer != OBSERVER else ())]
+    again = [*revision_option(revision), *(("--observer", observer) if observer != OBSERVER else ())]
     for option, value in (("--calibration", calibration), ("--calibration-images", images)):
         again += [option, str(value)] if value is not None else []
     precision = having("searched")[0]

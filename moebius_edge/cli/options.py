@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-RUNTIME_HELP = "Engine: {runtimes}; default: the bundle's own."
+RUNTIME_HELP = "Runtime: {runtimes}; default: the bundle's own."
 
 Checkpoint = Annotated[
     str,
@@ -28,7 +28,10 @@ Images = Annotated[
     ),
 ]
 Runtime = Annotated[str | None, typer.Option(help=RUNTIME_HELP)]
-Observer = Annotated[str, typer.Option(help="How ranges are read off what was seen: {observers}.")]
+Observer = Annotated[
+    str,
+    typer.Option(help="How the range of a layer's integers is chosen from its histogram: {observers}."),
+]
 
 
 def output_file(given: Path | None, checkpoint: str, ending: str, *, overwrite: bool) -> Path:
@@ -63,6 +66,6 @@ def bundle_name(checkpoint: str, precision: str) -> str:
     return f"{Path(checkpoint).stem}-{precision}.moebius"
 
 
-def pinned(revision: str | None) -> tuple[str, ...]:
+def revision_option(revision: str | None) -> tuple[str, ...]:
     """Return the option of a suggested command that takes the same revision."""
     return () if revision is None else ("--revision", revision)

@@ -26,21 +26,25 @@ def package(
         typer.Option(help="What the app is for: {platforms}."),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="A new folder for the project.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="New folder of the project; --dry-run needs none."
+        ),
     ] = None,
     license_file: Annotated[
         Path | None,
         typer.Option("--license", metavar="FILE", help="The text of the model's licence, if not Apache-2.0."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write nothing: list sizes, limits and memory.")
+        bool,
+        typer.Option("--dry-run", help="Only list sizes, limits and the memory of a short edit."),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a package that nobody has changed.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Make a project that builds and runs: the bundle, the loop in the platform's language, a screen.
+    """Make an app's project: the bundle, the loop in the platform's language, a screen.
 
     The bundle is verified first. One that fails, is too large for the platform or has no licence text is
     refused, and nothing is written. `--dry-run` exits 1 when the platform refuses the bundle's size. What to

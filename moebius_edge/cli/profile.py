@@ -20,21 +20,21 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
     ] = None,
     graph: Annotated[
         list[str] | None,
-        typer.Option(help="Only this graph here: encoder, denoiser or decoder; may be given more than once."),
+        typer.Option(help="Time only this graph here: encoder, denoiser or decoder; again for another."),
     ] = None,
     runs: Annotated[int, typer.Option(help="Timed runs of each graph.")] = 10,
     edits: Annotated[
         int | None,
         typer.Option(
-            help=f"Timed whole edits; 0 = none. None here with --graph. Default: {EDITS_HERE} here, "
-            f"{EDITS_THERE} on a device."
+            help=f"Timed whole edits; 0 = none. Default: {EDITS_HERE} on this machine, but none if --graph "
+            f"chooses some; {EDITS_THERE} on a device."
         ),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of a whole edit; default: the bundle's, usually 20.")
     ] = None,
     runtime: Annotated[
-        str | None, typer.Option(help="Engine here: {runtimes}; default: each bundle's own.")
+        str | None, typer.Option(help="Runtime here: {runtimes}; default: each bundle's own.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads here; default: one per core.")] = None,
     device: Annotated[
@@ -60,7 +60,8 @@ def profile(  # noqa: PLR0913, PLR0917 (a parameter is an option of the command 
         typer.Option(
             "--import",
             metavar="FILE",
-            help="Also show this JSON, of a device or a browser (?profile=1); again for another one.",
+            help="Also show a JSON file that --save or an app's own profile has written (in a web package: "
+            "?profile=1 in the address); again for another one.",
             rich_help_panel=DEVICES,
         ),
     ] = None,

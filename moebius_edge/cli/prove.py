@@ -32,11 +32,12 @@ def prove(
     runtime: Runtime = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
-    """Prove a bundle on the machine where it is to run, and keep the proof in its manifest.
+    """Run the self-test and time each graph on every processor of this machine; keep that in the bundle.
 
-    On every compute unit of the engine (Core ML: CPU_AND_NE, CPU_AND_GPU, CPU_ONLY, ALL) the self-test is
-    replayed and each graph is timed. To bring the proof to another copy of the bundle: `--output proof.json`
-    there, `--attach proof.json` here. Exit 1 when no unit passes.
+    `verify` checks on one processor and keeps nothing. This proves a bundle on the machine where it is to
+    run, on each compute unit of the engine (Core ML: CPU_AND_NE, CPU_AND_GPU, CPU_ONLY, ALL). To bring the
+    proof to another copy of the bundle: `--output proof.json` there, `--attach proof.json` here. Exit 1 when
+    no unit passes.
     """
     from moebius_edge.bundle.folder import Bundle, refuse_inside  # noqa: PLC0415
     from moebius_edge.bundle.proofs import read  # noqa: PLC0415

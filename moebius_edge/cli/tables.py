@@ -48,14 +48,9 @@ def _states() -> str:
     )
 
 
-def _names() -> str:
-    rows = ((f"`{row.name}`", row.help) for row in PRECISIONS.values())
-    return _table(("precision", "what it is"), rows)
-
-
 def _precisions() -> str:
-    rows = ((f"`{row.name}`", row.changed, row.pays) for row in PRECISIONS.values())
-    return _table(("precision", "what is changed", "where it pays"), rows)
+    rows = ((f"`{row.name}`", row.help, row.pays) for row in PRECISIONS.values())
+    return _table(("precision", "what it is", "where it pays"), rows)
 
 
 def _thresholds() -> str:
@@ -85,7 +80,6 @@ def _platforms() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "targets": _targets,
     "states": _states,
-    "precision-names": _names,
     "precisions": _precisions,
     "thresholds": _thresholds,
     "runtimes": _runtimes,

@@ -62,7 +62,7 @@ class Subject:
 
     model: str
     precision: str
-    files_sha256: str  # of `moebius_edge.bundle.proofs.fingerprint`
+    files_sha256: str  # of `moebius_edge.bundle.proofs.files_sha256`
 
     def __post_init__(self) -> None:
         _names(model=self.model, precision=self.precision)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.errors import InvalidInput, MoebiusError
 from moebius_edge.inpaint.isobmff import av1_bits, is_heic
 
 Bytes = NDArray[np.uint8]
@@ -29,6 +29,7 @@ MAX_PIXELS = 128 * 2**20  # 134 million: room for a phone's 108-megapixel mode, 
 
 # What may be decoded. Pillow knows more formats, some of which start other programs (EPS).
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM", "HEIF")
+SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")  # of the photos in a folder
 SEVERAL_FRAMES_ALLOWED = ("MPO",)  # a phone's JPEG with a preview or depth map behind the photo
 DEEP = "{what} has more than 8 bits per channel; save it with 8 bits"
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
@@ -58,6 +59,24 @@ class Photo:
         if self.profile is not None:
             image.info["icc_profile"] = self.profile
         return image
+
+
+def photo_files(folder: Path, error: type[MoebiusError] = InvalidInput) -> list[Path]:
+    """List the photos in a folder by name: its files that end in SUFFIXES.
+
+    Raises `error` when there is none or the folder cannot be read.
+    """
+    try:
+        found = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # macOS leaves "._NAME"
+        )
+    except OSError as reason:
+        raise error(f"cannot read the folder {folder}: {reason.strerror or reason}") from reason
+    if not found:
+        raise error(f"{folder} holds no photo; expected files ending in {', '.join(SUFFIXES)}")
+    return found
 
 
 def read_photo(source: Source) -> Photo:

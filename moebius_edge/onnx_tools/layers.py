@@ -144,7 +144,7 @@ def _layer(graph: Graph, index: int) -> Layer:
 
 
 def _reason(graph: Graph, layer: Layer) -> Reason | None:
-    """Say why a product is not worth quantizing; None when it is."""
+    """Say why a product stays in floats; None when it need not."""
     sizes = graph.weights[layer.weight].dims
     if layer.op == "MatMul" and len(sizes) != 2:
         return "batched"

@@ -1,7 +1,7 @@
 """Test vectors: what the loop outside the graphs computes, as JSON for programs in other languages.
 
-docs/loop.md says what each part means and how close a program must come; docs/vectors.json is what `python -m
-moebius_edge.packaging.vectors` prints. It is computed here, by the code that the Python runtime runs.
+docs/loop.md says what each part means and how close a program must come; docs/vectors.json is what
+`python -m moebius_edge.packaging.vectors` prints, computed by the code that the Python runtime runs.
 """
 
 import base64

@@ -29,7 +29,7 @@ from moebius_edge.inpaint.options import BLENDS
 from moebius_edge.training.borders import border_step, step_ratio, typical_step_ratio
 from moebius_edge.training.cases import Cases, make_cases
 from moebius_edge.training.metrics import masks_tensor, psnr, reconstruct, reconstruction_table
-from moebius_edge.training.parallel import spread
+from moebius_edge.training.parallel import in_parallel
 from moebius_edge.training.photos import to_images, to_tensor
 from moebius_edge.training.plain import biharmonic_fill, mean_fill
 from moebius_edge.training.sampling import FAST, STARTS, Filler, Sampling, guidance_effect
@@ -117,8 +117,9 @@ def fill_cases(
         batch = slice(filler.first_place, filler.first_place + BATCH)
         return [harmonic_fill(*case) for case in zip(photos[batch], pictures, masks[batch], strict=True)]
 
-    fillers = spread(prepare, range(0, len(masks), BATCH), f"encoding {len(masks)} photos with holes")
-    filled = spread(run, list(product(range(seeds), fillers)), f"filling {len(masks)} holes {seeds} times")
+    count = len(masks)
+    fillers = in_parallel(prepare, range(0, count, BATCH), f"encoding {count} photos with holes")
+    filled = in_parallel(run, list(product(range(seeds), fillers)), f"filling {count} holes {seeds} times")
     batches = len(fillers)
     return [list(chain(*filled[first : first + batches])) for first in range(0, len(filled), batches)]
 
@@ -147,7 +148,7 @@ def compare(judge: Judge, name: str, outputs: list[list[Pixels]], reconstruction
     if len(outputs) > 1:
         means = [mean_picture(list(samples)) for samples in zip(*outputs, strict=True)]
         rows[f"{name}, mean of {len(outputs)}"] = judge(means)
-    rows["biharmonic"] = judge(spread(lambda pair: biharmonic_fill(*pair), pairs, "biharmonic fills"))
+    rows["biharmonic"] = judge(in_parallel(lambda pair: biharmonic_fill(*pair), pairs, "biharmonic fills"))
     rows["mean colour"] = judge([mean_fill(*pair) for pair in pairs])
     rows["autoencoder alone"] = judge(list(reconstructions[cases.places]))
     smooth = rows["biharmonic"]
@@ -253,7 +254,7 @@ def evaluate(given: argparse.Namespace) -> None:
     places = choose(cases.shown, given.show)
     outputs = fill_cases(checkpoint, cases, sampling, given.seeds, given.blend)
     reconstructions = np.concatenate(
-        spread(lambda square: reconstruct(checkpoint.vae, square[None]), cases.squares, "autoencoder alone")
+        in_parallel(lambda one: reconstruct(checkpoint.vae, one[None]), cases.squares, "autoencoder alone")
     )
     few = to_tensor(cases.photos[:8]), masks_tensor(cases.masks[:8])
     judge = Judge(cases)

@@ -21,10 +21,9 @@ from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
 from moebius_edge.common.files import write_atomically
 from moebius_edge.common.progress import counted
-from moebius_edge.inpaint.crops import grow
-from moebius_edge.inpaint.imaging import read_mask, read_photo
+from moebius_edge.inpaint.imaging import photo_files, read_mask, read_photo
+from moebius_edge.inpaint.outline import outlined
 from moebius_edge.inpainter import Inpainter
-from moebius_edge.training.photos import photo_files
 from moebius_edge.training.plain import biharmonic_fill
 
 Pixels = NDArray[np.uint8]
@@ -74,13 +73,6 @@ def shrink(photo: Pixels, mask: Mask, longest: int) -> tuple[Pixels, Mask]:
     return np.asarray(small), np.asarray(touched) > 0
 
 
-def outlined(photo: Pixels, mask: Mask) -> Pixels:
-    """Draw a line around the hole, outside of it, into a copy of the photo."""
-    picture = photo.copy()
-    picture[grow(mask, LINE) & ~mask] = OUTLINE
-    return picture
-
-
 def close_up(picture: Pixels, mask: Mask) -> Pixels:
     """Cut out the hole and a little around it.
 
@@ -121,7 +113,7 @@ def make_row(inpainter: Inpainter, photo_path: Path, mask_path: Path, tile: int)
     seconds = time.perf_counter() - start
     small, hole = shrink(photo.rgb, mask, tile)
     pictures = [shrink(picture, mask, tile)[0] for picture in (edit, close_up(edit, mask))]
-    tiles = [outlined(small, hole), pictures[0], biharmonic_fill(small, hole), pictures[1]]
+    tiles = [outlined(small, hole, LINE, OUTLINE), pictures[0], biharmonic_fill(small, hole), pictures[1]]
     return Row(photo_path.stem, seconds, grid(tiles))
 
 

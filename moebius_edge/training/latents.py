@@ -9,7 +9,7 @@ from torch import Tensor
 
 from moebius_edge.model.config import VAEConfig
 from moebius_edge.training.holes import Holes
-from moebius_edge.training.photos import Crop, PhotoCrops
+from moebius_edge.training.photos import CropOptions, PhotoCrops
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class BankOptions:
     """How many examples are held, and how fast they are replaced."""
 
     examples: int = 384
-    fresh: int = 2  # examples replaced per training step, the oldest first
+    replaced: int = 2  # examples replaced per training step, the oldest first
     masks_per_crop: int = 2  # examples made of one crop: its own encoding is shared
 
 
@@ -27,7 +27,7 @@ class Material:
 
     photos: PhotoCrops
     holes: Holes
-    crop: Crop  # of the model's resolution
+    crop: CropOptions  # of the model's resolution
     swap_colours: float = 0.1  # how often a crop's colour planes are permuted
 
 
@@ -78,13 +78,13 @@ class LatentBank:
     def fill(self) -> None:
         """Encode a whole bank."""
         self.next.zero_()
-        for _ in range(0, self.options.examples, self.options.fresh):
+        for _ in range(0, self.options.examples, self.options.replaced):
             self.refresh()
 
     def refresh(self) -> None:
-        """Replace the `fresh` oldest examples, rounded up to whole crops."""
+        """Replace the `replaced` oldest examples, rounded up to whole crops."""
         shared, crop = self.options.masks_per_crop, self.material.crop
-        crops = -(-self.options.fresh // shared)
+        crops = -(-self.options.replaced // shared)
         image = self.material.photos.batch(crops, crop, self.material.swap_colours)
         mask = self.material.holes.batch(crops * shared, crop.size)
         # The published masked photo: black times white in [0, 1] would be -1; it is grey, 0 in [-1, 1].

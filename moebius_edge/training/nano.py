@@ -19,7 +19,7 @@ from moebius_edge.model.config import MoebiusConfig, VAEConfig
 from moebius_edge.training.holes import Holes
 from moebius_edge.training.latents import BankOptions, Material
 from moebius_edge.training.loop import Budget
-from moebius_edge.training.photos import Crop, PhotoCrops
+from moebius_edge.training.photos import CropOptions, PhotoCrops
 from moebius_edge.training.unet import UNetTrainer, UNetTraining
 from moebius_edge.training.vae import VAETrainer, VAETraining
 from moebius_edge.training.weights import read_unet, read_vae
@@ -42,9 +42,9 @@ UNET_SETTINGS: dict[str, dict[str, Any]] = {
         "batch": 256,
         "ema": 0.998,
         "capture": True,
-        "bank": BankOptions(8192, fresh=18, masks_per_crop=3),
+        "bank": BankOptions(8192, replaced=18, masks_per_crop=3),
     },
-    "cpu": {"batch": 16, "parts": 2, "workers": 2, "bank": BankOptions(512, fresh=2)},
+    "cpu": {"batch": 16, "parts": 2, "workers": 2, "bank": BankOptions(512, replaced=2)},
 }
 
 
@@ -118,7 +118,7 @@ def _train_unet(run: NanoRun, photos: PhotoCrops, holes: Holes, budget: Budget) 
     start, config = None, run.unet
     if run.init is not None and (run.init / "unet.safetensors").exists():
         start, config = read_unet(run.init)
-    material = Material(photos, holes, Crop(config.latent_size * vae_config.downscale))
+    material = Material(photos, holes, CropOptions(config.latent_size * vae_config.downscale))
     options = UNetTraining(**run.common(UNET_SETTINGS))
     UNetTrainer(options, config, (vae, vae_config), budget, material, start).train()
 

@@ -19,7 +19,7 @@ def _alone() -> None:
     torch.set_num_threads(1)
 
 
-def spread(work: Callable[[Part], Result], parts: Sequence[Part], label: str) -> list[Result]:
+def in_parallel(work: Callable[[Part], Result], parts: Sequence[Part], label: str) -> list[Result]:
     """Do `work` of every part, by as many threads as there are cores, showing how many are done.
 
     Returns the results in order. Each thread has one thread inside an operator, like `Workers`. After Ctrl-C

@@ -13,8 +13,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.imaging import photo_files
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 CREDITS = "CREDITS.tsv"  # beside the photos, if known: a row per photo with `file` and `source`
 # Short sides in pixels at which each photo is kept. A crop of the smallest is most of a photo, as the
 # context of a hole usually is; a crop of the largest is texture.
@@ -26,21 +26,13 @@ SOURCE_WEIGHTS = {"openstax": 0.5, "cook": 0.3}
 
 
 @dataclass(frozen=True)
-class Crop:
+class CropOptions:
     """What a training crop may be."""
 
     size: int = 64  # side in pixels
     max_scale: int = SCALES[-1]  # largest short side, pixels, of the photo that is cropped
     min_std: float = 6.0  # standard deviation in grey levels below which a crop counts as flat,
     flat: float = 0.4  # how often a flat one is kept all the same: a smooth sky has to be learned, too
-
-
-def photo_files(folder: Path) -> list[Path]:
-    """Return the photos in `folder`, by name. Raises `InvalidInput` if there is none."""
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise InvalidInput(f"{folder} holds no photo; expected files ending in {', '.join(sorted(SUFFIXES))}")
-    return files
 
 
 def photo_sources(folder: Path) -> dict[str, str]:
@@ -114,7 +106,7 @@ class PhotoCrops:
         shorts = [[min(level.shape[:2]) for level in pyramid] for pyramid in pyramids]
         self.shorts = torch.tensor([row + [1 << 30] * (len(SCALES) - len(row)) for row in shorts]).to(device)
 
-    def batch(self, count: int, crop: Crop, swap_colours: float | Tensor = 0.0) -> Tensor:
+    def batch(self, count: int, crop: CropOptions, swap_colours: float | Tensor = 0.0) -> Tensor:
         """Draw crops as float32 [count, 3, size, size] in [-1, 1], channels last.
 
         `swap_colours`: how often red, green and blue are permuted, so that every hue is common. Raises
@@ -131,7 +123,7 @@ class PhotoCrops:
         pixels = self._swap(pixels, swap_colours)
         return pixels.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
 
-    def _bytes(self, count: int, crop: Crop) -> Tensor:
+    def _bytes(self, count: int, crop: CropOptions) -> Tensor:
         """Draw crops as uint8 [count, size, size, 3], some of them mirrored."""
         size = crop.size
         draw = torch.rand(count, generator=self.generator, device=self.device)

@@ -13,7 +13,7 @@ from moebius_edge.model.graphs import LOG_VARIANCE_RANGE
 from moebius_edge.model.vae import build_vae
 from moebius_edge.training.loop import Budget
 from moebius_edge.training.metrics import vae_table
-from moebius_edge.training.photos import Crop, PhotoCrops
+from moebius_edge.training.photos import CropOptions, PhotoCrops
 from moebius_edge.training.sheets import save_reconstructions
 from moebius_edge.training.trainer import GO_ON, Trainer, TrainingOptions, compile_in_place
 from moebius_edge.training.weights import with_scaling, write_config, write_weights
@@ -137,7 +137,7 @@ class VAETrainer(Trainer):
     def parts(self) -> list[tuple[Tensor, Tensor]]:
         """Return crops and the noise on their latents, in parts."""
         options, size, count = self.options, self.size, self.examples()
-        target = self.photos.batch(count, Crop(size), self.swap)
+        target = self.photos.batch(count, CropOptions(size), self.swap)
         side = size // self.config.downscale
         shape = (count, self.config.latent_channels, side, side)
         noise = torch.randn(shape, generator=self.noise, device=options.device)
@@ -174,7 +174,7 @@ class VAETrainer(Trainer):
     def measure(self, vae: AutoencoderKL, count: int = 32) -> tuple[float, float]:
         """Return the std of the latents of `count` training crops, and the posterior's mean std over it."""
         state = self.photos.generator.get_state()
-        crops = self.photos.batch(count, Crop(self.config.sample_size), 0.0)
+        crops = self.photos.batch(count, CropOptions(self.config.sample_size), 0.0)
         self.photos.generator.set_state(state)  # saving does not change the run
         posteriors = [vae.encode(image[None]).latent_dist for image in crops]
         std = float(torch.cat([posterior.mean for posterior in posteriors]).std())

@@ -119,7 +119,8 @@ FETCH = "from moebius_edge.checkpoints.hub import fetch; print(fetch({repo!r}, {
 
 
 WHOLE = (
-    "from moebius_edge.checkpoints.load import load_checkpoint, pull, weights_sha256;"
+    "from moebius_edge.checkpoints.checkpoint import weights_sha256;"
+    " from moebius_edge.checkpoints.load import load_checkpoint, pull;"
     " files = pull('places2');"
     " c = load_checkpoint('places2'); same = weights_sha256(c) == weights_sha256(load_checkpoint({local!r}));"
     " print(len(files), c.name, c.license, c.source, same); pull('ffhq')"

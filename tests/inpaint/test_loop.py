@@ -9,7 +9,7 @@ import pytest
 from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.loop import denoise, update
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.dpm_table import dpm_table
+from moebius_edge.inpaint.solvers.dpm import DPM
 from moebius_edge.inpaint.solving.table import Step
 
 
@@ -44,10 +44,11 @@ def exact() -> Array:
 
 def test_the_second_order_table_reaches_the_exact_solution() -> None:
     error, ddim = (
-        np.abs(solve(table) - exact()).max() for table in (dpm_table(8), DDIM().coefficients(20, 0.99))
+        np.abs(solve(table) - exact()).max()
+        for table in (DPM().coefficients(8, 0.99), DDIM().coefficients(20, 0.99))
     )
     assert error < 0.5 * ddim
-    forgetful = tuple(replace(step, c=0.0) for step in dpm_table(8))
+    forgetful = tuple(replace(step, c=0.0) for step in DPM().coefficients(8, 0.99))
     assert np.abs(solve(forgetful) - exact()).max() > 10 * error
 
 

@@ -17,7 +17,7 @@ from moebius_edge.export.onnx.graph_specs import graph_specs
 from moebius_edge.export.onnx.graphs import build_module
 from moebius_edge.export.rewrites.forms import Forms
 from moebius_edge.inpaint import loop
-from moebius_edge.inpaint.solvers.dpm_table import dpm_table
+from moebius_edge.inpaint.solvers.dpm import DPM
 from moebius_edge.inpaint.solving.table import Step
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.cuda import CudaOptions, CudaRuntime
@@ -25,7 +25,7 @@ from moebius_edge.runtimes.torch import TorchRuntime
 
 HERE = CudaOptions("float32", capture=False, device="cpu")
 COEFFICIENTS = (Step(900, 1.01, -0.2), Step(450, 1.02, -0.3))
-SECOND_ORDER = dpm_table(8)
+SECOND_ORDER = DPM().coefficients(8, 0.99)
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here")
 
 

@@ -23,7 +23,7 @@ from moebius_edge.common.tensors import Array, write_tensors
 from moebius_edge.export.targets.tensorrt.target import write_update
 from moebius_edge.inpaint.loop import denoise
 from moebius_edge.inpaint.runtime import DeviceLoop
-from moebius_edge.inpaint.solvers.dpm_table import dpm_table
+from moebius_edge.inpaint.solvers.dpm import DPM
 from moebius_edge.inpaint.solving.table import Step
 from moebius_edge.runtimes import open_runtime
 from moebius_edge.runtimes.tensorrt import TensorRTRuntime
@@ -211,7 +211,7 @@ class Host:
         pass
 
 
-@pytest.mark.parametrize("table", [STEPS, dpm_table(8)])
+@pytest.mark.parametrize("table", [STEPS, DPM().coefficients(8, 0.99)])
 @pytest.mark.parametrize("captures", [True, False])
 def test_the_loop_on_the_device_is_that_of_the_host(
     bundle: Callable[..., Bundle],

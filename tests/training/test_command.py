@@ -21,7 +21,7 @@ UNET = MoebiusConfig((32, 32, 32), latent_size=8, embedding_dim=16, cross_attent
 @pytest.fixture
 def run(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NanoRun:
     monkeypatch.setitem(nano.VAE_SETTINGS, "cpu", {"batch": 2, "crop": 32, "large_crop": 32})
-    monkeypatch.setitem(nano.UNET_SETTINGS, "cpu", {"batch": 2, "bank": BankOptions(8, fresh=4)})
+    monkeypatch.setitem(nano.UNET_SETTINGS, "cpu", {"batch": 2, "bank": BankOptions(8, replaced=4)})
     return NanoRun((photos,), None, tmp_path / "run", steps=3, device="cpu", unet=UNET, vae=VAE)
 
 

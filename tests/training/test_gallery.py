@@ -7,7 +7,8 @@ from PIL import Image
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.training.gallery import GAP, OUTLINE, close_up, find_pairs, main, outlined, shrink
+from moebius_edge.inpaint.outline import outlined
+from moebius_edge.training.gallery import GAP, LINE, OUTLINE, close_up, find_pairs, main, shrink
 
 
 def test_every_pair_becomes_a_picture_of_four_tiles(
@@ -33,7 +34,7 @@ def test_a_photo_without_its_mask_is_named(photos: Path) -> None:
 def test_the_outline_is_around_the_hole() -> None:
     photo, mask = np.zeros((20, 20, 3), dtype=np.uint8), np.zeros((20, 20), dtype=bool)
     mask[8:12, 8:12] = True
-    marked = (outlined(photo, mask) == OUTLINE).all(axis=-1)
+    marked = (outlined(photo, mask, LINE, OUTLINE) == OUTLINE).all(axis=-1)
     assert marked.sum() == 8 * 8 - 4 * 4
     assert not (marked & mask).any()
 

@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpaint.imaging import photo_files
 from moebius_edge.training import pack
 from moebius_edge.training.pack import Packing
-from moebius_edge.training.photos import PhotoCrops, photo_files
+from moebius_edge.training.photos import PhotoCrops
 
 
 def test_a_pack_has_every_photo_at_most_as_large_as_training_uses(photos: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from moebius_edge.model.vae import build_vae
 from moebius_edge.training.holes import Holes
 from moebius_edge.training.latents import BankOptions, Examples, Material
 from moebius_edge.training.loop import Budget
-from moebius_edge.training.photos import Crop, PhotoCrops
+from moebius_edge.training.photos import CropOptions, PhotoCrops
 from moebius_edge.training.sampling import Sampling, fill
 from moebius_edge.training.unet import UNetTrainer, UNetTraining
 from moebius_edge.training.vae import VAETrainer, VAETraining
@@ -39,9 +39,9 @@ def vae_losses(photos: Path, folder: Path, budget: Budget) -> list[float]:
 
 
 def unet_trainer(photos: Path, folder: Path, budget: Budget = STEPS, **settings: float) -> UNetTrainer:
-    options = UNetTraining(folder, batch=2, bank=BankOptions(examples=16, fresh=2), device="cpu")
+    options = UNetTraining(folder, batch=2, bank=BankOptions(examples=16, replaced=2), device="cpu")
     options = replace(options, **settings)
-    material = Material(PhotoCrops([photos], 0), Holes(None, 0, drawn=8), Crop(64))
+    material = Material(PhotoCrops([photos], 0), Holes(None, 0, drawn=8), CropOptions(64))
     torch.manual_seed(0)
     trainer = UNetTrainer(options, UNET, (build_vae(VAE), VAE), budget, material)
     trainer.bank.fill()
@@ -173,7 +173,7 @@ def test_a_perfect_prediction_costs_nothing(photos: Path, tmp_path: Path) -> Non
 def test_fills_change_only_the_hole_and_depend_on_the_seed(photos: Path, tmp_path: Path) -> None:
     trainer = unet_trainer(photos, tmp_path)
     model, autoencoder = trainer.model.eval(), trainer.vae.eval()
-    picture = trainer.bank.material.photos.batch(1, Crop(64)).contiguous()
+    picture = trainer.bank.material.photos.batch(1, CropOptions(64)).contiguous()
     mask = torch.zeros(1, 1, 64, 64)
     mask[..., 16:40, 16:40] = 1
     first, again, other = (

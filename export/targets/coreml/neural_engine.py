@@ -14,7 +14,7 @@ import numpy as np
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.common.errors import ExportError
-from moebius_edge.export.doctor.usability import Fall, ProviderUse, Usability, Use, partitions
+from moebius_edge.export.doctor.usability import Fall, GraphUse, ProviderUse, Usability, partitions
 from moebius_edge.export.targets.coreml.tools import builtin_to_string
 from moebius_edge.runtimes.mil import Program, load, variables
 
@@ -119,7 +119,7 @@ def examine(bundle: Bundle) -> Usability:
     return Usability(bundle.folder.resolve().name, manifest.precision, (row,))
 
 
-def use(graph: str, program: Program) -> Use:
+def use(graph: str, program: Program) -> GraphUse:
     """Apply the rules to one program; return what the Neural Engine would do with it."""
     operations = list(operations_of(program))
     wrong = [_first(LEAVES, operation) for operation in operations]
@@ -127,7 +127,7 @@ def use(graph: str, program: Program) -> Use:
     slow = [_first(SLOW, each) if stays else "" for each, stays in zip(operations, taken, strict=True)]
     macs = [operation.macs for operation in operations]
     links = [(operation.reads, operation.gives) for operation in operations]
-    return Use(
+    return GraphUse(
         graph=graph,
         nodes=len(operations),
         taken=sum(taken),

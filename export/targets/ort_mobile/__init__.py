@@ -18,6 +18,6 @@ TARGET = Target(
     ship="moebius_edge.export.targets.ort_mobile.target:ship",
     tools=("onnxruntime",),
     doctor="moebius_edge.export.doctor.usability:examine",
-    doctor_help="the execution providers XNNPACK, CoreML and QNN",
+    doctor_help="XNNPACK (a library for CPUs), CoreML (Apple) and QNN (Qualcomm's chip for neural networks)",
     platforms=("android", "web"),
 )

@@ -10,9 +10,10 @@ TARGET = Target(
     "tensorrt",
     runtime="tensorrt",
     runs_on="NVIDIA GPUs, by TensorRT",
-    state="graphs are compiled for NVIDIA GPUs, without a GPU or on the box. What TensorRT makes of a graph "
-    "is called an engine, too. These engines were checked and not run on a GPU yet. "
-    "[More](docs/tensorrt.md#tensorrt).",
+    state="TensorRT engine files, graphs compiled for NVIDIA GPUs, are built without a GPU or on the box. "
+    "They were not run on a GPU yet. What was checked: their inputs and outputs are the graphs'; ONNX "
+    "Runtime computes the right numbers from the graphs that they are built of; the loop is right on "
+    "a simulated device. [More](docs/tensorrt.md#tensorrt).",
     order=4,
     default="fp16",
     takes=frozenset({"float16", "integer arithmetic"}),

@@ -11,13 +11,13 @@ from PIL import Image
 
 from moebius_edge.calibration.activations.data import (
     CalibrationOptions,
+    choose_samples,
     edits,
     packaged_photos,
-    photo_files,
-    spread,
     strata,
 )
 from moebius_edge.common.errors import CalibrationError
+from moebius_edge.inpaint.imaging import photo_files
 
 
 @given(st.integers(1, 40), st.data())
@@ -47,9 +47,9 @@ def test_holes_of_every_size_and_the_same_ones_again() -> None:
 
 def test_what_cannot_be_calibrated_with_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CalibrationError, match="holds no photo"):
-        photo_files(tmp_path)
+        photo_files(tmp_path, CalibrationError)
     with pytest.raises(CalibrationError, match="cannot read"):
-        photo_files(tmp_path / "missing")
+        photo_files(tmp_path / "missing", CalibrationError)
     Image.new("RGB", (40, 40)).save(tmp_path / "fine.png")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no photo")
     with pytest.raises(CalibrationError, match=r"broken\.jpg"):
@@ -69,7 +69,7 @@ def test_of_many_photos_all_are_candidates_and_none_is_used_twice(tmp_path: Path
     for number in range(30):
         Image.new("RGB", (40, 40), (number * 8, 0, 0)).save(tmp_path / f"{number:02}.png")
     (tmp_path / "._00.png").write_bytes(b"what macOS leaves")
-    files = photo_files(tmp_path)
+    files = photo_files(tmp_path, CalibrationError)
     assert len(files) == 30
     used = [int(photo[0, 0, 0]) // 8 for photo, _ in edits(files, 32, CalibrationOptions())]
     assert len(set(used)) == len(used) == 12
@@ -81,7 +81,7 @@ def test_a_few_samples_are_of_all_hole_sizes_and_all_parts_of_the_loop(
     of: int, per_edit: int, count: int
 ) -> None:
     samples = [{"at": np.array(divmod(place, per_edit))} for place in range(of * per_edit)]
-    chosen = [tuple(sample["at"].tolist()) for sample in spread(samples, count, per_edit)]
+    chosen = [tuple(sample["at"].tolist()) for sample in choose_samples(samples, count, per_edit)]
     edits_, steps = zip(*chosen, strict=True)
     assert len(set(edits_)) == min(count, of)
     assert (edits_[0], edits_[-1]) == ((0, of - 1) if len(chosen) > 1 else (0, 0))

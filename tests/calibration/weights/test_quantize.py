@@ -26,7 +26,7 @@ from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.tensors import Array
 
 Layer = Literal["conv", "gemm", "gemm transposed", "gemm A", "matmul", "matmul A", "matmul batch"]
-FORMS: tuple[WeightEncoding, ...] = get_args(WeightEncoding)
+ENCODINGS: tuple[WeightEncoding, ...] = get_args(WeightEncoding)
 
 
 def random(*shape: int, seed: int = 0) -> Array:
@@ -95,13 +95,15 @@ def weight_of(model: onnx.ModelProto, report: WeightReport) -> Array:
     return found
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("kind", get_args(Layer))
-def test_every_layer_is_quantized_along_its_own_axis(kind: Layer, bits: Bits, form: WeightEncoding) -> None:
+def test_every_layer_is_quantized_along_its_own_axis(
+    kind: Layer, bits: Bits, encoding: WeightEncoding
+) -> None:
     model, x, outer, inner = layer(kind, 32, 5)
     before = model.SerializeToString()
-    found, report = quantize_weights(model, bits, WeightOptions(min_size=1, form=form))
+    found, report = quantize_weights(model, bits, WeightOptions(min_size=1, encoding=encoding))
     assert model.SerializeToString() == before
     (entry,) = report.quantized
     assert (entry.axis, entry.block) == ((outer, 0) if bits == 8 else (inner, 32))
@@ -123,7 +125,8 @@ def test_every_layer_is_quantized_along_its_own_axis(kind: Layer, bits: Bits, fo
 def test_both_forms_give_the_same_weights_to_the_bit(bits: Bits) -> None:
     model, *_ = layer("conv", 32, 5)
     arithmetic, by_operator = (
-        weight_of(*quantize_weights(model, bits, WeightOptions(min_size=1, form=form))) for form in FORMS
+        weight_of(*quantize_weights(model, bits, WeightOptions(min_size=1, encoding=encoding)))
+        for encoding in ENCODINGS
     )
     np.testing.assert_array_equal(arithmetic, by_operator)
 
@@ -262,21 +265,21 @@ def constants(model: onnx.ModelProto) -> int:
     return sum(numpy_helper.to_array(tensor).nbytes for tensor in tensors)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_only_int4_raises_the_opset(form: WeightEncoding) -> None:
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_only_int4_raises_the_opset(encoding: WeightEncoding) -> None:
     model, *_ = layer("matmul", 32, 16)
     versions = {}
     for bits in get_args(Bits):
-        found, _ = quantize_weights(model, bits, WeightOptions(min_size=1, form=form))
+        found, _ = quantize_weights(model, bits, WeightOptions(min_size=1, encoding=encoding))
         versions[bits] = found.opset_import[0].version
         assert found.ir_version == 10
-    assert versions == {8: 18, 4: 21 if form == "dequantize" else 18}
+    assert versions == {8: 18, 4: 21 if encoding == "dequantize" else 18}
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("bits", [8, 4])
-def test_the_same_bytes_every_time(bits: Bits, form: WeightEncoding) -> None:
-    options = WeightOptions(form=form)
+def test_the_same_bytes_every_time(bits: Bits, encoding: WeightEncoding) -> None:
+    options = WeightOptions(encoding=encoding)
     first, second = (quantize_weights(several()[0], bits, options)[0] for _ in range(2))
     assert first.SerializeToString() == second.SerializeToString()
 
@@ -287,7 +290,7 @@ def test_impossible_options_are_refused() -> None:
         quantize_weights(model, 5)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match="no weight 'nothing'"):
         quantize_weights(model, 8, WeightOptions(keep=("nothing",)))
-    wrong: list[dict[str, Any]] = [{"min_size": 0}, {"block": 24}, {"block": 8}, {"form": "packed"}]
+    wrong: list[dict[str, Any]] = [{"min_size": 0}, {"block": 24}, {"block": 8}, {"encoding": "packed"}]
     for options in wrong:
         with pytest.raises(InvalidInput, match=next(iter(options))):
             WeightOptions(**options)

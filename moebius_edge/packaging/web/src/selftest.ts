@@ -62,8 +62,8 @@ export async function selfTest(
     decoder_db: found.get("decoder") ?? null,
     hole_db,
   };
-  const bars = Object.entries(app.thresholds) as [keyof App["thresholds"], number][];
-  return { ...measured, ok: bars.every(([name, bar]) => (measured[name] ?? -DB_CAP) >= bar) };
+  const thresholds = Object.entries(app.thresholds) as [keyof App["thresholds"], number][];
+  return { ...measured, ok: thresholds.every(([name, threshold]) => (measured[name] ?? -DB_CAP) >= threshold) };
 }
 
 /** The photo and mask that the capsule was recorded with, as an edit. */

@@ -15,7 +15,7 @@ from torch import nn
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checkpoints.synthetic import fill_by_rule
 from moebius_edge.common.errors import ExportError
-from moebius_edge.export.doctor.usability import Use
+from moebius_edge.export.doctor.usability import GraphUse
 from moebius_edge.export.onnx.graph import ComponentSpec, to_onnx
 from moebius_edge.export.rewrites.forms import NEURAL_ENGINE, NEURAL_ENGINE_INT8, Forms, UpsampleForm
 from moebius_edge.export.rewrites.local_lambda import deploy_local_lambda
@@ -31,7 +31,9 @@ HALF = TensorProto.FLOAT16
 node = helper.make_node
 
 
-def examined(nodes: list[onnx.NodeProto], shape: tuple[int, ...], kind: int = HALF, **weights: Any) -> Use:
+def examined(
+    nodes: list[onnx.NodeProto], shape: tuple[int, ...], kind: int = HALF, **weights: Any
+) -> GraphUse:
     """A program of x -> y."""
     ends = [helper.make_tensor_value_info("x", kind, shape), helper.make_tensor_value_info("y", kind, None)]
     tensors = [numpy_helper.from_array(value, name) for name, value in weights.items()]

@@ -73,7 +73,7 @@ public struct Profiler {
             progress?(index + 1, total)
         }
         let (edits, temperature) = try await timeEdits { progress?(Graph.allCases.count + $0, total) }
-        let report = try await selfTest(capsule, runner: runner, shape: shape, bars: app.thresholds)
+        let report = try await selfTest(capsule, runner: runner, shape: shape, thresholds: app.thresholds)
         progress?(total, total)
         return ProfileReport(
             format: ProfileReport.format, device: device.device, engine: device.engine, threads: nil,

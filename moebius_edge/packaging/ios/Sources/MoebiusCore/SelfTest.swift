@@ -30,15 +30,15 @@ public struct SelfTestReport: Codable, Equatable, Sendable {
         try table.encode(ok, forKey: .ok)
     }
 
-    /// What is below its bar, as a sentence; empty when the test passed.
-    public func failures(_ bars: AppDescription.Thresholds) -> String {
+    /// What is below its threshold, as a sentence; empty when the test passed.
+    public func failures(_ thresholds: AppDescription.Thresholds) -> String {
         let rows = [
-            ("encoder", encoder, bars.encoder), ("denoiser", denoiser, bars.denoiser),
-            ("decoder", decoder, bars.decoder), ("picture in the hole", hole, bars.hole),
+            ("encoder", encoder, thresholds.encoder), ("denoiser", denoiser, thresholds.denoiser),
+            ("decoder", decoder, thresholds.decoder), ("picture in the hole", hole, thresholds.hole),
         ]
-        return rows.compactMap { name, found, bar in
+        return rows.compactMap { name, found, threshold in
             guard let found = found else { return "the \(name) was not finite" }
-            return found >= bar ? nil : String(format: "the \(name) is at %.1f dB, the bar is %.1f", found, bar)
+            return found >= threshold ? nil : String(format: "the \(name) is at %.1f dB, the threshold is %.1f", found, threshold)
         }.joined(separator: "; ")
     }
 }
@@ -48,7 +48,7 @@ public struct SelfTestReport: Codable, Equatable, Sendable {
 /// `progress` counts graph runs. Throws `InpaintError.engine` when a graph cannot run, `.cancelled`, and `.busy`;
 /// wrong numbers are no error but a report that is not `ok`.
 public func selfTest(
-    _ capsule: Capsule, runner: any GraphRunner, shape: ModelShape, bars: AppDescription.Thresholds,
+    _ capsule: Capsule, runner: any GraphRunner, shape: ModelShape, thresholds: AppDescription.Thresholds,
     progress: Progress? = nil
 ) async throws -> SelfTestReport {
     let steps = capsule.timesteps.count
@@ -71,7 +71,7 @@ public func selfTest(
     }
     let hole = try await holeDecibels(capsule, runner, shape) { progress?(steps + 2 + $0, total) }
     let graphs = Graph.allCases.map { found[$0]! }
-    let ok = zip(Graph.allCases, graphs).allSatisfy { bars.of($0) <= $1 } && (hole ?? -maxDecibels) >= bars.hole
+    let ok = zip(Graph.allCases, graphs).allSatisfy { thresholds.of($0) <= $1 } && (hole ?? -maxDecibels) >= thresholds.hole
     return SelfTestReport(encoder: graphs[0], denoiser: graphs[1], decoder: graphs[2], hole: hole, ok: ok)
 }
 

@@ -45,7 +45,7 @@ public struct UnitMemory: Sendable {
 /// `test` replays the capsule on one unit. Throws `InpaintError.engine` with every unit's reason when none passes,
 /// and whatever else `test` throws: damaged files and a cancelled task are no fault of the unit.
 public func chooseUnit(
-    _ units: [String], key: String, memory: UnitMemory, bars: AppDescription.Thresholds,
+    _ units: [String], key: String, memory: UnitMemory, thresholds: AppDescription.Thresholds,
     test: (String) async throws -> SelfTestReport
 ) async throws -> UnitChoice {
     if let known = memory.choice(for: key), units.contains(known.unit) { return known }
@@ -53,7 +53,7 @@ public func chooseUnit(
     for unit in units {
         do {
             let report = try await test(unit)
-            let reason = report.ok ? nil : report.failures(bars)
+            let reason = report.ok ? nil : report.failures(thresholds)
             trials.append(UnitTrial(unit: unit, report: report, reason: reason))
             if report.ok {
                 let choice = UnitChoice(key: key, unit: unit, trials: trials)

@@ -33,12 +33,12 @@ public final class MoebiusModel: Sendable {
         let system = ProcessInfo.processInfo.operatingSystemVersionString
         let key = [app.filesSHA256, system, units.map(\.rawValue).joined(separator: ",")].joined(separator: " ")
         let choice = try await chooseUnit(
-            units.map(\.rawValue), key: key, memory: models.memory, bars: app.thresholds
+            units.map(\.rawValue), key: key, memory: models.memory, thresholds: app.thresholds
         ) { name in
             let runner = CoreMLRunner(models: models, unit: ComputeUnit(rawValue: name)!)
             let shape = bundle.manifest.shape
             return try await selfTest(
-                try bundle.capsule(), runner: runner, shape: shape, bars: app.thresholds, progress: progress)
+                try bundle.capsule(), runner: runner, shape: shape, thresholds: app.thresholds, progress: progress)
         }
         let runner = CoreMLRunner(models: models, unit: ComputeUnit(rawValue: choice.unit)!)
         let inpainter = Inpainter(runner: runner, manifest: bundle.manifest)

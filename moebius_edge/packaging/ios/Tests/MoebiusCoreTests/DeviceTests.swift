@@ -23,7 +23,7 @@ private func changed(_ tensor: Tensor, _ change: (Float) -> Float) -> Tensor {
 }
 
 final class DeviceTests: XCTestCase {
-    private let bars = AppDescription.Thresholds(encoder: 50, denoiser: 55, decoder: 55, hole: 45)
+    private let thresholds = AppDescription.Thresholds(encoder: 50, denoiser: 55, decoder: 55, hole: 45)
 
     private func package() async throws -> (app: AppDescription, bundle: ModelBundle) {
         let package = try await FakePackage(try temporaryFolder(self))
@@ -32,7 +32,7 @@ final class DeviceTests: XCTestCase {
     }
 
     private func test(_ runner: FakeRunner) async throws -> SelfTestReport {
-        try await selfTest(try await package().bundle.capsule(), runner: runner, shape: tiny, bars: bars)
+        try await selfTest(try await package().bundle.capsule(), runner: runner, shape: tiny, thresholds: thresholds)
     }
 
     func testDecibels() {
@@ -48,7 +48,7 @@ final class DeviceTests: XCTestCase {
         let report = try await test(runner)
         XCTAssertEqual([report.encoder, report.denoiser, report.decoder, report.hole], [200, 200, 200, 200])
         XCTAssertTrue(report.ok)
-        XCTAssertEqual(report.failures(bars), "")
+        XCTAssertEqual(report.failures(thresholds), "")
         XCTAssertEqual(runner.calls.count, 1 + 4 + 1 + 1 + 4 + 1)
     }
 
@@ -65,7 +65,7 @@ final class DeviceTests: XCTestCase {
             XCTAssertEqual(Set(found.filter { $0.value == 200 }.keys), Set(Graph.allCases.filter { $0 != graph }))
             XCTAssertLessThan(found[graph]!, 50)
             XCTAssertGreaterThan(found[graph]!, 20)
-            XCTAssertTrue(report.failures(bars).hasPrefix("the \(graph.rawValue) is at "), report.failures(bars))
+            XCTAssertTrue(report.failures(thresholds).hasPrefix("the \(graph.rawValue) is at "), report.failures(thresholds))
         }
     }
 
@@ -76,7 +76,7 @@ final class DeviceTests: XCTestCase {
         XCTAssertEqual(report.denoiser, -200)
         XCTAssertNil(report.hole)
         XCTAssertFalse(report.ok)
-        XCTAssertTrue(report.failures(bars).hasSuffix("the picture in the hole was not finite"), report.failures(bars))
+        XCTAssertTrue(report.failures(thresholds).hasSuffix("the picture in the hole was not finite"), report.failures(thresholds))
     }
 
     func testTheNextUnitIsTaken() async throws {
@@ -88,7 +88,7 @@ final class DeviceTests: XCTestCase {
         let bad = try await test(runner)
         var tried: [String] = []
         func choose(_ key: String) async throws -> UnitChoice {
-            try await chooseUnit(["ne", "gpu", "cpu"], key: key, memory: memory, bars: bars) { unit in
+            try await chooseUnit(["ne", "gpu", "cpu"], key: key, memory: memory, thresholds: thresholds) { unit in
                 tried.append(unit)
                 if unit == "ne" { throw InpaintError.engine("it does not fit") }
                 return unit == "gpu" ? bad : good
@@ -114,7 +114,7 @@ final class DeviceTests: XCTestCase {
         let memory = UnitMemory(file: try temporaryFolder(self).appendingPathComponent("selftest.json"))
         func choose(_ error: InpaintError) async -> String {
             await message {
-                _ = try await chooseUnit(["ne", "cpu"], key: "", memory: memory, bars: self.bars) { _ in throw error }
+                _ = try await chooseUnit(["ne", "cpu"], key: "", memory: memory, thresholds: self.thresholds) { _ in throw error }
             }
         }
         var found = await choose(.engine("no"))

@@ -88,7 +88,7 @@ final class EndToEndTests: XCTestCase {
         XCTAssertGreaterThan(touched, 5_000)
 
         let report = try await selfTest(
-            try bundle.capsule(), runner: runner, shape: bundle.manifest.shape, bars: app.thresholds)
+            try bundle.capsule(), runner: runner, shape: bundle.manifest.shape, thresholds: app.thresholds)
         print("differing bytes: \(differ), largest difference: \(worst)")
         print("self-test: \(report)")
         XCTAssertTrue(report.ok, report.failures(app.thresholds))

@@ -152,7 +152,7 @@ final class FileTests: XCTestCase {
                     + "strength 0.99 can be run; choose these, or update the app")
         }
         let report = try await selfTest(
-            try bundle.capsule(), runner: FakeRunner(), shape: bundle.manifest.shape, bars: app.thresholds)
+            try bundle.capsule(), runner: FakeRunner(), shape: bundle.manifest.shape, thresholds: app.thresholds)
         XCTAssertTrue(report.ok, "the self-test's loop is DDIM's")
     }
 

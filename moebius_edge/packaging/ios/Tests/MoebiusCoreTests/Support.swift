@@ -148,11 +148,11 @@ struct FakePackage {
         let blank = text(String(repeating: "0", count: 64))
         try text(FileHash.of(blank)).write(to: model.appendingPathComponent("manifest.json"))
         let lines = files.keys.sorted().map { "\($0) \(FileHash.of(files[$0]!))\n" }.joined()
-        let bars: [String: Double] = ["encoder_db": 50, "denoiser_db": 55, "decoder_db": 55, "hole_db": 45]
+        let thresholds: [String: Double] = ["encoder_db": 50, "denoiser_db": 55, "decoder_db": 55, "hole_db": 45]
         let app: [String: Any] = [
             "format": "moebius-edge-app-1", "model": "tiny", "license": "Apache-2.0", "precision": "fp16",
             "files_sha256": FileHash.of(Data(lines.utf8)), "model_folder": "model", "download_bytes": 1,
-            "thresholds": bars,
+            "thresholds": thresholds,
         ]
         try JSONSerialization.data(withJSONObject: app).write(to: folder.appendingPathComponent("app.json"))
     }

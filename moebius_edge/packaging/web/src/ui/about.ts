@@ -55,11 +55,11 @@ function showBadge(proof: Proof | null): void {
 function resultTable(model: Model, { result }: Proof): HTMLTableElement {
   const rows = PARTS.map(([name, label]) => {
     const value = result[name];
-    const bar = model.app.thresholds[name];
-    const ok = value !== null && value >= bar;
+    const threshold = model.app.thresholds[name];
+    const ok = value !== null && value >= threshold;
     const mark = cell(ok ? "✓" : "✗", ok ? "good" : "bad");
     mark.setAttribute("aria-label", ok ? "passed" : "failed");
-    return [cell(label), cell(value === null ? "not finite" : `${value.toFixed(1)} dB`, "number"), cell(`${bar} dB`, "number"), mark];
+    return [cell(label), cell(value === null ? "not finite" : `${value.toFixed(1)} dB`, "number"), cell(`${threshold} dB`, "number"), mark];
   });
   const made = table("proof", rows);
   const head = made.createTHead().insertRow();

@@ -8,7 +8,7 @@ public final class AppInfo {
     /** Of {@link Manifest#fingerprint}: which bundle this is. */
     public final String filesSha256;
     public final String modelFolder;
-    /** Bars in dB. */
+    /** Thresholds in dB. */
     public final double encoderDb;
     public final double denoiserDb;
     public final double decoderDb;
@@ -21,11 +21,11 @@ public final class AppInfo {
         filesSha256 = json.string("files_sha256");
         modelFolder = json.string("model_folder");
         Manifest.checkName(modelFolder);
-        JsonObject bars = json.object("thresholds");
-        encoderDb = bars.number("encoder_db");
-        denoiserDb = bars.number("denoiser_db");
-        decoderDb = bars.number("decoder_db");
-        holeDb = bars.number("hole_db");
+        JsonObject thresholds = json.object("thresholds");
+        encoderDb = thresholds.number("encoder_db");
+        denoiserDb = thresholds.number("denoiser_db");
+        decoderDb = thresholds.number("decoder_db");
+        holeDb = thresholds.number("hole_db");
     }
 
     /** Reads the bytes of an `app.json`. Throws MoebiusException that says what is wrong. */

@@ -62,14 +62,14 @@ final class TinyBundle {
         return result;
     }
 
-    /** app.json for {@link #write}, with the same bar for all. */
-    static AppInfo app(Bundle bundle, double bar) {
-        Map<String, Object> bars = new TreeMap<>();
+    /** app.json for {@link #write}, with the same threshold for all. */
+    static AppInfo app(Bundle bundle, double threshold) {
+        Map<String, Object> thresholds = new TreeMap<>();
         for (String name : new String[] {"encoder_db", "denoiser_db", "decoder_db", "hole_db"}) {
-            bars.put(name, bar);
+            thresholds.put(name, threshold);
         }
         Map<String, Object> app = new TreeMap<>(Map.of("format", "moebius-edge-app-1", "model", "tiny", "license", "CC0-1.0",
-                "precision", "fp32", "files_sha256", bundle.manifest.fingerprint(), "model_folder", "model", "thresholds", bars));
+                "precision", "fp32", "files_sha256", bundle.manifest.fingerprint(), "model_folder", "model", "thresholds", thresholds));
         return AppInfo.parse(JsonWriter.write(app).getBytes(StandardCharsets.UTF_8));
     }
 

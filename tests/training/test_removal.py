@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moebius_edge.checking.removal import (
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.inpainter import Inpainter
+from moebius_edge.training.removal import (
     SETTINGS,
     Setting,
     cases,
@@ -15,8 +17,6 @@ from moebius_edge.checking.removal import (
     rim_contrast,
     varied,
 )
-from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpainter import Inpainter
 from tests.test_inpainter import LATENT, FakeRuntime, R
 
 
@@ -51,7 +51,7 @@ def test_cases_are_the_samples_and_holes_of_the_wanted_sizes(tmp_path: Path) -> 
         assert max(np.ptp(rows), np.ptp(columns)) + 1 == pytest.approx(longest, abs=1)
         assert case.truth and case.mask.shape == (100, 160)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidInput, match="holds no pictures"):
+    with pytest.raises(InvalidInput, match="holds no photo"):
         list(cases(tmp_path / "empty", None, 5))
 
 

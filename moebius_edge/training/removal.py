@@ -1,4 +1,4 @@
-"""Measure what each part of the composition changes: `python -m moebius_edge.checking.removal ...`.
+"""Measure what each part of the composition changes: `python -m moebius_edge.training.removal ...`.
 
 Measured are photos with holes whose truth is known, and the two samples of the package, whose object is to
 go. One sample per hole, seed 0. The rows go from the loop as it was to the loop as it is, one change after
@@ -23,7 +23,7 @@ from moebius_edge.common.explain import explained
 from moebius_edge.common.samples import SAMPLES, sample
 from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.crops import bounding_box, grow
-from moebius_edge.inpaint.imaging import Bools, Bytes, Photo, read_mask, read_photo
+from moebius_edge.inpaint.imaging import Bools, Bytes, Photo, photo_files, read_mask, read_photo
 from moebius_edge.inpaint.loop import Draws
 from moebius_edge.inpaint.masks import draw_mask
 from moebius_edge.inpaint.noise import PortableNoise
@@ -31,6 +31,7 @@ from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
 from moebius_edge.inpaint.solving.protocol import make_schedule
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.training.cases import read_silhouettes
 
 SIZES = (0.15, 0.35)  # of a hole's longer side, in units of the photo's short side
 REACH = 8  # pixels between the two of a pair across the border: the default feather
@@ -77,20 +78,12 @@ def cases(photos: Path, masks: Path | None, count: int, seed: int = 0) -> Iterat
         photo = read_photo(photo_path)
         yield Case(name, photo, read_mask(mask_path, photo.size, "white"), False)
     rng = np.random.default_rng(seed)
-    shapes = sorted(masks.glob("*.png")) if masks else None
-    files = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".png", ".webp"))
-    if not files or (masks and not shapes):
-        raise InvalidInput(f"{photos if not files else masks} holds no pictures; expected JPEG, PNG or WebP")
-    for path in files[:count]:
+    shapes = read_silhouettes(masks) if masks else None
+    for path in photo_files(photos)[:count]:
         photo = read_photo(path)
         for part in SIZES:
-            shape = _drawn(rng, shapes) if shapes else draw_mask(rng, 256, kind="blob")
+            shape = shapes[int(rng.integers(len(shapes)))] if shapes else draw_mask(rng, 256, kind="blob")
             yield Case(f"{path.stem} {part:g}", photo, _placed(rng, shape, photo.size, part), True)
-
-
-def _drawn(rng: np.random.Generator, shapes: list[Path]) -> Bools:
-    with Image.open(shapes[int(rng.integers(len(shapes)))]) as image:
-        return np.asarray(image.convert("L")) > 127
 
 
 def _placed(rng: np.random.Generator, shape: Bools, size: tuple[int, int], part: float) -> Bools:
