@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from moebius_edge.bundle.folder import Bundle
+from moebius_edge.export.targets.registry import own_targets
+from moebius_edge.runtimes.table import OWN
 from tests.architecture import FRONT, arrows, between, circles, imports, named, room, sources
 
 ROOT = Path(__file__).parents[1]
@@ -49,9 +51,11 @@ UPWARDS = {
 }
 
 TORCH = {"torch", "diffusers"}
+# Those of every export, and those that the rows name: cuda-bindings is the module cuda.
 ENGINES = {
-    *("onnx", "onnxruntime", "onnxscript", "onnxsim", "coremltools", "cuda", "tensorrt", "tensorrt_rtx"),
-    *TORCH,
+    *("onnx", "onnxscript", "onnxsim", *TORCH),
+    *(name.partition("-")[0] for row in OWN for name in row.engines),
+    *(name.partition("-")[0] for row in own_targets() for name in row.tools),
 }
 # Folder or file -> engines that are imported when it is; the longest prefix counts. Elsewhere: none.
 ENGINES_OF = {

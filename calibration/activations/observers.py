@@ -136,3 +136,10 @@ OBSERVERS: dict[str, Callable[[Histogram], Range]] = {
     "entropy": entropy,
     "mse": mse,
 }
+# What help says of each.
+ABOUT = {
+    "minmax": "all of it",
+    "percentile": "all but rare values",
+    "entropy": "least information lost",
+    "mse": "least squared error",
+}

@@ -57,9 +57,9 @@ def _dbs() -> str:
 
 
 def _observers() -> str:
-    from moebius_edge.calibration.activations.observers import OBSERVERS  # noqa: PLC0415
+    from moebius_edge.calibration.activations.observers import ABOUT, OBSERVERS  # noqa: PLC0415
 
-    return listed(OBSERVERS)
+    return listed(f"{name} ({ABOUT[name]})" for name in OBSERVERS)
 
 
 def _defaults() -> str:
