@@ -44,7 +44,7 @@ def export(  # noqa: PLR0913, PLR0917
     target_db: Annotated[
         float,
         typer.Option(
-            help="Only for {searched}: how close to FP32 the filled hole must be, {dbs}. It keeps as few "
+            help="Only for {searched}: how close to FP32 the filled hole must be, {dbs} dB. It keeps as few "
             "layers in floats as that takes."
         ),
     ] = TARGET_DB,
