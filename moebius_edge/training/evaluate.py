@@ -275,8 +275,9 @@ def evaluate(given: argparse.Namespace) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command with these arguments; None: those of the process."""
-    formatter = argparse.ArgumentDefaultsHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     add = parser.add_argument
     add("--photos", type=Path, nargs="+", required=True, help="folders of held-out photos")
     add("--masks", type=Path, help="folder of silhouettes, white on black, PNG; without it drawn blobs")
