@@ -24,7 +24,6 @@ from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
 from moebius_edge.common.files import write_atomically
 from moebius_edge.inpaint.harmonic import correction
-from moebius_edge.inpaint.known_solvers import known_solvers
 from moebius_edge.inpaint.options import BLENDS
 from moebius_edge.training.borders import border_step, step_ratio, typical_step_ratio
 from moebius_edge.training.cases import Cases, make_cases
@@ -32,7 +31,7 @@ from moebius_edge.training.metrics import masks_tensor, psnr, reconstruct, recon
 from moebius_edge.training.parallel import in_parallel
 from moebius_edge.training.photos import to_images, to_tensor
 from moebius_edge.training.plain import biharmonic_fill, mean_fill
-from moebius_edge.training.sampling import FAST, STARTS, Filler, Sampling, guidance_effect
+from moebius_edge.training.sampling import FAST, SOLVERS, STARTS, Filler, Sampling, guidance_effect
 from moebius_edge.training.sheets import grid
 from moebius_edge.training.texture import PhotoTexture
 
@@ -284,7 +283,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--seeds", type=int, default=8, help="samples whose mean is judged beside the first")
     add("--seed", type=int, default=0, help="of the first sample")
     add("--guidance", type=float, default=FAST.guidance)
-    add("--solver", choices=tuple(known_solvers()), default=FAST.solver)
+    add("--solver", choices=SOLVERS, default=FAST.solver)
     add("--steps", type=int, default=FAST.steps)
     add("--start", choices=STARTS, default=FAST.start, help="what the loop starts from, under noise")
     add("--blend", choices=BLENDS, default=BLENDS[0], help="harmonic: fit the fill to the rim of its hole")

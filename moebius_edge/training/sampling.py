@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.known_solvers import find_solver
+from moebius_edge.inpaint.known_solvers import find_solver, known_solvers
 from moebius_edge.inpaint.noise import PortableNoise, Stream
 from moebius_edge.inpaint.solving.protocol import NoiseSchedule, Solver
 from moebius_edge.inpaint.solving.table import Step
@@ -17,6 +17,7 @@ from moebius_edge.training.latents import latent_mask
 # What the loop starts from, under noise: the photo with its hole in the mean colour of the rest, the same
 # picture with a grey hole that conditions the model (one encoding less), or nothing.
 STARTS = ("mean", "masked", "noise")
+SOLVERS = tuple(known_solvers())
 
 
 @dataclass(frozen=True)
