@@ -5,9 +5,9 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.common.errors import InvalidInput, MoebiusError, RuntimeUnavailable
 from moebius_edge.common.explain import install
-from moebius_edge.common.plugins import find_plugins, load
+from moebius_edge.common.plugins import find_plugins, load, wrong_part
 from moebius_edge.runtimes.table import OWN, RuntimeEntry
 
 if TYPE_CHECKING:  # help lists the runtimes, and does not wait for numpy
@@ -28,6 +28,8 @@ def runtimes() -> dict[str, RuntimeEntry]:
 
 def _wrong(entry: RuntimeEntry) -> str:
     """Say what is wrong with a row of another package, or ""."""
+    if wrong := wrong_part(entry.factory):
+        return wrong
     if entry.system is not None and entry.instead is None:
         return f"is there on {entry.system.name} alone; expected `instead`, what opens its bundles elsewhere"
     return ""
@@ -80,7 +82,15 @@ def open_runtime(
             f"{install(row.extra, row.package)}"
         ) from error
     chosen = {"unit": unit} if row.units and unit is not None else {}
-    return cast("Runtime", factory(bundle, threads, **chosen))
+    try:
+        return cast("Runtime", factory(bundle, threads, **chosen))
+    except (Exception, SystemExit) as error:
+        if row.package == "moebius-edge" or isinstance(error, MoebiusError):
+            raise
+        raise RuntimeUnavailable(
+            f"the runtime {name!r} cannot be opened: {type(error).__name__}: {error}; it is of the package "
+            f"{row.package}: tell its makers"
+        ) from error
 
 
 def _note_stand_in(made_for: str, name: str) -> None:

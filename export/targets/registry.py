@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.explain import install
-from moebius_edge.common.plugins import find_plugins, load
+from moebius_edge.common.plugins import find_plugins, load, wrong_part
 from moebius_edge.export import targets as folder
 from moebius_edge.export.targets.target import Target
 from moebius_edge.precisions import PRECISIONS, Need
@@ -42,6 +42,12 @@ def _folders() -> Iterator[Any]:
 
 def _wrong(target: Target) -> str:
     """Say what is wrong with a row of another package, or ""."""
+    parts = (target.ship, target.ready, target.kit, target.take_back, target.doctor, target.made_by)
+    if wrong := "".join(map(wrong_part, parts)):
+        return wrong
+    tables = (target.settings, *target.only.values())
+    if not all(values for table in tables for values in table.values()):
+        return "has a setting without values; expected its default first"
     if words := sorted(target.takes - set(get_args(Need))):
         return f"takes {words[0]!r}; known are {', '.join(get_args(Need))}"
     named = {target.default, *target.made_of, *target.made_of.values()}

@@ -12,7 +12,7 @@ from typing import Any
 
 from moebius_edge.bundle.proofs import MAX_PROOFS, Proof
 from moebius_edge.common import strictjson
-from moebius_edge.common.errors import BundleError
+from moebius_edge.common.errors import BundleError, InvalidInput
 from moebius_edge.inpaint.solving.protocol import NoiseSchedule
 from moebius_edge.inpaint.solving.table import Start, Step
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
@@ -197,13 +197,13 @@ def parse(data: bytes) -> Manifest:
             raise strictjson.JSONError("it was damaged or edited: its own SHA-256 does not fit")
         manifest = strictjson.decode(Manifest, value, "manifest")
         check(manifest)
-    except strictjson.JSONError as error:
+    except (strictjson.JSONError, InvalidInput) as error:
         raise BundleError(f"{MANIFEST_NAME}: {error}") from None
     return manifest
 
 
 def check(manifest: Manifest) -> None:
-    """Raise JSONError for values that have the right type and are still impossible."""
+    """Raise JSONError or InvalidInput for values that have the right type and are still impossible."""
     kinds = {name: getattr(manifest, name) for name in ("target", "runtime", "precision")}
     for name, word in {**kinds, "scheduler.solver": manifest.scheduler.solver}.items():
         _require(_IDENTIFIER.fullmatch(word), f"{name} must be a lower-case identifier")
@@ -218,8 +218,7 @@ def check(manifest: Manifest) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raise JSONError unless `name` is a relative path that means the same, harmless thing on every system:
-    plain segments of letters, digits, `.`, `_`, `-` joined by `/`."""
+    """Raise JSONError unless `name` is plain segments of letters, digits, `.`, `_`, `-` joined by `/`."""
     segments = name.split("/")
     for segment in segments:
         fine = _SEGMENT.fullmatch(segment) and not segment.endswith(".")
@@ -269,14 +268,15 @@ def _check_graphs(manifest: Manifest) -> None:
 
 def _check_scheduler(manifest: Manifest) -> None:
     scheduler, defaults = manifest.scheduler, manifest.defaults
-    _require(1 <= scheduler.train_timesteps <= 100_000, "scheduler.train_timesteps is out of range")
+    scheduler.noise()
     steps = [step.timestep for step in scheduler.coefficients]
     _require(1 <= len(steps) <= defaults.steps <= 1000, "scheduler.coefficients must have 1 to `steps` rows")
     falling = steps == sorted(set(steps) & set(range(scheduler.train_timesteps)), reverse=True)
     _require(falling, "scheduler.coefficients must have falling timesteps within the training timesteps")
     _require(scheduler.start.timestep == steps[0], "scheduler.start must be at the first timestep")
     _require(0 < defaults.strength <= 1, "defaults.strength must be above 0 and at most 1")
-    _require(defaults.guidance >= 0 <= defaults.noise_offset, "defaults must not be negative")
+    fine = 0 <= defaults.guidance <= 100 and 0 <= defaults.noise_offset <= 1
+    _require(fine, "defaults.guidance must be 0 to 100, defaults.noise_offset 0 to 1")
 
 
 def _check_files(manifest: Manifest) -> None:

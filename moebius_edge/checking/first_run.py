@@ -16,6 +16,7 @@ from moebius_edge.checking import capsule
 from moebius_edge.common.errors import MoebiusError, RuntimeUnavailable
 from moebius_edge.common.machine import peak_mb
 from moebius_edge.common.tensors import Array
+from moebius_edge.inpaint.known_solvers import known_solvers
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
@@ -90,7 +91,10 @@ def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads:
     manifest = bundle.manifest
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     if set(graphs) == set(GRAPH_NAMES):
-        Inpainter.of(manifest, watch)(tensors["photo"], tensors["mask"], steps=EDIT_STEPS)
+        inpainter = Inpainter.of(manifest, watch)
+        known = manifest.scheduler.solver in known_solvers()
+        short = known and int(EDIT_STEPS * manifest.defaults.strength) > 0
+        inpainter(tensors["photo"], tensors["mask"], steps=EDIT_STEPS if short else manifest.defaults.steps)
     else:
         inputs = graph_inputs(tensors)
         for graph in graphs:

@@ -99,7 +99,7 @@ def export(  # noqa: PLR0913, PLR0917
 
     options = ExportOptions(
         target,
-        precision or default_precision(target),
+        default_precision(target) if precision is None else precision,
         graph,
         observer,
         images=images,

@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from moebius_edge.bundle.folder import refuse_inside
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.files import write_atomically
 from moebius_edge.inpaint.imaging import Photo, read_photo
@@ -34,6 +35,7 @@ def check_output(output: Path, photo: Path, mask: Path, force: bool) -> None:
         raise InvalidInput(f"the output {output} is a folder; name a file in it")
     if not output.parent.is_dir():
         raise InvalidInput(f"the output's folder {output.parent} does not exist; create it first")
+    refuse_inside(output)
     for source in (photo, mask):
         if not force and source.exists() and output.exists() and output.samefile(source):
             raise InvalidInput(f"the output would replace {source}; choose another name, or add --force")

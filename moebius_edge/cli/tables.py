@@ -1,7 +1,7 @@
 """The tables of the documents, printed from the rows that the program works by.
 
     python -m moebius_edge.cli.tables                                         # all, to standard output
-    python -m moebius_edge.cli.tables README.md docs/*.md CONTRIBUTING.md     # into these files
+    python -m moebius_edge.cli.tables README.md docs/*.md     # into these files
 
 In a document a table stands between the lines `<!-- table: NAME -->` and `<!-- end -->`.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
-from moebius_edge.common.files import write_atomically
+from moebius_edge.common.files import plain_size, write_atomically
 from moebius_edge.common.scripts import script_parser
 from moebius_edge.export.targets.registry import own_targets
 from moebius_edge.packaging.platforms import PLATFORMS, targets_of
@@ -23,7 +23,8 @@ from moebius_edge.precisions import PRECISIONS, Thresholds
 from moebius_edge.runtimes.table import OWN
 
 WIDTH = 110  # of a line of a document
-BLOCK = re.compile(r"(?<=<!-- table: )([\w-]+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
+MARK = re.compile(r"<!--\s*(table|end)\b[^>]*-->[^\n]*")
+START, END = re.compile(r"<!-- table: ([\w-]+) -->"), "<!-- end -->"
 
 
 def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
@@ -88,14 +89,35 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def with_tables(text: str) -> str:
-    """Put into a document what its tables have to say. Raises InvalidInput for a table that is not known."""
+    """Put into a document what its tables have to say.
 
-    def made(found: "re.Match[str]") -> str:
-        if found[1] not in TABLES:
-            raise InvalidInput(f"there is no table {found[1]!r}; tables are {', '.join(TABLES)}")
-        return f"{found[1]}{found[2]}{TABLES[found[1]]()}\n"
+    Raises InvalidInput for a table that is not known and for marks that do not alternate: what stands between
+    two of them would be lost.
+    """
+    marks = list(MARK.finditer(text))
+    for number, mark in enumerate(marks):
+        fine = START.fullmatch(mark[0]) if number % 2 == 0 else mark[0] == END
+        if not fine or len(marks) % 2:
+            line = text.count("\n", 0, mark.start()) + 1
+            expected = f"expected `<!-- table: NAME -->` and `{END}` in turns"
+            raise InvalidInput(f"line {line} is {mark[0]!r}; {expected}")
+    parts, done = [], 0
+    for start, end in zip(marks[::2], marks[1::2], strict=True):
+        name = START.fullmatch(start[0])
+        assert name is not None
+        if name[1] not in TABLES:
+            raise InvalidInput(f"there is no table {name[1]!r}; tables are {', '.join(TABLES)}")
+        parts += [text[done : start.end()], f"\n{TABLES[name[1]]()}\n"]
+        done = end.start()
+    return "".join([*parts, text[done:]])
 
-    return BLOCK.sub(made, text)
+
+def _read(path: Path) -> str:
+    try:
+        plain_size(path)  # a pipe would be waited for
+        return path.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"cannot read {path} as UTF-8: {error}") from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,10 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("documents", nargs="*", type=Path, help="files to write the tables into")
     given = parser.parse_args(arguments)
     with explained():
-        for path in given.documents:
-            before = path.read_text()
-            if (after := with_tables(before)) != before:
-                write_atomically(path, after.encode())
+        before = {path: _read(path) for path in given.documents}
+        after = {path: with_tables(text) for path, text in before.items()}
+        for path, text in after.items():
+            if text != before[path]:
+                write_atomically(path.resolve(), text.encode())
                 print(f"wrote {path}", file=sys.stderr)
         if not given.documents:
             blocks = (f"<!-- table: {name} -->\n{say()}\n<!-- end -->" for name, say in TABLES.items())

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from moebius_edge.calibration.activations.calibrate import GraphRuntime
 from moebius_edge.calibration.activations.collect import collect
-from moebius_edge.calibration.activations.data import Followed, packaged_photos, spread
+from moebius_edge.calibration.activations.data import Followed, choose_samples, packaged_photos
 from moebius_edge.calibration.activations.recording import Recording
 from moebius_edge.calibration.int8 import mixed
 from moebius_edge.calibration.int8.coverage import coverage
@@ -188,7 +188,7 @@ def test_the_ledger_is_what_each_layer_costs_alone(
     def noise(names: list[str]) -> float:
         quantized = opened(quantize(last["denoiser"], ranges, style, names=names))
         found = []
-        for sample in spread(seen.samples["denoiser"], ledger.samples, QUICK.steps_per_edit):
+        for sample in choose_samples(seen.samples["denoiser"], ledger.samples, QUICK.steps_per_edit):
             a, b = (session.run(None, sample)[0].astype(np.float64) for session in (quantized, exact))
             found.append(np.mean((a - b) ** 2) / np.ptp(b) ** 2)
         return float(np.mean(found))

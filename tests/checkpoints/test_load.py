@@ -367,7 +367,7 @@ def test_synthetic_is_the_published_size() -> None:
 
 def test_nano_is_found_in_the_package(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = load._find(tiny_checkpoint)
-    monkeypatch.setattr(load, "_embedded", lambda: files)
+    monkeypatch.setattr(load, "_embedded", lambda *_: files)
     checkpoint = load_checkpoint("nano")
     assert checkpoint.name == "nano" and checkpoint.source == "in the package"
     assert checkpoint.license == MODELS["nano"].license

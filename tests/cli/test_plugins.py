@@ -205,6 +205,59 @@ BROKEN = {
 }
 
 
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ("made_of=None", "has made_of=None; expected Mapping"),
+        ("made_of=['fp16']", "has made_of=['fp16']; expected"),
+        ("made_of={5: 'x'}", "has made_of={5: 'x'}; expected"),
+        ("default=[]", "has default=[]; expected str"),
+        ("only={'fp32': 5}", "has only={'fp32': 5}; expected"),
+        ("settings={'a': ()}", "has a setting without values"),
+        ("platforms=None", "has platforms=None; expected"),
+        ("order='first'", "has order='first'; expected int"),
+        ("doctor_help='a\\x1b[31mRED'", "has doctor_help='a\\x1b[31mRED'; expected str"),
+        ("ship='moebius_toaster'", "names 'moebius_toaster'; expected 'module:function'"),
+    ],
+)
+def test_a_row_of_wrong_types_is_left_out(
+    installed: Install, capsys: pytest.CaptureFixture[str], field: str, said: str
+) -> None:
+    row = f"{ROW}\nfrom dataclasses import replace\nTARGET = replace(TARGET, {field})\n"
+    installed({"targets": BOTH["targets"]}, {"__init__": row})
+    assert "toaster" not in targets()
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class E(Exception):\n def __str__(self): return 5\nraise E", "E: it cannot say what"),
+        ("raise BaseException('burnt')", "cannot be imported: BaseException: burnt"),
+        ("raise ValueError('x' * 10_000)", "x" * 300 + ";"),
+    ],
+)
+def test_a_plug_in_may_fail_in_any_way(
+    installed: Install, capsys: pytest.CaptureFixture[str], source: str, said: str
+) -> None:
+    installed({"targets": BOTH["targets"]}, {"__init__": source})
+    assert "toaster" not in targets()
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["entry_points.txt", "METADATA"])
+def test_a_package_with_broken_files_breaks_no_command(
+    installed: Install, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    site = installed()
+    file = next(site.glob(f"*.dist-info/{name}"))
+    file.write_bytes(file.read_bytes() + b"\n\xff\xfe no text\n")
+    runtimes.cache_clear()
+    assert "ort" in targets() and "onnxruntime" in runtimes()
+    said = capsys.readouterr().err
+    assert not said or "files cannot be read" in said
+
+
 @pytest.mark.parametrize(("points", "files", "words"), BROKEN.values(), ids=BROKEN)
 def test_a_broken_plug_in_is_one_warning(
     installed: Install,

@@ -41,3 +41,34 @@ def test_the_command_prints_and_writes_tables(tmp_path: Path, capsys: pytest.Cap
 def test_a_table_that_is_not_known_is_an_error() -> None:
     with pytest.raises(InvalidInput, match="there is no table 'typo'; tables are targets"):
         with_tables("<!-- table: typo -->\n<!-- end -->\n")
+
+
+OLD = "<!-- table: targets -->\nold\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{OLD}\nPROSE\n\n<!-- table: runtimes -->\nold\n<!-- end -->\n",
+        OLD,
+        f"{OLD}<!-- end -->\n<!-- end -->\n",
+        f"<!-- end -->\n{OLD}",
+        "<!--table: targets-->\nold\n<!-- end -->\n",
+        "<!-- table: targets --> and more\nold\n<!-- end -->\n",
+    ],
+)
+def test_marks_that_do_not_alternate_are_an_error(text: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"line \d+ is '.*'; expected"):
+        with_tables(text)
+    fine, broken = tmp_path / "fine.md", tmp_path / "broken.md"
+    fine.write_text(f"{OLD}<!-- end -->\n")
+    broken.write_text(text)
+    with pytest.raises(SystemExit, match="2"):
+        main([str(fine), str(broken)])
+    assert "old" in fine.read_text(), "nothing is written where one of the files cannot be"
+
+
+def test_what_is_no_text_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "page.md")])

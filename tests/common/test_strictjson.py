@@ -21,6 +21,13 @@ def test_depth_is_counted_outside_strings(text: str) -> None:
         loads(deep, LIMIT)
 
 
+@pytest.mark.parametrize("part", [b'\\"', b'"a', b'"', b"\\", b'["', b"\\\\"])
+def test_no_text_takes_longer_than_its_length(part: bytes) -> None:
+    text = b'"' + part * 300_000
+    with pytest.raises(JSONError):  # with a search that tries again from each quote this would take an hour
+        loads(text, len(text))
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -18,6 +18,7 @@ The last step goes to no noise at all (λ = ∞), which gives the estimate itsel
 """
 
 import math
+from bisect import bisect_left
 from itertools import pairwise
 
 import numpy as np
@@ -51,7 +52,8 @@ class DPM:
         check_length(steps, strength, self.noise.train_timesteps)
         first = self._first(strength)
         if not _differ(grid := self._grid(steps, first)):
-            most = next(count for count in range(steps, 0, -1) if _differ(self._grid(count, first)))
+            counts = range(1, steps + 1)  # the more, the nearer: so half of them are ruled out at a time
+            most = bisect_left(counts, True, key=lambda count: not _differ(self._grid(count, first)))
             raise InvalidInput(
                 f"{steps} steps of the solver dpm at strength {strength}: the log-SNR grid from timestep "
                 f"{first} has not so many whole timesteps; use {most} or fewer, or the solver ddim"

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.solving.table import Schedule, Start, Step
 
+MAX_TRAIN_TIMESTEPS = 10_000  # the published model has 1,000
+LEAST = 1e-9  # of variance that must be left, and lost: solvers divide by both
+
 
 @dataclass(frozen=True)
 class NoiseSchedule:
@@ -30,6 +33,17 @@ class NoiseSchedule:
                 raise InvalidInput(f"scheduler {name} is {getattr(self, name)!r}; only {value!r} is known")
         if not 0.0 < self.beta_start <= self.beta_end < 1.0 or self.train_timesteps < 1:
             raise InvalidInput("scheduler: expected 0 < beta_start <= beta_end < 1 and train_timesteps >= 1")
+        if self.train_timesteps > MAX_TRAIN_TIMESTEPS:
+            raise InvalidInput(
+                f"scheduler train_timesteps is {self.train_timesteps}; expected at most {MAX_TRAIN_TIMESTEPS}"
+            )
+        alpha_bar = self.alpha_bar()
+        most, least = float(alpha_bar[0]), float(alpha_bar[-1])
+        if most > 1 - LEAST or least < LEAST:
+            raise InvalidInput(
+                f"the noise schedule leaves {most:g} of the signal's variance after the first training step, "
+                f"{least:g} after the last; expected {LEAST:g} or more less than 1, and {LEAST:g} or more"
+            )
 
     def alpha_bar(self) -> NDArray[np.float64]:
         """Compute ᾱ_t = Π_{s<=t} (1 - β_s) for each training step, [train_timesteps], falling from near 1.

@@ -38,7 +38,8 @@ public struct SelfTestReport: Codable, Equatable, Sendable {
         ]
         return rows.compactMap { name, found, threshold in
             guard let found = found else { return "the \(name) was not finite" }
-            return found >= threshold ? nil : String(format: "the \(name) is at %.1f dB, the threshold is %.1f", found, threshold)
+            if found >= threshold { return nil }
+            return String(format: "the \(name) is at %.1f dB, the threshold is %.1f", found, threshold)
         }.joined(separator: "; ")
     }
 }
@@ -71,7 +72,8 @@ public func selfTest(
     }
     let hole = try await holeDecibels(capsule, runner, shape) { progress?(steps + 2 + $0, total) }
     let graphs = Graph.allCases.map { found[$0]! }
-    let ok = zip(Graph.allCases, graphs).allSatisfy { thresholds.of($0) <= $1 } && (hole ?? -maxDecibels) >= thresholds.hole
+    let exact = zip(Graph.allCases, graphs).allSatisfy { thresholds.of($0) <= $1 }
+    let ok = exact && (hole ?? -maxDecibels) >= thresholds.hole
     return SelfTestReport(encoder: graphs[0], denoiser: graphs[1], decoder: graphs[2], hole: hole, ok: ok)
 }
 
