@@ -26,6 +26,7 @@ const MAX_FILE_BYTES = 0x7fe00000; // the largest array of Chrome
 const IDENTIFIER = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
 const SCHEMA_VERSION = 2;
 const MAX_RESOLUTION = 8192; // pixels
+const MAX_TRAIN_TIMESTEPS = 10_000;
 
 interface TensorSpec {
   name: string;
@@ -42,7 +43,7 @@ export interface Manifest {
   resolution: number;
   latent_size: number;
   graphs: Record<Graph, { file: string; inputs: TensorSpec[]; outputs: TensorSpec[] }>;
-  scheduler: Scheduler;
+  scheduler: Scheduler & { beta_schedule: string; prediction: string };
   defaults: { steps: number; guidance: number; strength: number; noise_offset: number };
   capsule: string;
   files: Record<string, FileEntry>;
@@ -129,7 +130,26 @@ function check(app: App, manifest: Manifest): void {
     if (!manifest.files[manifest.graphs[graph].file]) throw new PackageError(`The manifest lists no file of the ${graph}.`);
   }
   checkTensors(manifest);
+  checkNoise(manifest);
   checkTable(manifest);
+}
+
+/** A noise schedule of another kind would give wrong pictures, and numbers out of range none. */
+function checkNoise({ scheduler, defaults }: Manifest): void {
+  const { beta_start: first, beta_end: last, train_timesteps: count, beta_schedule: kind, prediction } = scheduler;
+  const betas = first > 0 && first <= last && last < 1 && whole(count, 1, MAX_TRAIN_TIMESTEPS);
+  const { steps, guidance, strength, noise_offset: offset } = defaults;
+  const ranges = guidance >= 0 && guidance <= 100 && strength > 0 && strength <= 1 && offset >= 0 && offset <= 1;
+  if (kind !== "scaled_linear" || prediction !== "epsilon" || !betas || !whole(steps, 1, 1000) || !ranges) {
+    throw new PackageError(
+      `The manifest's noise schedule (${JSON.stringify(kind)}, ${JSON.stringify(prediction)}) or its defaults cannot be ` +
+        "run here. Export the bundle again.",
+    );
+  }
+}
+
+function whole(value: number, low: number, high: number): boolean {
+  return Number.isInteger(value) && value >= low && value <= high;
 }
 
 /** A table that cannot be run is found here, not in the middle of an edit. A solver that is not known is no fault. */
@@ -140,7 +160,7 @@ function checkTable({ scheduler, defaults }: Manifest): void {
   const falling = rows.every(({ timestep }, i) => Number.isInteger(timestep) && timestep < (rows[i - 1]?.timestep ?? limit));
   const fine = falling && rows.length >= 1 && rows.length <= defaults.steps && rows.at(-1)!.timestep >= 0;
   const starts = [start.sqrt_alpha_bar, start.sqrt_one_minus_alpha_bar];
-  if (!IDENTIFIER.test(solver) || !fine || start.timestep !== rows[0]!.timestep || ![...numbers, ...starts].every(Number.isFinite)) {
+  if (typeof solver !== "string" || !IDENTIFIER.test(solver) || !fine || start.timestep !== rows[0]!.timestep || ![...numbers, ...starts].every(Number.isFinite)) {
     throw new PackageError(
       `The manifest's table of the solver ${JSON.stringify(solver)} cannot be run: expected 1 to ${defaults.steps} rows of ` +
         "six numbers, with falling timesteps from the start's on. Export the bundle again.",

@@ -35,6 +35,7 @@ public final class Options {
     public void check() {
         number("steps", steps, 1, 1000);
         number("guidance", guidance, -100, 100);
+        number("strength", strength, Double.MIN_VALUE, 1);
         number("noiseOffset", noiseOffset, 0, 1);
         number("dilate", dilate, 0, MAX_PIXELS_AROUND);
         number("feather", feather, 0, MAX_PIXELS_AROUND);
