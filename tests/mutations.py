@@ -234,7 +234,7 @@ def run(tree: Path, fault: Fault | None, files: list[str], limit: float) -> tupl
             "-x",
             "--no-header",
             "-m",
-            "not full_size",
+            "not full and not full_size",
         ]
         env = {
             **os.environ,

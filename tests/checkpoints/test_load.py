@@ -354,7 +354,7 @@ def test_synthetic_is_the_rule_on_the_whole_architecture(monkeypatch: pytest.Mon
             np.testing.assert_array_equal(tensor.numpy(), expected)
 
 
-@pytest.mark.full_size
+@pytest.mark.full
 def test_synthetic_is_the_published_size() -> None:
     checkpoint = load_checkpoint("synthetic")
     assert parameter_count(checkpoint.model) == 226_041_531

@@ -45,6 +45,7 @@ def test_a_bundle_has_the_guidance_of_its_checkpoint(checkpoint: Checkpoint, tmp
     assert recorded.tolist() == [2.0], "at 1 the self-test would not see the unconditional branch"
 
 
+@pytest.mark.full
 def test_the_same_checkpoint_gives_the_same_bytes(
     checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.runtimes import open_runtime
 from tests.export.conftest import operators
 
-pytestmark = pytest.mark.full_size
+pytestmark = pytest.mark.full
 
 DENOISER_MB = 960  # in 10^6 bytes, as everywhere
 EDIT_PEAK_MB = 2600

@@ -108,7 +108,7 @@ def test_impossible_configurations_are_refused(change: dict[str, object]) -> Non
         MoebiusConfig(**change)  # type: ignore[arg-type]
 
 
-@pytest.mark.full_size
+@pytest.mark.full
 def test_full_model_equals_the_published_code() -> None:
     golden = load_file(GOLDEN / "unet_full.safetensors")
     noise = predict(filled(CONFIGS["moebius"]), golden["sample"], 900)

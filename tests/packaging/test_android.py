@@ -130,12 +130,14 @@ def unit_tests(library: Path, junit: list[Path], tmp_path_factory: pytest.TempPa
     return compile_java(tmp_path_factory.mktemp("tests"), sources, library, *junit)
 
 
+@pytest.mark.full
 def test_the_librarys_own_tests(java: str, library: Path, unit_tests: Path) -> None:
     said = run_junit(java, library, unit_tests, ROOT / "docs/vectors.json", TESTS)
     written = sum(path.read_text().count("    @Test") for path in (LIBRARY / "test").rglob("*.java"))
     assert f"OK ({written} tests)" in said, said
 
 
+@pytest.mark.full
 def test_every_part_of_the_vectors_is_compared(
     java: str, library: Path, unit_tests: Path, tmp_path: Path
 ) -> None:
@@ -162,6 +164,7 @@ def test_every_part_of_the_vectors_is_compared(
     assert set(re.findall(r"^\d+\) (\w+)\(", said, re.MULTILINE)) == set(spoilt), said
 
 
+@pytest.mark.full
 def test_the_engine_binding_compiles(library: Path, tmp_path: Path) -> None:
     """Against signatures of ONNX Runtime's API: it is not run."""
     api = compile_java(tmp_path / "api", sorted((HERE / "android_api").rglob("*.java")))
@@ -352,6 +355,7 @@ def edit(
     return code, said, folder / "result"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", CASES)
 def test_an_edit_is_pythons(
     java: str, compiled: str, runtime: Runtime, bundle: Bundle, tmp_path: Path, name: str
@@ -372,6 +376,7 @@ def test_an_edit_is_pythons(
     assert difference.max() <= 1 and (difference > 0).mean() < 0.001
 
 
+@pytest.mark.full
 def test_the_profile_is_one_and_its_self_test_is_verifys(
     java: str, compiled: str, runtime: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -408,6 +413,7 @@ class Broken:
         self.runtime.release(graph)
 
 
+@pytest.mark.full
 def test_faults_end_with_a_sentence_and_no_file(
     java: str, compiled: str, runtime: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -134,6 +134,7 @@ def test_the_json_has_the_fields_that_the_profiler_reads() -> None:
     assert keys_of("App.swift")["Thresholds"] == set(SELF_TEST_DB)
 
 
+@pytest.mark.full
 @needs_swift
 def test_sources_for_apples_systems_parse(tmp_path: Path) -> None:
     for path in SOURCES:
@@ -158,6 +159,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.full
 @needs_swift
 def test_swift_passes_the_vectors_and_its_fault_tests(package: Path) -> None:
     told = swift("swift", "test", "-c", "release", "--skip-build", "--package-path", str(package))
@@ -220,6 +222,7 @@ def stage_edit(bundle: Bundle, folder: Path) -> GraphServer:
     return GraphServer(runtime, folder)
 
 
+@pytest.mark.full
 @needs_swift
 def test_an_edit_in_swift_is_pythons(package: Path, small: Bundle, tmp_path: Path) -> None:
     """At most one grey level apart in at most 100 bytes: logarithm and cosine may differ in the last bit."""

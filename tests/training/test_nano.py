@@ -60,6 +60,7 @@ def test_configuration_is_the_packages() -> None:
     assert settings["license"] == "Apache-2.0"
 
 
+@pytest.mark.full
 def test_autoencoder_keeps_detail_and_both_colour_axes(nano: Checkpoint, photos: Path) -> None:
     mean = vae_table(nano.vae, photos)["mean"]
     assert mean["rgb"] > 25.5
@@ -67,6 +68,7 @@ def test_autoencoder_keeps_detail_and_both_colour_axes(nano: Checkpoint, photos:
     assert mean["cr"] > 33
 
 
+@pytest.mark.full
 def test_latents_have_unit_variance(nano: Checkpoint, photos: Path) -> None:
     pictures = make_cases([photos], count=2).photos
     pixels = torch.from_numpy(pictures).movedim(-1, 1) / 127.5 - 1
@@ -80,6 +82,7 @@ def mean_score(cases: Cases, filled: list[NDArray[np.uint8]], key: str) -> float
     return float(np.mean([score(*case)[key] for case in scored]))
 
 
+@pytest.mark.full
 def test_fills_beat_the_mean_colour_and_are_no_flat_blur(nano: Checkpoint, photos: Path) -> None:
     cases = make_cases([photos], count=6)
     filled, others = fill_cases(nano, cases, FAST, seeds=2)
@@ -90,6 +93,7 @@ def test_fills_beat_the_mean_colour_and_are_no_flat_blur(nano: Checkpoint, photo
     assert mean_score(cases, filled, "contrast") > 0.4
 
 
+@pytest.mark.full
 def test_guidance_matters(nano: Checkpoint, photos: Path) -> None:
     cases = make_cases([photos], count=2)
     effect = guidance_effect(nano.model, nano.vae, to_tensor(cases.photos), masks_tensor(cases.masks))

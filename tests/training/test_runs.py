@@ -66,6 +66,7 @@ def unet_losses(photos: Path, folder: Path, budget: Budget) -> list[float]:
     return losses
 
 
+@pytest.mark.full
 def test_a_unet_run_learns(photos: Path, tmp_path: Path) -> None:
     trainer = unet_trainer(photos, tmp_path / "run", Budget(steps=40), batch=8, lr=1e-2)
     noisy = trainer.noising.draw(trainer.bank.examples(torch.arange(16).repeat(4)))
@@ -74,6 +75,7 @@ def test_a_unet_run_learns(photos: Path, tmp_path: Path) -> None:
     assert trainer.loss(noisy) < 0.9 * before
 
 
+@pytest.mark.full
 def test_unet_runs_from_one_seed_agree(photos: Path, tmp_path: Path) -> None:
     first, second = (unet_losses(photos, tmp_path / name, FEW) for name in ("first", "second"))
     assert first == second and len(first) == 6
@@ -227,6 +229,7 @@ def test_a_run_does_not_go_on_on_another_kind_of_device(photos: Path, tmp_path: 
         trainer.restore({**trainer.state(), "config": {**trainer.architecture, "device": "cuda"}})
 
 
+@pytest.mark.full
 def test_a_step_that_cannot_be_captured_is_done_one_by_one(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def by_engine(fp32: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return naive(fp32.folder, tmp_path_factory.mktemp("naive") / "naive.moebius", QUICK)
 
 
+@pytest.mark.full
 def test_the_same_bundle_costs_nothing_and_int8_something(
     fp32: Bundle, by_engine: Bundle, photos: Path
 ) -> None:
@@ -79,6 +80,7 @@ def test_rows_before_ctrl_c_are_kept(
     assert captured.err == "stopped; nothing was left half-written\n"
 
 
+@pytest.mark.full
 def test_the_engines_own_quantization_changes_only_the_denoiser(fp32: Bundle, by_engine: Bundle) -> None:
     nodes = onnx.load(by_engine.file("denoiser.onnx"), load_external_data=False).graph.node
     assert sum(node.op_type == "QuantizeLinear" for node in nodes) > 50
@@ -87,6 +89,7 @@ def test_the_engines_own_quantization_changes_only_the_denoiser(fp32: Bundle, by
         assert name.startswith("denoiser") or by_engine.manifest.files[name] == entry
 
 
+@pytest.mark.full
 def test_main_writes_a_table_or_json(
     fp32: Bundle, by_engine: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,12 +102,14 @@ def test_main_writes_a_table_or_json(
 
 
 def test_what_cannot_be_compared_is_one_sentence(
-    fp32: Bundle, by_engine: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fp32: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    int8 = Path(shutil.copytree(fp32.folder, tmp_path / "int8.moebius"))
+    seal(int8, replace(fp32.manifest, precision="int8", files={}))
     with pytest.raises(InvalidInput, match="the first bundle must be fp32"):
-        next(costs(by_engine.folder, [fp32.folder], photos, 1, 0))
+        next(costs(int8, [fp32.folder], photos, 1, 0))
     with pytest.raises(InvalidInput, match="expected an fp32 bundle"):
-        naive(by_engine.folder, tmp_path / "again", QUICK)
+        naive(int8, tmp_path / "again", QUICK)
     assert not (tmp_path / "again").exists()
     with pytest.raises(SystemExit) as stop:
         main([str(fp32.folder), str(fp32.folder), "--photos", str(tmp_path / "none")])

@@ -17,7 +17,7 @@ from moebius_edge.devices.report import parse
 from tests.packaging.web.page import FILLING, MANY, SEED, STEPS, Page, differences
 from tests.packaging.web.project import Host, hosted
 
-pytestmark = pytest.mark.full_size  # minutes, and WebAssembly wants all processors for itself
+pytestmark = pytest.mark.full  # minutes, and WebAssembly wants all processors for itself
 
 IN_HOLE = 2  # grey levels
 WEIGHTS = "denoiser.onnx.data"

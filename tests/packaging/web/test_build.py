@@ -7,7 +7,7 @@ import pytest
 
 from moebius_edge.packaging.platforms import PLATFORMS
 
-pytestmark = pytest.mark.full_size  # it is built anyway, for the browser
+pytestmark = pytest.mark.full  # it is built anyway, for the browser
 
 
 def test_what_comes_besides_the_model(site: Path) -> None:

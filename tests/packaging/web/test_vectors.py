@@ -23,12 +23,14 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.full
 def test_the_loop_passes_the_vectors(project: Path) -> None:
     done = run(["npm", "test"], project)
     assert done.returncode == 0, done.stdout
     assert re.search(rf"^# pass {PARTS}$", done.stdout, re.MULTILINE), done.stdout
 
 
+@pytest.mark.full
 def test_a_wrong_vector_is_found(project: Path) -> None:
     """The tests can fail: one coefficient is changed in its tenth digit."""
     path = project / "tests" / "vectors.json"

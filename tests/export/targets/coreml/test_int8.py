@@ -90,6 +90,7 @@ def test_each_operator_differs_by_the_order_of_its_sums_alone(
     assert max(worst[name] for name in worst.keys() - SUMS) < 3e-7  # one function of one number
 
 
+@pytest.mark.full
 def test_mixed_precision_keeps_layers_in_float16(
     first: Models, seen: Followed, recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,11 +146,11 @@ def test_damage_is_found_before_anything_is_run(
 @pytest.mark.parametrize(
     ("precision", "deployment", "version", "stored_as", "share"),
     [
-        ("fp32", "iOS16", 7, set(), 1.0),
+        pytest.param("fp32", "iOS16", 7, set(), 1.0, marks=pytest.mark.full),
         ("w8", "iOS17", 8, {"constexpr_affine_dequantize"}, 0.5),
         ("w4", "iOS18", 9, {"constexpr_blockwise_shift_scale"}, 0.45),
-        ("p8", "iOS16", 7, {"constexpr_lut_to_dense"}, 0.5),
-        ("p6", "iOS17", 8, {"constexpr_lut_to_dense"}, 0.45),
+        pytest.param("p8", "iOS16", 7, {"constexpr_lut_to_dense"}, 0.5, marks=pytest.mark.full),
+        pytest.param("p6", "iOS17", 8, {"constexpr_lut_to_dense"}, 0.45, marks=pytest.mark.full),
         ("p4", "iOS18", 9, {"constexpr_lut_to_dense"}, 0.4),
     ],
 )

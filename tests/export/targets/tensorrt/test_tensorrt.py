@@ -109,13 +109,14 @@ def test_int8_engines_with_float16_between(int8: Bundle) -> None:
         assert engine.startswith(MAGIC), name
 
 
+@pytest.mark.full
 def test_fp16_engines(checkpoint: Checkpoint, tmp_path: Path) -> None:
     options = ExportOptions(target="tensorrt", precision="fp16", calibration=QUICK)
     bundle = export_bundle(checkpoint, tmp_path / "fp16", options)
     assert all(engine.startswith(MAGIC) for engine in engines_of(bundle).values())
 
 
-@pytest.mark.full_size
+@pytest.mark.full
 def test_six_engines_of_nano(tmp_path: Path) -> None:
     """With the interface of the manifest, which `ship` compares before it writes an engine."""
     nano = load_checkpoint("nano")
