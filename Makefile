@@ -25,12 +25,12 @@ PYTEST := $(BIN)/python -m pytest -q --durations=20
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(STAMP)  ## the tests that need neither the full-size model nor a browser
-	@echo "The quick tests: about 4 minutes on two cores; 2 more at first, for the graphs that are then kept in build/"
+	@echo "The quick tests: about 3 minutes on two cores; 2 more at first, for the graphs that are then kept in build/"
 	@# One thread: small tensors are faster so, and torch sums in the same order every time.
 	OMP_NUM_THREADS=1 $(PYTEST) $(TWO) -m "not full"
 
 full: $(STAMP)  ## the tests of the full-size model, of nano, in a browser and in other languages, and other long ones
-	@echo "The tests of the full-size model, the browser and nano: about 10 minutes on two cores, 5 GB of memory"
+	@echo "The full-size model, nano, the browser and other languages: about 10 minutes on two cores, 5 GB of memory"
 	OMP_NUM_THREADS=1 $(PYTEST) $(TWO) -m full
 
 gpu: $(STAMP)  ## the tests that need a CUDA device; without one they are skipped, and say so
