@@ -1,15 +1,21 @@
-"""Would tests notice a fault? Puts small ones into copies of the tree, one by one, and runs the room's tests.
+"""Would tests notice a fault? Puts small ones into copies of the tree, one by one, and runs those they touch.
 
     python tests/mutations.py choose > build/mutations.json
-    python tests/mutations.py run build/mutations.json
+    python tests/mutations.py touch build/touched.json
+    python tests/mutations.py run build/mutations.json --touched build/touched.json
 
 A fault is named by its function, its line as it is and its line as it becomes, wherever these lie: one list
 fits trees that are laid out differently (`--tree`), so that the tests of two commits can be compared. A fault
 that nobody notices is a test to write, or a line that does nothing that can be seen.
+
+`touch` runs the quick tests once under coverage.py (`pip install coverage`; it takes about twice as long),
+prints the share of branches that they take, and notes which test file runs which line. It is loaded by pytest
+as a plug-in, too: that is how it knows whose line it is.
 """
 
 import argparse
 import ast
+import contextlib
 import json
 import os
 import random
@@ -23,8 +29,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+with contextlib.suppress(ImportError):  # only `touch` needs it
+    import coverage
+
 ROOT = Path(__file__).parents[1]
 SOURCES = ("moebius_edge", "export", "calibration", "runtimes")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+PYTEST = ["pytest", "-q", "-p", "no:cacheprovider"]
 SWAPS: dict[type[ast.AST], str] = {
     ast.Lt: "<=",
     ast.LtE: "<",
@@ -185,20 +196,6 @@ def choose(trees: list[Path], count: int, seed: int) -> list[Fault]:
     return list(chosen.values())
 
 
-def tests_of(tree: Path, file: Path) -> list[str]:
-    """The tests of a source file's room: first those of its own name, then its folder's."""
-    room = Path("tests", *file.parts[1:-1] if file.parts[0] == "moebius_edge" else file.parts[:-1])
-    while not (tree / room).is_dir():
-        room = room.parent
-    folder = (
-        [room]
-        if room != Path("tests")
-        else sorted(p.relative_to(tree) for p in (tree / room).glob("test_*.py"))
-    )
-    named = sorted(p.relative_to(tree) for p in (tree / "tests").rglob(f"test_{file.stem}.py"))
-    return [str(path) for path in [*named, *folder]]
-
-
 def copy(tree: Path, folder: Path) -> Path:
     """What git knows of a tree, where `moebius_edge` is found before the one that is installed."""
     names = subprocess.run(
@@ -217,7 +214,50 @@ def copy(tree: Path, folder: Path) -> Path:
     return folder
 
 
-def run(tree: Path, fault: Fault | None, files: list[str], limit: float) -> tuple[str, list[str]]:
+def pytest_runtest_logstart(nodeid: str) -> None:
+    """Lines that run from now on, in child processes as well, are of this test's file."""
+    file = os.environ["MUTATIONS_FILE"] = nodeid.split("::", maxsplit=1)[0]
+    if (running := coverage.Coverage.current()) is not None:
+        running.switch_context(file)
+
+
+def touch(tree: Path, expression: list[str]) -> dict[str, dict[str, list[str]]]:
+    """Runs a tree's tests under coverage.py, says what they cover, and returns each line's test files."""
+    with tempfile.TemporaryDirectory(prefix="coverage-") as temporary:
+        rc, report = Path(temporary, "rc"), Path(temporary, "report.json")
+        rc.write_text(
+            "[run]\nbranch = true\nparallel = true\ncontext = ${MUTATIONS_FILE-}\n"
+            f"data_file = {temporary}/data\nsource =\n"
+            + "".join(f"    {tree / name}\n" for name in SOURCES)
+            + "[report]\nexclude_also =\n    if TYPE_CHECKING:\n[json]\nshow_contexts = true\n"
+        )
+        Path(temporary, "mutations.py").symlink_to(Path(__file__).resolve())
+        Path(temporary, "sitecustomize.py").write_text("import coverage\ncoverage.process_startup()\n")
+        env = os.environ | {
+            "PYTHONPATH": temporary,
+            "COVERAGE_PROCESS_START": str(rc),
+            "OMP_NUM_THREADS": "1",
+        }
+        python = [str(tree / ".venv/bin/python"), "-m"]
+        subprocess.run(
+            [*python, *PYTEST, "-p", "mutations", "-n", "2", "--dist", "loadfile", *expression],
+            cwd=tree, env=env, check=False,
+        )  # fmt: skip
+        for command in (["combine", "-q"], ["json", "-q", "-o", str(report)]):
+            subprocess.run([*python, "coverage", *command, f"--rcfile={rc}"], cwd=tree, check=True)
+        measured = json.loads(report.read_text())
+    totals = measured["totals"]
+    print(f"branches taken: {totals['covered_branches']} of {totals['num_branches']}", file=sys.stderr)
+    return {
+        name: {
+            number: sorted({part for name in names for part in name.split("|") if part})
+            for number, names in file["contexts"].items()
+        }
+        for name, file in measured["files"].items()
+    }
+
+
+def run(tree: Path, fault: Fault | None, tests: list[str], limit: float) -> tuple[str, list[str]]:
     """How the tests end with a fault, and which of them failed."""
     with tempfile.TemporaryDirectory(prefix="mutation-") as temporary:
         folder = copy(tree, Path(temporary).resolve())
@@ -226,33 +266,34 @@ def run(tree: Path, fault: Fault | None, files: list[str], limit: float) -> tupl
             lines = (folder / place.file).read_text().splitlines(keepends=True)
             lines[place.number - 1] = indent(lines, place.number, fault.becomes) + "\n"
             (folder / place.file).write_text("".join(lines))
-        command = [
-            str(tree / ".venv/bin/python"),
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "--no-header",
-            "-m",
-            "not full and not full_size",
-        ]
-        env = {
-            **os.environ,
-            "PYTHONPATH": str(folder),
-            "OMP_NUM_THREADS": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        env = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **ONE_THREAD}
         try:
             done = subprocess.run(
-                [*command, "-p", "no:cacheprovider", *files],
+                [str(tree / ".venv/bin/python"), "-m", *PYTEST, "-x", "--no-header", *tests],
                 cwd=folder, env=env, timeout=limit, capture_output=True, text=True, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return "timeout", []
         failed = [
-            line.split(" - ")[0] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))
+            line.split(" ", 1)[1].split(" - ")[0]
+            for line in done.stdout.splitlines()
+            if line.startswith(("FAILED ", "ERROR "))
         ]
-        return ("survived" if done.returncode == 0 else "caught"), failed
+        if done.returncode not in (0, 5) and not failed:
+            return "broken", []  # pytest could not run: old notes, a file that is gone
+        return ("survived" if done.returncode in (0, 5) else "caught"), failed
+
+
+def judge(tree: Path, fault: Fault, tests: list[str], limit: float) -> tuple[str, list[str]]:
+    """As `run`; what fails without the fault as well has not caught it."""
+    skipped: list[str] = []
+    while True:
+        result, failed = run(tree, fault, [*tests, *skipped], limit)
+        if result != "caught" or run(tree, None, failed, limit)[0] == "survived":
+            return result, failed
+        if set(more := [f"--deselect={name}" for name in failed]) <= set(skipped):
+            return "broken", failed
+        skipped += more
 
 
 def main() -> int:
@@ -265,27 +306,40 @@ def main() -> int:
     choosing.add_argument("--count", type=int, default=40)
     choosing.add_argument("--seed", type=int, default=0)
     choosing.add_argument("--tree", type=Path, action="append", help="repeat it for lines that are in all")
+    touching = commands.add_parser("touch", help="note which test file runs which line, and the coverage")
+    touching.add_argument("notes", type=Path)
     running = commands.add_parser("run", help="which of a list's faults are caught")
     running.add_argument("list", type=Path)
-    running.add_argument("--tree", type=Path, default=ROOT, help="a clone with its .venv")
+    running.add_argument("--touched", type=Path, required=True, help="the notes of `touch`, of the same tree")
     running.add_argument("--jobs", type=int, default=1)
     running.add_argument("--timeout", type=float, default=900.0, help="seconds for the tests of one fault")
     running.add_argument("--json", action="store_true")
+    for command in (touching, running):
+        command.add_argument("--tree", type=Path, default=ROOT, help="a clone with its .venv")
+        command.add_argument("--tests", default="not full", help="pytest's -m; -k is PYTEST_ADDOPTS's")
     given = parser.parse_args()
     if given.command == "choose":
         print(
             json.dumps([asdict(f) for f in choose(given.tree or [ROOT], given.count, given.seed)], indent=1)
         )
         return 0
-    tree, chosen = given.tree.resolve(), [Fault(**row) for row in json.loads(given.list.read_text())]
-    where = every_line(tree)
+    tree, expression = given.tree.resolve(), ["-m", given.tests]
+    if given.command == "touch":
+        given.notes.write_text(json.dumps(touch(tree, expression)))
+        return 0
+    where, touched = every_line(tree), json.loads(given.touched.read_text())
 
     def tried(fault: Fault) -> dict[str, object]:
         places = where.get((fault.function, fault.line), [])
         if len(places) != 1:
             return {**asdict(fault), "file": None, "result": "not there", "by": []}
-        file = places[0].file
-        result, failed = run(tree, fault, tests_of(tree, file), given.timeout)
+        file, number = places[0].file, places[0].number
+        tests = touched.get(str(file), {}).get(str(number), [])
+        tests.sort(key=lambda name: Path(name).stem.removeprefix("test_") != file.stem)  # its own first
+        judged: tuple[str, list[str]] = ("untouched", [])
+        if tests:
+            judged = judge(tree, fault, [*tests, *expression], given.timeout)
+        result, failed = judged
         print(
             f"{result:9} {file} {fault.function}: {fault.line}  ->  {fault.becomes}",
             file=sys.stderr,
@@ -294,7 +348,7 @@ def main() -> int:
         return {**asdict(fault), "file": str(file), "result": result, "by": failed}
 
     with ThreadPoolExecutor(given.jobs) as pool:
-        rows = list(pool.map(tried, chosen))
+        rows = list(pool.map(tried, (Fault(**row) for row in json.loads(given.list.read_text()))))
     caught = sum(row["result"] in ("caught", "timeout") for row in rows)
     if given.json:
         print(json.dumps(rows, indent=1))
