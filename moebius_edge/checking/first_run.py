@@ -17,7 +17,7 @@ from moebius_edge.common.errors import MoebiusError, RuntimeUnavailable
 from moebius_edge.common.machine import peak_mb
 from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.known_solvers import known_solvers
-from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpaint.runtime import Runtime, Wrapper
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
 
@@ -66,23 +66,19 @@ def graph_inputs(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     }
 
 
-class Stopwatch:
-    """A runtime that passes runs on to another one and notes how long each took, in milliseconds."""
+class Stopwatch(Wrapper):
+    """Notes how long each run took, in milliseconds."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.runtime, self.name = runtime, runtime.name
+        super().__init__(runtime)
         self.times: dict[str, list[float]] = {}
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the other runtime and note the time."""
         start = time.perf_counter()
-        outputs = self.runtime.run(graph, inputs)
+        outputs = super().run(graph, inputs)
         self.times.setdefault(graph, []).append(1000 * (time.perf_counter() - start))
         return outputs
-
-    def release(self, graph: str) -> None:
-        """Release the graph of the other runtime."""
-        self.runtime.release(graph)
 
 
 def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads: int | None) -> FirstRun:

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpaint.runtime import Runtime, Wrapper
 
 
-class Ticking:
-    """A runtime that passes runs on to another one and counts them for a progress bar."""
+class Ticking(Wrapper):
+    """Counts the runs for a progress bar."""
 
     def __init__(self, runtime: Runtime, progress: Tick | None, total: int, done: int = 0) -> None:
-        self.runtime, self.name = runtime, runtime.name
+        super().__init__(runtime)
         self.progress, self.total, self.done = progress, total, done
 
     def over(self, runtime: Runtime) -> "Ticking":
@@ -20,12 +20,8 @@ class Ticking:
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the other runtime and count."""
-        outputs = self.runtime.run(graph, inputs)
+        outputs = super().run(graph, inputs)
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, self.total)
         return outputs
-
-    def release(self, graph: str) -> None:
-        """Release the graph of the other runtime."""
-        self.runtime.release(graph)

@@ -10,7 +10,7 @@ from moebius_edge.cli import show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from moebius_edge.export.doctor.usability import Fall, Usability
+    from moebius_edge.export.doctor import Fall, Usability
 
 REASONS = 3  # of each row of the table; --json has all
 

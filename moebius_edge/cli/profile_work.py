@@ -61,10 +61,10 @@ class Request:
             check_plot(self.plot)
         for path, suffix in ((self.html, ".html"), (self.save, ".json"), (self.plot, ".png")):
             if path is not None:
-                check_output(path, suffix)
+                check_report(path, suffix)
 
 
-def check_output(path: Path, suffix: str) -> None:
+def check_report(path: Path, suffix: str) -> None:
     """Raise InvalidInput, before anything is measured, when a file cannot be written there."""
     if path.suffix.lower() != suffix:
         raise InvalidInput(f"{path} does not end in {suffix}; name it {path.stem or 'profile'}{suffix}")

@@ -14,7 +14,7 @@ import numpy as np
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import GRAPH_NAMES
 from moebius_edge.common.errors import ExportError
-from moebius_edge.export.doctor.usability import Fall, GraphUse, ProviderUse, Usability, partitions
+from moebius_edge.export.doctor import Fall, GraphUse, ProviderUse, Usability, partitions
 from moebius_edge.export.targets.coreml.tools import builtin_to_string
 from moebius_edge.runtimes.mil import Program, load, variables
 

@@ -17,7 +17,7 @@ TARGET = Target(
     only={"integer arithmetic": AUTOENCODER},
     ship="moebius_edge.export.targets.ort_mobile.target:ship",
     tools=("onnxruntime",),
-    doctor="moebius_edge.export.doctor.usability:examine",
+    doctor="moebius_edge.export.targets.ort_mobile.usability:examine",
     doctor_help="XNNPACK (a library for CPUs), CoreML (Apple) and QNN (Qualcomm's chip for neural networks)",
     platforms=("android", "web"),
 )

@@ -15,7 +15,7 @@ from torch import nn
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checkpoints.synthetic import fill_by_rule
 from moebius_edge.common.errors import ExportError
-from moebius_edge.export.doctor.usability import GraphUse
+from moebius_edge.export.doctor import GraphUse
 from moebius_edge.export.onnx.graph import ComponentSpec, to_onnx
 from moebius_edge.export.rewrites.forms import NEURAL_ENGINE, NEURAL_ENGINE_INT8, Forms, UpsampleForm
 from moebius_edge.export.rewrites.local_lambda import deploy_local_lambda

@@ -13,9 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.tools.mobile_helpers import usability_checker
 
 from moebius_edge.common.errors import ExportError
-from moebius_edge.export.doctor.providers import COREML, PROVIDERS, QNN, XNNPACK, Provider
-from moebius_edge.export.doctor.usability import load, partitions, use
+from moebius_edge.export.doctor import partitions
+from moebius_edge.export.targets.ort_mobile.providers import COREML, PROVIDERS, QNN, XNNPACK, Provider
 from moebius_edge.export.targets.ort_mobile.target import convert
+from moebius_edge.export.targets.ort_mobile.usability import load, use
 from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.onnx_tools.macs import count_macs
 
