@@ -19,7 +19,7 @@ from moebius_edge.checkpoints.checkpoint import Checkpoint, weights_sha256
 from moebius_edge.common import strictjson
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.tensors import write_tensors
-from moebius_edge.export.manifest import make_manifest
+from moebius_edge.export.manifest import check_defaults, make_manifest
 from moebius_edge.export.onnx import graphs
 from moebius_edge.export.onnx.graph_specs import graph_specs, resolution_of
 from moebius_edge.export.onnx.graphs import STAGES
@@ -84,6 +84,7 @@ def export_bundle(
     say = progress or (lambda what, done, total: None)
     target = find_target(options.target)
     check_used(options, recording=recording is not None, ledger=ledger is not None)
+    check_defaults(checkpoint, options)
     # Photos come first: one that cannot be used is found before the graphs take minutes.
     if target.ready is not None:
         load_part(target, target.ready)(options.all_settings(), not artifacts)

@@ -8,6 +8,7 @@ from importlib import metadata
 from moebius_edge import __version__
 from moebius_edge.bundle.manifest import Defaults, GraphSpec, Manifest, ModelInfo, SchedulerSpec
 from moebius_edge.checkpoints.checkpoint import Checkpoint, parameter_count, weights_sha256
+from moebius_edge.common.errors import ExportError, InvalidInput
 from moebius_edge.export.onnx.graph_specs import resolution_of
 from moebius_edge.export.options import ExportOptions
 from moebius_edge.export.self_test import CAPSULE
@@ -61,13 +62,28 @@ def _model(checkpoint: Checkpoint) -> ModelInfo:
 
 
 def _defaults(checkpoint: Checkpoint) -> Defaults:
-    options = InpaintOptions(guidance=checkpoint.guidance)
+    options = InpaintOptions(guidance=checkpoint.guidance, strength=checkpoint.strength)
     return Defaults(
         steps=options.steps,
         guidance=options.guidance,
         strength=options.strength,
         noise_offset=options.noise_offset,
     )
+
+
+def check_defaults(checkpoint: Checkpoint, options: ExportOptions) -> None:
+    """Raise ExportError, before the work begins, where the solver cannot run the checkpoint's defaults.
+
+    Raises InvalidInput for a solver that is not known.
+    """
+    solver, defaults = find_solver(options.solver, NoiseSchedule()), _defaults(checkpoint)
+    try:
+        make_schedule(solver, defaults.steps, defaults.strength)
+    except InvalidInput as error:
+        raise ExportError(
+            f"{checkpoint.name} asks for strength {defaults.strength:g} in its config.json, and no edit can "
+            f"be run like that: {error}"
+        ) from error
 
 
 def _scheduler(name: str, defaults: Defaults) -> SchedulerSpec:

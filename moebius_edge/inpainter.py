@@ -10,18 +10,18 @@ from PIL import Image
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.imaging import Source, read_mask, read_photo
 from moebius_edge.inpaint.listed_solver import Listed
-from moebius_edge.inpaint.loop import Control, Draws, OnProgress, OnStep
+from moebius_edge.inpaint.loop import Draws, OnProgress, OnStep
 from moebius_edge.inpaint.noise import NoiseSource, PortableNoise, TorchNoise
 from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
+from moebius_edge.inpaint.passes import Edit, Settings, run_passes
 from moebius_edge.inpaint.portable import PortableEdit
 from moebius_edge.inpaint.published import PublishedEdit
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpaint.solving.protocol import Solver, make_schedule
-from moebius_edge.inpaint.solving.table import Schedule
+from moebius_edge.inpaint.solving.table import Schedule, refining
 from moebius_edge.runtimes import open_runtime
 
 __all__ = ["InpaintOptions", "Inpainter"]
@@ -128,42 +128,38 @@ class Inpainter:
         on_step: OnStep | None = None,
         **options: Any,
     ) -> list[Image.Image]:
-        """Fill several photos with one set of options, each graph loaded once for all of them.
+        """Fill several photos with one set of options, each graph loaded once a pass for all of them.
 
         Portable: every photo gets what it would get alone. Published: one batch, its draws made together.
-        `on_step(index, latents)` sees the latents after each step, one photo after another. The rest is as
-        for one photo.
+        `on_step(index, latents)` sees the latents after each step, one photo after another; second passes
+        (`refine`) come last. The rest is as for one photo.
         """
         chosen = self.options(**options)
         if len(photos) != len(masks) or not photos:
             raise InvalidInput(f"got {len(photos)} photos and {len(masks)} masks; expected as many of each")
-        schedule = make_schedule(self.solver, chosen.steps, chosen.strength)
         kind = PublishedEdit if chosen.mode == "published" else PortableEdit
-        edits = []
+        edits: list[Edit] = []
         for source, mask in zip(photos, masks, strict=True):
             photo = read_photo(source)
             hole = read_mask(mask, photo.size, chosen.polarity)
             edits.append(kind.plan(photo, hole, (self.resolution, self.latent_size), chosen))
-        pictures = loop.run(
-            self.runtime,
-            [edit.job() for edit in edits],
-            self._draws(len(edits), chosen, noise),
-            schedule,
-            chosen.guidance,
-            Control(self.low_memory, progress, on_step),
-        )
-        return [edit.finish(picture) for edit, picture in zip(edits, pictures, strict=True)]
+        draws = self._draws(len(edits), chosen, noise)
+        first = make_schedule(self.solver, chosen.steps, chosen.strength)
+        second = refining(first, self.solver.noise.alpha_bar(), chosen.refine)
+        settings = Settings(first, second, chosen.guidance, self.low_memory)
+        return run_passes(self.runtime, edits, draws, settings, progress, on_step)
 
     def _draws(self, batch: int, options: InpaintOptions, noise: NoiseSource | None) -> Draws:
         """Draw the noise of a batch.
 
-        Published: over the whole batch. Portable: the same numbers for every photo.
+        Published: over the whole batch. Portable: the same numbers for every photo, and for both encodes.
         """
         if options.mode == "published":
             source = noise or TorchNoise(options.seed)
             return Draws.take(source, batch, self.latent_size, options.noise_offset)
         source = noise or PortableNoise(options.seed)
-        return Draws.take(source, 1, self.latent_size, options.noise_offset).repeated(batch)
+        draws = Draws.take(source, 1, self.latent_size, options.noise_offset)
+        return replace(draws, image=draws.masked_image).repeated(batch)
 
     def options(self, **options: Any) -> InpaintOptions:
         """Return the defaults with these fields replaced.

@@ -217,7 +217,7 @@ def test_the_tables_of_cuda_are_what_was_measured(label: str, values: list[float
     [
         (
             "README.md",
-            r"`--runtime cuda` takes # ms a full-size step and # ms an edit on an H100, "
+            r"`--runtime cuda` takes # ms a full-size step and # ms an edit of one pass on an H100, "
             r"`--runtime cuda-compiled` # ms and # ms\.",
             [
                 EDITS[variant][key]

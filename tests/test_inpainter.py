@@ -16,8 +16,10 @@ from PIL import Image
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import Manifest
+from moebius_edge.checking.capsule import Recorder
 from moebius_edge.common.errors import Cancelled, InvalidInput, NotFinite
-from moebius_edge.inpaint.loop import latent_mask
+from moebius_edge.inpaint.crops import grow
+from moebius_edge.inpaint.loop import continued, latent_mask
 from moebius_edge.inpaint.noise import PortableNoise, Stream
 from moebius_edge.inpaint.options import BLENDS, OPTION_NAMES, InpaintOptions
 from moebius_edge.inpaint.solvers.ddim import DDIM
@@ -32,6 +34,7 @@ class FakeRuntime:
     """encoder: the mean of each 8x8 block (fourth channel: of all); decoder: blocks of those colours."""
 
     name = "fake"
+    STD = 0.01
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -53,7 +56,7 @@ class FakeRuntime:
         assert image.shape == (1, 3, R, R) and np.abs(image).max() <= 1
         mean = image.reshape(1, 3, LATENT, 8, LATENT, 8).mean((3, 5))
         mean = np.concatenate([mean, mean.mean(1, keepdims=True)], 1).astype(np.float32)
-        return {"mean": mean, "std": np.full_like(mean, 0.01)}
+        return {"mean": mean, "std": np.full_like(mean, self.STD)}
 
     def denoiser(self, latents: Array, mask: Array, masked_latents: Array, timestep: Array, guidance: Array,
                  ) -> dict[str, Array]:  # fmt: skip
@@ -137,15 +140,15 @@ def test_what_is_removed_changes_nothing_of_the_result() -> None:
     assert 0 < hole.sum() < hole.size
 
 
-def test_the_loop_starts_from_the_masked_picture() -> None:
+def test_the_loop_starts_from_what_is_around_the_hole() -> None:
     painter = inpainter()
-    painter(*sample(), steps=2, strength=0.99, seed=5, noise_offset=0.0)
+    painter(*sample(), steps=2, strength=0.99, seed=5, noise_offset=0.0, refine=0.0)
+    given = fake(painter).inputs["denoiser"]
     start = DDIM().start(2, 0.99)
     noise = PortableNoise(5).normal(Stream.LATENTS, (1, 4, LATENT, LATENT))
-    expected = (
-        np.float32(start.sqrt_one_minus_alpha_bar) * noise
-        + np.float32(start.sqrt_alpha_bar) * fake(painter).inputs["denoiser"]["masked_latents"]
-    )
+    expected = np.float32(start.sqrt_one_minus_alpha_bar) * noise + np.float32(
+        start.sqrt_alpha_bar
+    ) * continued(given["masked_latents"], given["mask"])
     assert np.allclose(fake(painter).latents[0], expected, atol=1e-6)
 
 
@@ -174,27 +177,77 @@ def test_the_start_is_noised_as_specified() -> None:
 
 def test_graphs_are_released_before_the_next_is_loaded() -> None:
     painter = inpainter()
-    painter(*sample(), steps=3, strength=1.0)
+    painter(*sample(), steps=3, strength=1.0, refine=0.0)
     assert fake(painter).calls == [
         "encoder", "release encoder", *["denoiser"] * 3, "release denoiser", "decoder", "release decoder",
     ]  # fmt: skip
     keeping = inpainter(low_memory=False)
-    keeping(*sample(), steps=3)
+    keeping(*sample(), steps=3, refine=0.0)
     assert fake(keeping).calls == ["encoder", "denoiser", "denoiser", "decoder"]
+
+
+def coarse() -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A photo with a hole so small that there is a second pass."""
+    photo, mask = sample(140, 150)
+    mask[:] = False
+    mask[60:80, 70:90] = True
+    return photo, mask
+
+
+def test_a_coarse_fill_gets_a_second_pass_over_it() -> None:
+    """It sees the first fill, in a closer square, from the last rows of the table on."""
+    painter = inpainter()
+    painter.runtime = watched = Recorder(painter.runtime)
+    pictures = [np.asarray(painter(*coarse(), steps=4, strength=1.0, refine=refine)) for refine in (0, 0.6)]
+    encoded = [inputs["image"] for inputs, _ in watched.calls["encoder"]]
+    assert len(encoded) == 1 + 1 + 2 and len(watched.calls["decoder"]) == 1 + 2
+    visited = [int(inputs["timestep"][0]) for inputs, _ in watched.calls["denoiser"]]
+    assert visited == [750, 500, 250, 0, 750, 500, 250, 0, 500, 250, 0]
+    whole, masked = encoded[2:]
+    hole = masked == 0
+    assert np.array_equal(np.where(hole, 0, whole), masked) and np.abs(whole[hole]).max() > 0
+    photo, mask = coarse()
+    assert not np.array_equal(pictures[0][mask], pictures[1][mask])
+    outside = ~grow(mask, InpaintOptions().feather)
+    assert np.array_equal(pictures[1][outside], photo[outside])
+
+
+def test_the_second_pass_starts_from_the_first_fill_under_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one draw: the posterior is so wide here that another one would be seen."""
+    monkeypatch.setattr(FakeRuntime, "STD", 1.0)
+    painter = inpainter()
+    painter.runtime = watched = Recorder(painter.runtime)
+    painter(*coarse(), steps=4, seed=5, noise_offset=0.0)
+    whole = watched.calls["encoder"][1][1]
+    draw, noise = (
+        PortableNoise(5).normal(stream, (1, 4, LATENT, LATENT))
+        for stream in (Stream.MASKED_IMAGE, Stream.LATENTS)
+    )
+    alpha = DDIM().alpha_bar[250]  # the steps are 500, 250, 0 and again 250, 0
+    expected = np.sqrt(alpha) * (whole["mean"] + draw) + np.sqrt(1 - alpha) * noise
+    assert np.allclose(watched.calls["denoiser"][-2][0]["latents"], expected, atol=1e-5)
+
+
+def test_no_second_pass_where_it_would_hardly_see_more() -> None:
+    for photo, mask, refine in ((*sample(70, 64), 0.5), (*coarse(), 0.0)):
+        painter = inpainter()
+        painter(photo, mask, steps=4, refine=refine)
+        assert fake(painter).calls.count("decoder") == 1
 
 
 def test_progress_counts_graph_runs_and_can_stop() -> None:
     seen: list[tuple[int, int]] = []
-    inpainter()(*sample(), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(i + 1, 21) for i in range(21)]  # 1 encode, 19 steps, 1 decode
+    inpainter()(*coarse(), progress=lambda done, total: seen.append((done, total)))
+    # 1 encode, 19 steps, 1 decode; then 2 encodes, 10 steps, 1 decode
+    assert seen == [(i + 1, 34) for i in range(34)]
     painter = inpainter()
-    with pytest.raises(Cancelled, match="after 5 of 21"):
-        painter(*sample(), progress=lambda done, total: done < 5)
+    with pytest.raises(Cancelled, match="after 5 of 34"):
+        painter(*coarse(), progress=lambda done, total: done < 5)
     assert fake(painter).calls.count("denoiser") == 4
 
 
 def test_a_batch_gives_each_photo_what_it_gets_alone() -> None:
-    pairs = [sample(90, 120, 0), sample(70, 64, 1)]
+    pairs = [sample(90, 120, 0), sample(70, 64, 1), coarse()]
     together = inpainter().batch([p for p, _ in pairs], [m for _, m in pairs], seed=9)
     for picture, (photo, mask) in zip(together, pairs, strict=True):
         assert np.array_equal(np.asarray(picture), np.asarray(inpainter()(photo, mask, seed=9)))
@@ -306,7 +359,8 @@ def test_a_bundle_loads_with_its_own_defaults(make_bundle: Callable[..., Bundle]
     assert (painter.resolution, painter.latent_size, painter.defaults.steps) == (8, 4, 2)
     photo, mask = sample(40, 60)
     steps: list[int] = []
-    result = painter.batch([photo], [mask], strength=1.0, feather=2, on_step=lambda i, _: steps.append(i))[0]
+    options = {"strength": 1.0, "feather": 2, "refine": 0.0}
+    result = painter.batch([photo], [mask], on_step=lambda i, _: steps.append(i), **options)[0]
     assert result.size == (60, 40) and steps == [0, 1]
     assert np.array_equal(np.asarray(result)[:8], photo[:8])
 
@@ -328,3 +382,31 @@ def test_latents_that_overflow_are_a_sentence_without_warnings(monkeypatch: pyte
     monkeypatch.setattr(fake(painter), "denoiser", lambda **_: {"noise": noise})
     with pytest.raises(NotFinite, match="latents after step"):
         painter(*sample(), steps=5)
+
+
+def test_a_graph_is_released_after_an_error_and_a_cancel_too() -> None:
+    for stop_after, graph in ((0, "encoder"), (2, "denoiser")):
+        painter = inpainter()
+        with pytest.raises(Cancelled):
+            painter(*coarse(), progress=lambda done, total, last=stop_after: np.bool_(done <= last))
+        assert fake(painter).calls[-1] == f"release {graph}"
+
+
+@pytest.mark.parametrize("name", ["refine", "margin", "guidance", "feather", "noise_offset"])
+def test_numbers_that_no_float_holds_are_refused(name: str) -> None:
+    for value in (10**400, 10**5000):
+        with pytest.raises(InvalidInput, match=f"^{name} is a huge number; expected"):
+            InpaintOptions(**{name: value})
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_start_that_overflows_is_a_sentence_without_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeRuntime, "STD", 3e38)
+    with pytest.raises(NotFinite, match="the encoder's latents"):
+        inpainter()(*sample(), steps=2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_fill_is_cut_without_pillows_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    assert inpainter()(*sample(200, 150), steps=2).size == (150, 200)

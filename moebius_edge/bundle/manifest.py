@@ -18,7 +18,7 @@ from moebius_edge.inpaint.solving.table import Start, Step
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 
 FORMAT = "moebius-edge-bundle"
-SCHEMA_VERSION = 2  # 2: the solver has a name, and its rows six numbers
+SCHEMA_VERSION = 3  # 3: the loop that the capsule records starts from continued latents
 MANIFEST_NAME = "manifest.json"
 OWN_SHA256 = "manifest_sha256"  # of the manifest's own bytes, with zeros in the place of these digits
 MAX_MANIFEST_BYTES = 1 << 20
@@ -191,7 +191,7 @@ def parse(data: bytes) -> Manifest:
         if type(version) is not int or version != SCHEMA_VERSION:
             raise strictjson.JSONError(
                 f"schema version {str(version)[:40]} is not known; this moebius-edge reads {SCHEMA_VERSION}: "
-                "another version made the bundle"
+                "another version made the bundle; export it again"
             )
         if not _intact(data, value.pop(OWN_SHA256, None)):
             raise strictjson.JSONError("it was damaged or edited: its own SHA-256 does not fit")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from moebius_edge.common.errors import BundleError, InvalidInput
 from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.options import InpaintOptions
-from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpaint.runtime import Runtime, Wrapper
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpaint.solving.protocol import NoiseSchedule
 from moebius_edge.inpainter import Inpainter
@@ -43,6 +43,7 @@ def edit_options(guidance: float) -> InpaintOptions:
         dilate=0,
         feather=FEATHER_PIXELS,
         margin=0.25,
+        refine=0.0,
         blend="feather",
         compensate=False,
         mode="portable",
@@ -196,22 +197,18 @@ def _graph_tensors(recorder: "Recorder", latents: list[Array]) -> dict[str, Arra
     }
 
 
-class Recorder:
-    """A runtime that passes runs on to another one and keeps what goes in and comes out."""
+class Recorder(Wrapper):
+    """Keeps what goes into each run and comes out."""
 
     def __init__(self, runtime: Runtime) -> None:
-        self.runtime, self.name = runtime, runtime.name
+        super().__init__(runtime)
         self.calls: dict[str, list[tuple[dict[str, Array], dict[str, Array]]]] = {}
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run the other runtime and keep copies of inputs and outputs."""
-        outputs = self.runtime.run(graph, inputs)
+        outputs = super().run(graph, inputs)
         self.calls.setdefault(graph, []).append((_copies(inputs), _copies(outputs)))
         return outputs
-
-    def release(self, graph: str) -> None:
-        """Release the graph of the other runtime."""
-        self.runtime.release(graph)
 
 
 def _copies(tensors: Mapping[str, Any]) -> dict[str, Array]:

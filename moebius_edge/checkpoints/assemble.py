@@ -38,15 +38,18 @@ def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Check
     del state
     load_into(vae, modern_names(read_state(files.vae)), f"the VAE {files.vae.name}")
     license_ = license_ or str(settings.get("license", "unknown"))
-    guidance = _guidance(settings, files.config.name)
-    return Checkpoint(name, model, vae, config, vae_config, license_, source, guidance)
+    where = files.config.name
+    guidance, strength = _default(settings, "guidance", 100, where), _default(settings, "strength", 1, where)
+    return Checkpoint(name, model, vae, config, vae_config, license_, source, guidance, strength)
 
 
-def _guidance(settings: dict[str, Any], name: str) -> float:
-    """Return the default scale that the weights were trained for, if config.json says it."""
-    value = settings.get("guidance", Checkpoint.guidance)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise CheckpointError(f"{name}: guidance is {value!r}; expected a number from 0 to 100")
+def _default(settings: dict[str, Any], key: str, most: float, name: str) -> float:
+    """Return an option that edits with these weights default to, if config.json says it: 0 to `most`."""
+    value = settings.get(key, getattr(Checkpoint, key))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= most or (key == "strength" and not value):
+        above = "above 0, at most" if key == "strength" else "from 0 to"
+        raise CheckpointError(f"{name}: {key} is {value!r:.80}; expected a number {above} {most:g}")
     return float(value)
 
 

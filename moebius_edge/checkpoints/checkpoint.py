@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moebius_edge.checkpoints.models import ModelEntry
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ class Checkpoint:
     vae_config: VAEConfig
     license: str  # SPDX identifier, or "unknown"
     source: str  # where the weights came from; no path of this machine
-    guidance: float = ModelEntry.guidance  # default scale of its bundles
+    guidance: float = 2.0  # default of its bundles, as is the next: by config.json, else the authors'
+    strength: float = 0.99
 
 
 @dataclass(frozen=True)

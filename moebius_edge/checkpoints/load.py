@@ -4,7 +4,6 @@ Naming them needs no torch; loading needs the extra `export`.
 """
 
 import difflib
-from dataclasses import replace
 from importlib import import_module, resources
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def load_checkpoint(name_or_path: str, revision: str | None = None) -> Checkpoin
         return assemble.synthetic(entry.name, entry.where, entry.license)
     files = _embedded(entry) if entry.kind == "package" else _download(entry, revision)
     source = f"{entry.source}@{revision or 'main'}" if entry.kind == "hub" else entry.where
-    return replace(assemble.load(entry.name, files, source, entry.license), guidance=entry.guidance)
+    return assemble.load(entry.name, files, source, entry.license)
 
 
 def pull(name: str, revision: str | None = None) -> tuple[Path, ...]:

@@ -18,7 +18,6 @@ class ModelEntry:
     megabytes: int  # to download; 0: nothing
     license: str
     purpose: str
-    guidance: float = 2.0  # what its bundles default to; the authors' for theirs
     repo: str = UNET_REPO  # of the hub, like the next three
     folder: str = ""  # of the U-Net in it; in the package: of `assets`
     unet_file: str = BIN
@@ -56,7 +55,6 @@ MODELS: dict[str, ModelEntry] = {
             0,
             "Apache-2.0",
             "small demonstration and test model, 256 px",
-            guidance=1.0,  # more costs PSNR and tints the fill: docs/photos.md, "Measured"
             folder="nano",
         ),
         _published("pretrained", "general pictures, 512 px", "pretrained"),

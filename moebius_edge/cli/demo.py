@@ -124,7 +124,7 @@ def _captions(
     took = " and ".join(f"{value:.1f}" for value in seconds)
     memory = "" if peak_mb is None else f", {peak_mb:,.0f} MB of memory at its peak"
     worst = min(graph.db for graph in report.graphs.values())
-    steps = f"{len(manifest.scheduler.coefficients)} steps"
+    steps = f"{len(manifest.scheduler.coefficients)} steps and a second, closer pass"
     proof = f"as its FP32 reference computes it ({worst:.0f} dB)" if report.ok else "NOT as its reference"
     return (
         f"Each bird was removed by Moebius {manifest.model.name}, a model of "

@@ -35,6 +35,7 @@ EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         "polarity": (str, "Pixels to be filled: `white` or `black`; default: white."),
         "dilate": (int, "Grow the mask by so many pixels; try 8 if a trace stays; default: 0."),
         "margin": (float, "Photo seen on each side, x the larger of hole and model size; default: 1.0."),
+        "refine": (float, "Strength of a second, closer pass over a coarse fill; 0 = none; default: 0.5."),
     },
     "Back into the photo": {
         "feather": (int, "Pixels around the mask over which the fill fades into the photo; default: 8."),

@@ -11,6 +11,8 @@ Choices, and why:
   is mirrored, mask included. A square smaller than the model's size is scaled up.
 - The model's hole is the mask grown by half a latent (4 pixels of the model's 8): nothing of a mask gets
   lost when it is sampled at latent size by nearest, and no rim of what is removed gives it away to the model.
+- A square that is much wider than its hole leaves few of the model's pixels to the hole. Then a second pass,
+  over the fill of the first, sees a square tight around it, at most 4/5 as wide.
 - The fill fades into the photo outside the mask, never inside: what was masked is gone. No pixel farther than
   `feather` from the mask changes.
 """
@@ -28,6 +30,8 @@ from moebius_edge.inpaint.imaging import Bools, Bytes
 MAX_SIDE = 16_384
 # The least context on each side of the hole, in units of the hole: for less the square leaves the photo.
 TIGHT = 0.5
+CLOSE = 0.25  # margin of the second pass; measured beside 0 and 1 (docs/photos.md)
+FINER = 5, 4  # a second pass is made if the side falls by 5 : 4 at least: less is not worth ten steps
 
 Floats = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are outside
@@ -76,6 +80,18 @@ def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float,
     `resolution` and `feather` are in pixels, `margin` is in units of the larger of hole and `resolution`. The
     module's docstring has the rules. Raises InvalidInput when the side would exceed `MAX_SIDE` pixels.
     """
+    crop = _square(box, size, resolution, margin, feather)
+    if crop.side > MAX_SIDE:
+        left, top, right, bottom = box
+        raise InvalidInput(
+            f"the mask spans {max(right - left, bottom - top):,} pixels and needs a square of {crop.side:,} "
+            f"around it; at most {MAX_SIDE:,} are allowed: fill its parts one after another, or make the "
+            "photo smaller"
+        )
+    return crop
+
+
+def _square(box: Box, size: tuple[int, int], resolution: int, margin: float, feather: int) -> Crop:
     left, top, right, bottom = box
     hole = max(right - left, bottom - top)
     short, long = min(size), max(size)
@@ -84,12 +100,16 @@ def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float,
     if side > short:
         least = hole + 2 * max(round(min(margin, TIGHT) * hole), feather)
         side = max(short, min(least, long))
-    if side > MAX_SIDE:
-        raise InvalidInput(
-            f"the mask spans {hole:,} pixels and needs a square of {side:,} around it; at most {MAX_SIDE:,} "
-            "are allowed: fill its parts one after another, or make the photo smaller"
-        )
     return Crop(_place(left, right, side, size[0]), _place(top, bottom, side, size[1]), side)
+
+
+def closer_crop(crop: Crop, box: Box, size: tuple[int, int], resolution: int, feather: int) -> Crop | None:
+    """Choose the square of the second pass, tight around the same hole; None where it is hardly smaller.
+
+    `crop` is the square of the first pass; the rest as for `choose_crop`.
+    """
+    closer = _square(box, size, resolution, CLOSE, feather)
+    return closer if FINER[0] * closer.side <= FINER[1] * crop.side else None
 
 
 def _place(low: int, high: int, side: int, length: int) -> int:
@@ -179,8 +199,8 @@ def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int) -> Byt
     height, width = rgb.shape[:2]
     left, top, right, bottom = crop.inside(width, height)
     scaled = Image.fromarray(fill).resize((crop.side, crop.side), Image.Resampling.LANCZOS)
-    shift = (left - crop.left, top - crop.top, right - crop.left, bottom - crop.top)
-    new = np.asarray(scaled.crop(shift), dtype=np.float32)
+    rows, columns = slice(top - crop.top, bottom - crop.top), slice(left - crop.left, right - crop.left)
+    new = np.asarray(scaled)[rows, columns].astype(np.float32)
     old = rgb[top:bottom, left:right]
     opacity = feathered(mask[top:bottom, left:right], feather)[..., None]
     result = rgb.copy()

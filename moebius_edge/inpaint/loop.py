@@ -4,13 +4,16 @@ Graphs have batch 1 (docs/graphs.md), so the pictures of a batch run one after a
 made over the whole batch, as published.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from moebius_edge.common.errors import Cancelled, NotFinite
+from moebius_edge.inpaint.crops import grow
+from moebius_edge.inpaint.harmonic import extend
 from moebius_edge.inpaint.noise import NoiseSource, Stream
 from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
 from moebius_edge.inpaint.solving.table import Schedule, Step
@@ -20,6 +23,9 @@ OnProgress = Callable[[int, int], bool | None]  # (graph runs done, graph runs i
 OnStep = Callable[[int, Floats], None]  # (index of the step, latents after it)
 
 LATENT_CHANNELS = 4
+# Latents beside the hole in which the encoder has mixed its grey. With nano at strength 0.7, 16 holes, one
+# pass: 0 gave 19.90 dB, 1 20.26, 2 20.10; a picture filled so and encoded 20.23.
+GREYED = 1
 
 
 @dataclass(frozen=True)
@@ -28,13 +34,9 @@ class Job:
 
     image: Floats  # [1,3,H,W] in [-1,1]
     mask: Floats  # [1,1,H,W], 1 = hole, 0 elsewhere
-    # Published: start from the whole picture, what is in the hole included. Else from the masked picture, so
-    # that nothing of what is removed can come back; that also saves an encode.
+    # Published, and over a fill: start from the whole picture, what is in the hole included. Else from what
+    # is around the hole: nothing of what is removed can come back, and one picture less is encoded.
     whole_start: bool = False
-
-    def encodes(self, schedule: Schedule) -> int:
-        """How many pictures are encoded: at strength 1 the loop starts from noise alone."""
-        return 2 if self.whole_start and not _pure_noise(schedule) else 1
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,9 @@ class Draws:
             latents = latents + np.float32(noise_offset) * offset
         return cls(image, masked, latents.astype(np.float32))
 
-    def item(self, index: int) -> "Draws":
-        """Return the draws of one picture of the batch, each [1,4,h,w]."""
-        one = slice(index, index + 1)
-        return Draws(self.image[one], self.masked_image[one], self.latents[one])
+    def chosen(self, places: Sequence[int]) -> "Draws":
+        """Return the draws of some pictures of the batch, each [B,4,h,w]."""
+        return Draws(self.image[places], self.masked_image[places], self.latents[places])
 
     def repeated(self, batch: int) -> "Draws":
         """Return the draws of the first picture, for each of `batch` pictures."""
@@ -77,14 +78,17 @@ class Counter:
     def tick(self) -> None:
         """Count a graph run. Raises Cancelled when the callback returns False."""
         self.done += 1
-        if self.progress is not None and self.progress(self.done, self.total) is False:
+        answer = None if self.progress is None else self.progress(self.done, self.total)
+        if isinstance(answer, bool | np.bool_) and not answer:
             raise Cancelled(f"stopped by the progress callback after {self.done} of {self.total} graph runs")
 
 
 def encode(runtime: Runtime, image: Floats, noise: Floats) -> Floats:
     """Draw from the latent posterior: mean + std * noise. `image` [1,3,H,W] in [-1,1] -> [1,4,h,w]."""
     posterior = runtime.run("encoder", {"image": image})
-    return _finite(posterior["mean"] + posterior["std"] * noise, "the encoder's latents")
+    with np.errstate(over="ignore", invalid="ignore"):  # the next line says so in a sentence
+        latents = posterior["mean"] + posterior["std"] * noise
+    return _finite(latents, "the encoder's latents")
 
 
 def decode(runtime: Runtime, latents: Floats) -> Floats:
@@ -153,7 +157,7 @@ class Control:
     """How a run is watched and how much memory it may take; nothing in here changes the result."""
 
     low_memory: bool = False  # release each graph when it has done its work: no two are loaded at once
-    progress: OnProgress | None = None  # called after each graph run with (done, total); False stops
+    tick: Callable[[], None] = lambda: None  # called after each graph run; may raise Cancelled
     on_step: OnStep | None = None  # sees the latents after each step, one job after another
 
 
@@ -167,31 +171,41 @@ def run(
 ) -> list[Floats]:
     """Inpaint every job with its part of `draws`; returns the model's pictures, [H,W,3] in [0,1].
 
-    Raises Cancelled when the progress callback says so, and NotFinite when numbers stop being finite.
+    Raises what `control.tick` raises, and NotFinite when numbers stop being finite.
     """
-    runs = sum(job.encodes(schedule) + len(schedule.steps) + 1 for job in jobs)
-    counter = Counter(control.progress, runs)
 
-    def finish(graph: str) -> None:
-        if control.low_memory:
-            runtime.release(graph)
+    @contextmanager
+    def using(graph: str) -> Iterator[None]:
+        try:
+            yield
+        finally:  # after an error or a cancel, too: the next edit may have no room for it
+            if control.low_memory:
+                runtime.release(graph)
 
-    encoded = [_start(runtime, job, draws.item(i), schedule, counter) for i, job in enumerate(jobs)]
-    finish("encoder")
+    with using("encoder"):
+        encoded = [
+            _start(runtime, job, draws.chosen([i]), schedule, control.tick) for i, job in enumerate(jobs)
+        ]
     latents = []
-    for job, (start, masked) in zip(jobs, encoded, strict=True):
-        mask = latent_mask(job.mask, start.shape[-1])
-        settings = (schedule.steps, guidance)
-        latents.append(
-            denoise(runtime, start, mask, masked, *settings, progress=counter.tick, on_step=control.on_step)
-        )
-    finish("denoiser")
+    with using("denoiser"):
+        for job, (start, masked) in zip(jobs, encoded, strict=True):
+            mask = latent_mask(job.mask, start.shape[-1])
+            given = (start, mask, masked, schedule.steps, guidance)
+            latents.append(denoise(runtime, *given, progress=control.tick, on_step=control.on_step))
     pictures = []
-    for final in latents:
-        pictures.append(decode(runtime, final))
-        counter.tick()
-    finish("decoder")
+    with using("decoder"):
+        for final in latents:
+            pictures.append(decode(runtime, final))
+            control.tick()
     return pictures
+
+
+def graph_runs(schedule: Schedule, whole_start: bool) -> int:
+    """Count the graph runs of a job: an encode, or two if it starts from a whole picture; steps; a decode.
+
+    At strength 1 the first pass starts from noise alone: no picture is encoded for that.
+    """
+    return (2 if whole_start and not _pure_noise(schedule) else 1) + len(schedule.steps) + 1
 
 
 def _pure_noise(schedule: Schedule) -> bool:
@@ -199,19 +213,34 @@ def _pure_noise(schedule: Schedule) -> bool:
 
 
 def _start(
-    runtime: Runtime, job: Job, draws: Draws, schedule: Schedule, counter: Counter
+    runtime: Runtime, job: Job, draws: Draws, schedule: Schedule, tick: Callable[[], None]
 ) -> tuple[Floats, Floats]:
     """Return the latents that the loop starts from, and those of the masked picture."""
     whole = None
-    if job.encodes(schedule) == 2:
+    if job.whole_start and not _pure_noise(schedule):
         whole = encode(runtime, job.image, draws.image)
-        counter.tick()
+        tick()
     masked = encode(runtime, job.image * (np.float32(1) - job.mask), draws.masked_image)
-    counter.tick()
-    start = np.float32(schedule.start.sqrt_one_minus_alpha_bar) * draws.latents
-    if not _pure_noise(schedule):
-        start = start + np.float32(schedule.start.sqrt_alpha_bar) * (masked if whole is None else whole)
-    return start, masked
+    tick()
+    with np.errstate(over="ignore", invalid="ignore"):
+        start = np.float32(schedule.start.sqrt_one_minus_alpha_bar) * draws.latents
+        if not _pure_noise(schedule):
+            under = continued(masked, latent_mask(job.mask, masked.shape[-1])) if whole is None else whole
+            start = start + np.float32(schedule.start.sqrt_alpha_bar) * under
+    return _finite(start, "the latents that the loop starts from"), masked
+
+
+def continued(latents: Floats, mask: Floats) -> Floats:
+    """Continue what is around a hole into it: in the hole the harmonic function of the latents at its rim.
+
+    So a weak model begins with the colours of the surroundings, and has none of its own to invent. `latents`
+    [1,C,h,w], of the masked picture; `mask` [1,1,h,w], 1 = hole; it grows by `GREYED`. Where that leaves
+    nothing around it, the latents stay as they are.
+    """
+    hole = grow(mask[0, 0] > 0, GREYED)
+    if hole.all():
+        return latents
+    return extend(latents[0].astype(np.float64), hole).astype(np.float32)[None]
 
 
 def latent_mask(mask: Floats, latent_size: int) -> Floats:

@@ -1,6 +1,5 @@
 """Name what a caller can choose about one edit, with defaults and ranges."""
 
-import math
 from dataclasses import dataclass, fields
 
 from moebius_edge.common.errors import InvalidInput
@@ -20,13 +19,14 @@ class InpaintOptions:
 
     steps: int = 20  # of the solver, 1 to 1000; DDIM runs int(steps * strength) of them: 19 of 20 by default
     guidance: float = 2.0  # guidance scale g of u + g (c - u); 1 is none, the authors use 2.0 to 4.5
-    strength: float = 0.99  # above 0, at most 1: how much of the picture under the mask is forgotten; 1 = all
+    strength: float = 0.99  # above 0, at most 1: how much noise the loop starts with; 1 = noise alone
     seed: int = 0  # 0 to 2^64 - 1; another seed gives another fill (published: the authors' `retry`)
     noise_offset: float = 0.0357  # standard deviation of the starting noise's offset per channel, 0 = none
     polarity: str = "white"  # which pixels of the mask are to be filled: "white" (above 127) or "black"
     dilate: int = 0  # the mask grows by so many pixels on each side (published: at the model's resolution)
     feather: int = 8  # pixels around the mask over which the fill fades into the photo; 0 = a hard edge
     margin: float = 1.0  # context on each side of the hole, in units of the larger of hole and model size
+    refine: float = 0.5  # portable only: strength of a second, closer pass over a coarse fill; 0 = none
     blend: str = "harmonic"  # portable only: fit the fill's colours to those at its rim; "feather": do not
     compensate: bool = False  # published only: shift the colours by 1.1 x the mean error beside the hole
     mode: str = "portable"  # "portable", or "published": the authors' loop, noise, resizing and paste
@@ -38,11 +38,13 @@ class InpaintOptions:
         self._number("guidance", -100.0, 100.0)
         self._number("noise_offset", 0.0, 1.0)
         self._number("margin", 0.0, 4.0)
+        self._number("refine", 0.0, 1.0)
         for name in ("dilate", "feather"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_PIXELS_AROUND:
                 raise InvalidInput(
-                    f"{name} is {value!r}; expected a whole number of pixels from 0 to {MAX_PIXELS_AROUND}"
+                    f"{name} is {_shown(value)}; expected a whole number of pixels from 0 to "
+                    f"{MAX_PIXELS_AROUND}"
                 )
         for name in ("compensate", "paste"):
             if not isinstance(getattr(self, name), bool):
@@ -59,8 +61,14 @@ class InpaintOptions:
     def _number(self, name: str, low: float, high: float) -> None:
         value = getattr(self, name)
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or not low <= value <= high:
-            raise InvalidInput(f"{name} is {value!r}; expected a number from {low:g} to {high:g}")
+        if not number or not low <= value <= high:  # NaN is not within, either
+            raise InvalidInput(f"{name} is {_shown(value)}; expected a number from {low:g} to {high:g}")
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message: Python refuses to write out integers of thousands of digits."""
+    huge = isinstance(value, int) and value.bit_length() > 1000
+    return "a huge number" if huge else f"{value!r:.80}"
 
 
 OPTION_NAMES = tuple(field.name for field in fields(InpaintOptions))

@@ -1,6 +1,7 @@
 """Prepare a photo and paste its fill in the portable mode: any size, through a context crop."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,10 @@ from moebius_edge.inpaint.options import InpaintOptions
 
 @dataclass(frozen=True)
 class PortableEdit:
-    """One edit in the portable mode: the square of the photo that the model fills, and the way back."""
+    """One pass of a portable edit: the square of the photo that the model fills, and the way back.
+
+    Where the square is much wider than the hole, its fill is coarse: then `refined` gives a second pass.
+    """
 
     photo: Photo
     mask: Bools  # [H,W], dilated
@@ -23,7 +27,9 @@ class PortableEdit:
     picture: Bytes  # [R,R,3], the crop at model resolution
     core: Bools  # [R,R], what the mask touches of it
     hole: Bools  # [R,R], what the model fills of it: a little more
+    size: tuple[int, int]  # the model's resolution R and its latent size
     options: InpaintOptions
+    again: bool = False  # the second pass: the hole is filled already
 
     @classmethod
     def plan(
@@ -34,22 +40,52 @@ class PortableEdit:
         `mask` [H,W], True = to be filled, not dilated yet. `size`: the model's resolution R and its latent
         size. Raises InvalidInput when the dilated mask covers the whole photo or all of the square.
         """
-        resolution, latent_size = size
         mask = crops.grow(mask, options.dilate)
         if mask.all():
             raise InvalidInput(
                 f"grown by {options.dilate} pixels, the mask covers the whole photo; dilate less"
             )
         box = crops.bounding_box(mask)
-        crop = crops.choose_crop(box, photo.size, resolution, options.margin, options.feather)
+        crop = crops.choose_crop(box, photo.size, size[0], options.margin, options.feather)
+        return cls._of(photo, mask, crop, size, options)
+
+    @classmethod
+    def _of(
+        cls,
+        photo: Photo,
+        mask: Bools,
+        crop: crops.Crop,
+        size: tuple[int, int],
+        options: InpaintOptions,
+        *,
+        again: bool = False,
+    ) -> "PortableEdit":
+        resolution, latent_size = size
         picture = crops.work_picture(crop, photo.rgb, resolution)
         core = crops.touched(crop, mask, resolution)
         hole = crops.model_hole(core, resolution // latent_size)
-        return cls(photo, mask, crop, picture, core, hole, options)
+        return cls(photo, mask, crop, picture, core, hole, size, options, again)
+
+    @cached_property
+    def closer(self) -> crops.Crop | None:
+        """The square of a second pass; None where the fill is not coarse."""
+        box = crops.bounding_box(self.mask)
+        return crops.closer_crop(self.crop, box, self.photo.size, self.size[0], self.options.feather)
 
     def job(self) -> Job:
         """Return the tensors for the loop: the square in [-1,1] and the model's hole."""
-        return Job(to_tensor(self.picture), self.hole.astype(np.float32)[None, None])
+        mask = self.hole.astype(np.float32)[None, None]
+        return Job(to_tensor(self.picture), mask, whole_start=self.again)
+
+    def refined(self, picture: NDArray[np.float32]) -> "PortableEdit":
+        """Return the second pass, over the photo in whose hole this one's `picture` [R,R,3] in [0,1] is.
+
+        Only where there is a `closer` square. Raises InvalidInput as `plan` does.
+        """
+        assert self.closer is not None
+        filled = crops.paste(self.crop, self.photo.rgb, self.mask, self._fill(picture), feather=0)
+        photo = replace(self.photo, rgb=filled)
+        return self._of(photo, self.mask, self.closer, self.size, self.options, again=True)
 
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
         """Return the photo with the model's picture [R,R,3] in [0,1] in its hole."""

@@ -24,6 +24,21 @@ class Runtime(Protocol):
         ...
 
 
+class Wrapper:
+    """A runtime that passes runs on to another one; a subclass notes in `run` what it wants to know."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime, self.name = runtime, runtime.name
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the other runtime."""
+        return self.runtime.run(graph, inputs)
+
+    def release(self, graph: str) -> None:
+        """Release the graph of the other runtime."""
+        self.runtime.release(graph)
+
+
 @runtime_checkable
 class DeviceLoop(Protocol):
     """A runtime whose latents stay on its device from the first step of the loop to the last."""

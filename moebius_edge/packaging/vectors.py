@@ -16,64 +16,32 @@ from PIL import Image
 
 from moebius_edge.inpaint import crops, harmonic
 from moebius_edge.inpaint.imaging import Photo, to_tensor
-from moebius_edge.inpaint.loop import Draws, latent_mask, update
+from moebius_edge.inpaint.loop import Draws, continued, latent_mask, update
 from moebius_edge.inpaint.noise import PortableNoise, Stream, philox4x32
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solvers.dpm import DPM
-from moebius_edge.inpaint.solving.protocol import make_schedule
-from moebius_edge.inpaint.solving.table import Step
+from moebius_edge.inpaint.solving.protocol import NoiseSchedule, Solver, make_schedule
+from moebius_edge.inpaint.solving.table import Step, refining
+from moebius_edge.packaging.vector_cases import (
+    BLOCKS,
+    CORRECTIONS,
+    CROPS,
+    EDIT_OPTIONS,
+    EDITS,
+    LATENT_SIZE,
+    REFINES,
+    RESOLUTION,
+    SCHEDULES,
+    SEEDS,
+    SIZES,
+    STARTS,
+    UPDATES,
+    model_picture,
+)
 
-FORMAT = "moebius-edge-vectors-2"
+FORMAT = "moebius-edge-vectors-3"
 Bytes = NDArray[np.uint8]
-
-SEEDS = (0, 1, 7, 0xFFFFFFFF, 0x0123456789ABCDEF, 2**64 - 1)
-BLOCKS = (0, 1, 1023, 262143)
-SCHEDULES = ((20, 0.99), (20, 1.0), (5, 0.99), (1, 1.0), (7, 0.5), (50, 0.8), (1000, 0.01))
-FIRST_ROWS = [DDIM().coefficients(*length)[:1] for length in SCHEDULES[:3]]
-UPDATES = (*FIRST_ROWS, DPM().coefficients(8, 0.99), DDIM().coefficients(*SCHEDULES[2]))
-# Box (left, top, right, bottom), photo (width, height), resolution, margin, feather.
-CROPS: tuple[tuple[crops.Box, tuple[int, int], int, float, int], ...] = (
-    ((100, 120, 180, 260), (1024, 768), 512, 0.25, 8),  # the photo's own resolution
-    ((0, 0, 10, 10), (4000, 3000), 512, 0.25, 8),  # in a corner
-    ((3990, 2990, 4000, 3000), (4000, 3000), 512, 0.25, 8),  # in the opposite one
-    ((500, 400, 2100, 1500), (4000, 3000), 512, 0.25, 8),  # scaled down
-    ((10, 10, 60, 60), (300, 200), 512, 0.25, 8),  # a small photo
-    ((0, 40, 3000, 80), (3000, 400), 512, 0.25, 8),  # longer than the photo is high: mirrored
-    ((100, 120, 180, 260), (1024, 768), 256, 1.0, 8),  # as much context as the model is large
-    ((100, 120, 500, 260), (4000, 3000), 256, 1.0, 8),  # as the hole is
-    ((100, 120, 180, 260), (1024, 400), 256, 1.0, 8),  # as the photo has
-    ((400, 50, 700, 350), (1000, 590), 256, 1.0, 8),  # half of the hole on each side, partly mirrored
-    ((5, 5, 8, 9), (37, 23), 32, 0.5, 0),
-    ((20, 3, 30, 22), (64, 24), 32, 0.0, 4),
-    ((1, 2, 32, 31), (33, 47), 32, 0.05, 1),  # halves are rounded to even
-)
-SIZES = (  # width and height before and after
-    ((7, 5), (16, 16), "lanczos"),
-    ((40, 40), (32, 32), "lanczos"),
-    ((64, 64), (24, 24), "lanczos"),
-    ((32, 32), (32, 32), "lanczos"),
-    ((16, 16), (23, 23), "lanczos"),
-    ((90, 90), (32, 32), "box"),
-    ((20, 20), (32, 32), "box"),
-)
-# Photo (width, height), the hole's box, resolution and size of the latents, options.
-EDITS: tuple[tuple[tuple[int, int], crops.Box, dict[str, Any]], ...] = (
-    ((100, 80), (40, 24, 60, 44), {}),
-    ((100, 80), (40, 24, 60, 44), {"margin": 0.25}),  # at the photo's own resolution
-    ((100, 80), (3, 2, 31, 54), {"feather": 3, "dilate": 2}),
-    ((100, 80), (95, 78, 100, 80), {}),  # in the last rows and columns of the square (step 5)
-    ((45, 39), (0, 0, 9, 8), {"feather": 0, "margin": 0.0}),
-    ((140, 40), (5, 16, 126, 23), {"feather": 5}),
-    ((66, 70), (10, 14, 30, 29), {"blend": "feather", "feather": 4}),
-)
-RESOLUTION, LATENT_SIZE = 64, 8
-# Side of a picture and the boxes of its hole (left, top, right, bottom).
-CORRECTIONS: tuple[tuple[int, tuple[crops.Box, ...]], ...] = (
-    (24, ((7, 9, 12, 18),)),
-    (40, ((0, 20, 9, 40), (15, 3, 31, 22), (20, 20, 40, 26))),  # at the edges, and not in whole blocks of 16
-)
 
 
 def vectors() -> dict[str, Any]:
@@ -84,7 +52,9 @@ def vectors() -> dict[str, Any]:
         "draws": [_draws(seed, offset) for seed, offset in ((0, 0.0357), (7, 0.0), (2**64 - 1, 1.0))],
         "schedules": [_schedule(steps, strength) for steps, strength in SCHEDULES],
         "updates": [_updates(table) for table in UPDATES],
+        "refines": [_refine(*case) for case in REFINES],
         "encodes": [_encode(seed) for seed in (0, 3)],
+        "starts": [_start(*case) for case in STARTS],
         "crops": [_crop(*case) for case in CROPS],
         "grows": [_grow(radius) for radius in (0, 1, 4)],
         "feathers": [_feather(feather) for feather in (0, 1, 2, 5, 8)],
@@ -163,10 +133,36 @@ def _encode(seed: int) -> dict[str, Any]:
     }
 
 
+def _refine(solver: Solver, strength: float) -> dict[str, Any]:
+    schedule = make_schedule(solver, 8, 0.99)
+    refined = refining(schedule, NoiseSchedule().alpha_bar(), strength)
+    assert refined is not None
+    return {
+        "coefficients": [asdict(step) for step in schedule.steps],
+        "refine": strength,
+        "start": asdict(refined.start),
+        "result": [asdict(step) for step in refined.steps],
+    }
+
+
+def _start(size: int, boxes: tuple[crops.Box, ...]) -> dict[str, Any]:
+    hole = np.zeros((size, size), np.bool_)
+    for left, top, right, bottom in boxes:
+        hole[top:bottom, left:right] = True
+    latents = PortableNoise(4).normal(Stream.LATENTS, (1, 4, size, size))
+    return {
+        "latent_size": size,
+        "hole": _bytes(hole),
+        "latents": _floats(latents),
+        "result": _floats(continued(latents, hole.astype(np.float32)[None, None])),
+    }
+
+
 def _crop(
     box: crops.Box, size: tuple[int, int], resolution: int, margin: float, feather: int
 ) -> dict[str, Any]:
     crop = crops.choose_crop(box, size, resolution, margin, feather)
+    closer = crops.closer_crop(crop, box, size, resolution, feather)
     return {
         "box": list(box),
         "size": list(size),
@@ -174,6 +170,7 @@ def _crop(
         "margin": margin,
         "feather": feather,
         "crop": _square(crop),
+        "closer": _square(closer) if closer is not None else None,
     }
 
 
@@ -243,12 +240,6 @@ def _correction(side: int, boxes: tuple[crops.Box, ...]) -> dict[str, Any]:
     }
 
 
-def model_picture(resolution: int) -> NDArray[np.float32]:
-    """Return a stand-in for the decoder's output: element i of [3,R,R] is (37 i mod 101) / 100; [R,R,3]."""
-    flat = (37 * np.arange(3 * resolution**2) % 101).astype(np.float32) / np.float32(100)
-    return flat.reshape(3, resolution, resolution).transpose(1, 2, 0)
-
-
 def _edit(size: tuple[int, int], box: crops.Box, options: dict[str, Any]) -> dict[str, Any]:
     chosen = InpaintOptions(**options)
     photo = _picture(size)
@@ -256,21 +247,28 @@ def _edit(size: tuple[int, int], box: crops.Box, options: dict[str, Any]) -> dic
     mask[box[1] : box[3], box[0] : box[2]] = True
     mask[box[1], box[2] - 1] = False  # no rectangle
     edit = PortableEdit.plan(Photo(photo), mask, (RESOLUTION, LATENT_SIZE), chosen)
-    result = np.asarray(edit.finish(model_picture(RESOLUTION)))
-    hole = edit.job().mask
+    decoded = model_picture(RESOLUTION)
+    again = edit.refined(decoded) if chosen.refine and edit.closer is not None else None
     return {
         "size": list(size),
         "resolution": RESOLUTION,
         "latent_size": LATENT_SIZE,
-        "options": {name: getattr(chosen, name) for name in ("dilate", "feather", "margin", "blend")},
+        "options": {name: getattr(chosen, name) for name in EDIT_OPTIONS},
         "photo": _bytes(photo),
         "mask": _bytes(mask),
+        **_pass(edit),
+        "again": _pass(again) if again is not None else None,
+    }
+
+
+def _pass(edit: PortableEdit) -> dict[str, Any]:
+    return {
         "crop": _square(edit.crop),
         "picture": _bytes(edit.picture),
         "tensor": _floats(to_tensor(edit.picture)[0, :, 0, :8]),
         "hole": _bytes(edit.hole),
-        "latent_mask": _floats(latent_mask(hole, LATENT_SIZE)),
-        "result": _bytes(result),
+        "latent_mask": _floats(latent_mask(edit.job().mask, LATENT_SIZE)),
+        "result": _bytes(np.asarray(edit.finish(model_picture(RESOLUTION)))),
     }
 
 

@@ -7,16 +7,15 @@ with some slack, strokes, a box. Nothing is downloaded.
 import argparse
 import json
 import math
+from dataclasses import asdict, replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from skimage.metrics import structural_similarity
 
 from moebius_edge.checkpoints.checkpoint import Checkpoint
 from moebius_edge.checkpoints.load import load_checkpoint
@@ -25,69 +24,18 @@ from moebius_edge.common.explain import explained
 from moebius_edge.common.files import write_atomically
 from moebius_edge.inpaint.harmonic import correction
 from moebius_edge.inpaint.options import BLENDS
-from moebius_edge.training.borders import border_step, step_ratio, typical_step_ratio
 from moebius_edge.training.cases import Cases, make_cases
-from moebius_edge.training.metrics import masks_tensor, psnr, reconstruct, reconstruction_table
+from moebius_edge.training.judge import Judge, Mask, Pixels
+from moebius_edge.training.metrics import masks_tensor, reconstruct, reconstruction_table
 from moebius_edge.training.parallel import in_parallel
 from moebius_edge.training.photos import to_images, to_tensor
 from moebius_edge.training.plain import biharmonic_fill, mean_fill
 from moebius_edge.training.sampling import FAST, SOLVERS, STARTS, Filler, Sampling, guidance_effect
 from moebius_edge.training.sheets import grid
-from moebius_edge.training.texture import PhotoTexture
-
-Pixels = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
-Scores = dict[str, float]
 
 BATCH = 4  # holes filled at once, by each thread
-LEAST_CONTRAST = 0.5  # grey levels of the photo's: in an overexposed sky it is 0
 SHEET_COLUMNS = 12  # of a sheet, then it goes on below
 SHEET_KINDS = (".png", ".jpg", ".webp")
-
-
-def score(photo: Pixels, filled: Pixels, mask: Mask) -> Scores:
-    """Measure one fill in the hole and at its rim.
-
-    In the hole: PSNR in dB, SSIM (windows of 7x7 centred there), contrast: the fill's standard deviation over
-    the photo's. At the rim: the step in grey levels of the fill and of the photo.
-    """
-    _, similarity = structural_similarity(photo, filled, channel_axis=-1, full=True)
-    ours, photos = (picture[mask].astype(float).std(axis=0).mean() for picture in (filled, photo))
-    return {
-        "psnr": psnr(photo, filled, mask),
-        "ssim": float(similarity[mask].mean()),
-        "contrast": float(ours / max(photos, LEAST_CONTRAST)),
-        "step": border_step(filled, mask),
-        "photo_step": border_step(photo, mask),
-    }
-
-
-class Judge:
-    """The cases, with what of their photos every row is compared with."""
-
-    def __init__(self, cases: Cases) -> None:
-        self.cases = cases
-        self.texture = PhotoTexture(cases.photos, cases.masks)
-
-    def __call__(self, outputs: list[Pixels]) -> dict[str, Any]:
-        """Make a row: means, distances of texture, numbers of each case. Outputs count only in the holes."""
-        cases = list(zip(self.cases.photos, outputs, self.cases.masks, strict=True))
-        outputs = [np.where(mask[..., None], output, photo) for photo, output, mask in cases]
-        scored = [score(*case) for case in zip(self.cases.photos, outputs, self.cases.masks, strict=True)]
-        columns = {key: [row[key] for row in scored] for key in scored[0]}
-        levels, in_photo_units = self.texture.distances(outputs)
-        return {
-            "psnr": float(np.mean(columns["psnr"])),
-            "ssim": float(np.mean(columns["ssim"])),
-            "contrast": float(np.mean(columns["contrast"])),
-            "swd": float(np.mean(levels)),
-            "swd_photo_units": float(np.mean(in_photo_units)),
-            "border_step": step_ratio(columns["step"], columns["photo_step"]),
-            "border_step_typical": typical_step_ratio(columns["step"], columns["photo_step"]),
-            "swd_levels": levels,
-            "swd_photo_units_levels": in_photo_units,
-            "cases": columns,
-        }
 
 
 def fill_cases(
@@ -238,10 +186,14 @@ def check(given: argparse.Namespace, sampling: Sampling) -> None:
 
 def evaluate(given: argparse.Namespace) -> None:
     """Do what the command's arguments ask for: fill, judge, print, and write the files that are wanted."""
-    options = {name: getattr(given, name) for name in ("steps", "guidance", "seed", "start", "solver")}
-    sampling = Sampling(**options)
-    check(given, sampling)
+    options = {name: getattr(given, name) for name in ("steps", "seed", "start", "solver")}
+    own = {
+        name: getattr(given, name) for name in ("guidance", "strength") if getattr(given, name) is not None
+    }
+    check(given, replace(FAST, **options, **own))
     checkpoint = load_checkpoint(given.model)
+    own = {"guidance": checkpoint.guidance, "strength": checkpoint.strength, **own}
+    sampling = replace(FAST, **options, **own)
     torch.set_num_threads(1)  # several inside an operator wait for each other on a busy machine: see `spread`
     cases = make_cases(
         given.photos,
@@ -257,7 +209,12 @@ def evaluate(given: argparse.Namespace) -> None:
     few = to_tensor(cases.photos[:8]), masks_tensor(cases.masks[:8])
     judge = Judge(cases)
     report = {
-        "settings": {**options, "model": checkpoint.name, "seeds": given.seeds, "blend": given.blend},
+        "settings": {
+            **asdict(sampling),
+            "model": checkpoint.name,
+            "seeds": given.seeds,
+            "blend": given.blend,
+        },
         "fills": compare(judge, checkpoint.name, outputs, reconstructions),
         "autoencoder": reconstruction_table(cases.names, cases.squares, reconstructions),
         "std(cond - uncond)": guidance_effect(checkpoint.model, checkpoint.vae, *few),
@@ -282,9 +239,10 @@ def main(arguments: list[str] | None = None) -> None:
     add("--cases", type=int, help="how many holes; default: three per photo")
     add("--seeds", type=int, default=8, help="samples whose mean is judged beside the first")
     add("--seed", type=int, default=0, help="of the first sample")
-    add("--guidance", type=float, default=FAST.guidance)
+    add("--guidance", type=float, help="default: the checkpoint's")
     add("--solver", choices=SOLVERS, default=FAST.solver)
     add("--steps", type=int, default=FAST.steps)
+    add("--strength", type=float, help="default: the checkpoint's")
     add("--start", choices=STARTS, default=FAST.start, help="what the loop starts from, under noise")
     add("--blend", choices=BLENDS, default=BLENDS[0], help="harmonic: fit the fill to the rim of its hole")
     add("--json", type=Path, help="file for the same numbers, and those of every case")

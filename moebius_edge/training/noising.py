@@ -72,10 +72,10 @@ class Noising:
     ) -> tuple[Tensor, Tensor]:
         """Return noisy latents [B,4,h,w], and the noise that leads from them to the photo.
 
-        `time` [B], `noise` [B,4,h,w]; `starts` and `pure` are bools [B]. Those that `starts` picks look like
-        the loop's start, which knows nothing of what belongs into the hole: the latents of the masked picture
-        under noise, or pure noise (strength 1) where `pure`. Without them a model that has seen little reads
-        the hole's colour off the noise, not off the surroundings.
+        `time` [B], `noise` [B,4,h,w]; `starts` and `pure` are bools [B]. Those that `starts` picks know, like
+        the loop's start, nothing of what belongs into the hole: the latents of the masked picture under noise
+        (its hole grey; an edit's is filled smoothly), or pure noise (strength 1) where `pure`. Without them a
+        model that has seen little reads the hole's colour off the noise, not off the surroundings.
         """
         alpha = self.alpha_bar[time][:, None, None, None]
         plain = alpha.sqrt() * examples.image + (1 - alpha).sqrt() * noise

@@ -2,34 +2,36 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.known_solvers import find_solver, known_solvers
+from moebius_edge.inpaint.loop import continued
 from moebius_edge.inpaint.noise import PortableNoise, Stream
 from moebius_edge.inpaint.solving.protocol import NoiseSchedule, Solver
 from moebius_edge.inpaint.solving.table import Step
 from moebius_edge.model.config import MoebiusConfig
 from moebius_edge.training.latents import latent_mask
 
-# What the loop starts from, under noise: the photo with its hole in the mean colour of the rest, the same
-# picture with a grey hole that conditions the model (one encoding less), or nothing.
-STARTS = ("mean", "masked", "noise")
+# What the loop starts from, under noise: the latents around the hole, continued into it, as in an edit; those
+# of the picture with a grey hole; or nothing.
+STARTS = ("harmonic", "masked", "noise")
 SOLVERS = tuple(known_solvers())
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How holes are filled. The defaults are the published loop's, but for its start."""
+    """How holes are filled. The defaults are those of an edit."""
 
     steps: int = 20
     guidance: float = 2.0  # 1: the conditional prediction alone, in half the time
-    strength: float = 0.99  # how much of the picture is forgotten, as the solver means it
+    strength: float = 0.99  # how much noise the loop starts with, as the solver means it
     seed: int = 0
     noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
-    start: str = "mean"  # one of STARTS; strength 1 is always "noise"
+    start: str = "harmonic"  # one of STARTS; strength 1 is always "noise"
     solver: str = "ddim"  # a name of `known_solvers`, for the published noise schedule
 
     def table(self) -> tuple[Step, ...]:
@@ -54,7 +56,7 @@ class Sampling:
 
 
 # How a checkpoint is judged, and what an edit is to become: 8 denoiser passes instead of 38.
-FAST = Sampling(steps=8, guidance=1.0, start="masked", solver="dpm")
+FAST = Sampling(steps=8, guidance=1.0, solver="dpm")
 
 
 def guided_noise(model: nn.Module, sample: Tensor, timestep: int, guidance: float) -> Tensor:
@@ -71,13 +73,6 @@ def guided_noise(model: nn.Module, sample: Tensor, timestep: int, guidance: floa
         return predicted
     conditional, unconditional = predicted.chunk(2)
     return unconditional + guidance * (conditional - unconditional)
-
-
-def mean_colour(photo: Tensor, mask: Tensor) -> Tensor:
-    """Fill the hole of a photo [3,H,W], 1 in `mask` [1,H,W], with the mean colour of the rest; [1,3,H,W]."""
-    rest = 1 - mask
-    mean = (photo * rest).sum((1, 2), keepdim=True) / rest.sum().clamp(min=1)
-    return (photo * rest + mean * mask)[None]
 
 
 class Filler:
@@ -109,9 +104,10 @@ class Filler:
         self.masked = self._encode(photos * (1 - masks))
         self.mask = latent_mask(masks, photos.shape[-1] // self.masked.shape[-1])
         self.begun = self.masked
-        if options.start == "mean" and self.picture_scale > 0:
-            pairs = zip(photos, masks, strict=True)
-            self.begun = self._encode(torch.cat([mean_colour(*pair) for pair in pairs]))
+        if options.start == "harmonic" and self.picture_scale > 0:
+            known, holes = self.masked.numpy(force=True), self.mask.numpy(force=True)
+            begun = [continued(known[i : i + 1], holes[i : i + 1]) for i in range(len(known))]
+            self.begun = torch.from_numpy(np.concatenate(begun)).to(self.masked.device)
 
     def _encode(self, pictures: Tensor) -> Tensor:
         return torch.cat([self.vae.encode(p[None]).latent_dist.mean for p in pictures]) * self.scaling

@@ -60,10 +60,10 @@ def test_its_own_checksum_is_what_the_format_says(manifest: Manifest) -> None:
 REFUSED: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (lambda m: m.update(format="other"), "format"),
     (lambda m: m.pop("format"), "format"),
-    (lambda m: m.update(schema_version=1), "schema version 1"),
-    (lambda m: m.update(schema_version=3), "schema version 3"),
+    (lambda m: m.update(schema_version=2), "schema version 2 is not known; this moebius-edge reads 3"),
+    (lambda m: m.update(schema_version=4), "schema version 4"),
     (lambda m: m.update(schema_version=True), "schema version True"),
-    (lambda m: m.update(schema_version=2.0), "schema version 2.0"),
+    (lambda m: m.update(schema_version=3.0), "schema version 3.0"),
     (lambda m: m.pop("target"), "lacks 'target'"),
     (lambda m: m.update(surprise=1), "unknown field 'surprise'"),
     (lambda m: m["model"].pop("license"), "lacks 'license'"),

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from moebius_edge.checkpoints import assemble, load
-from moebius_edge.checkpoints.checkpoint import parameter_count, weights_sha256
+from moebius_edge.checkpoints.checkpoint import Checkpoint, parameter_count, weights_sha256
 from moebius_edge.checkpoints.load import load_checkpoint, pull
 from moebius_edge.checkpoints.models import MODELS, ModelEntry
 from moebius_edge.checkpoints.state_dicts import infer_config, load_into
@@ -187,13 +187,13 @@ def test_one_row_is_a_checkpoint_of_another_repository(
         return tiny_checkpoint / found.get(name, "vae.safetensors")
 
     where = {"repo": "a/b", "folder": "small", "unet_file": "unet.safetensors", "vae_repo": "c/d"}
-    row = ModelEntry("other", "hub", 1, "MIT", "to test", guidance=3.0, **where)  # type: ignore[arg-type]
+    row = ModelEntry("other", "hub", 1, "MIT", "to test", **where)  # type: ignore[arg-type]
     monkeypatch.setitem(MODELS, "other", row)
     monkeypatch.setattr(load, "fetch", fetch)
     checkpoint = load_checkpoint("other", "v2")
     assert asked[0] == ("c/d", "vae/config.json", "main") and asked[1][0] == "c/d"
     assert asked[2:] == [("a/b", "small/unet.safetensors", "v2")]
-    assert (checkpoint.source, checkpoint.license, checkpoint.guidance) == ("a/b/small@v2", "MIT", 3.0)
+    assert (checkpoint.source, checkpoint.license) == ("a/b/small@v2", "MIT")
     files = pull("other")
     assert [file.name for file in files] == ["unet.safetensors", "vae.safetensors", "config.json"]
 
@@ -371,6 +371,26 @@ def test_nano_is_found_in_the_package(tiny_checkpoint: Path, monkeypatch: pytest
     checkpoint = load_checkpoint("nano")
     assert checkpoint.name == "nano" and checkpoint.source == "in the package"
     assert checkpoint.license == MODELS["nano"].license
-    assert checkpoint.guidance == MODELS["nano"].guidance == 1.0
-    assert {entry.guidance for name, entry in MODELS.items() if name != "nano"} == {2.0}
-    assert load_checkpoint(str(tiny_checkpoint)).guidance == 2.0  # the authors'
+    assert (checkpoint.guidance, checkpoint.strength) == (2.0, 0.99)  # the authors'
+
+
+def test_nanos_edits_have_defaults_of_their_own() -> None:
+    checkpoint = load_checkpoint("nano")
+    assert (checkpoint.guidance, checkpoint.strength) == (1.0, 0.7)
+
+
+def test_config_json_may_name_the_defaults_of_edits(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "own")
+    settings = json.loads((folder / "config.json").read_text())
+
+    def load_with(**defaults: object) -> Checkpoint:
+        (folder / "config.json").write_text(json.dumps(settings | defaults))
+        return load_checkpoint(str(folder))
+
+    checkpoint = load_with(guidance=3, strength=0.5)
+    assert (checkpoint.guidance, checkpoint.strength) == (3.0, 0.5)
+    wrong: dict[str, list[object]] = {"guidance": [-1, True, 101], "strength": [0, 1.5, "x"]}
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises(CheckpointError, match=f"config.json: {name} is {value!r}; expected a number"):
+                load_with(**{name: value})

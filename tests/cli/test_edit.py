@@ -47,8 +47,8 @@ def test_every_option_reaches_the_loop(
     monkeypatch.setattr(Inpainter, "__call__", note)
     given = {
         "steps": 7, "guidance": 3.5, "strength": 0.5, "seed": 2**64 - 1, "noise_offset": 0.0,
-        "mode": "published",        "polarity": "black", "dilate": 3, "margin": 0.5, "feather": 0,
-        "blend": "feather",
+        "mode": "published", "polarity": "black", "dilate": 3, "margin": 0.5, "refine": 0.25,
+        "feather": 0, "blend": "feather",
     }  # fmt: skip
     words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
     answer = moebius(

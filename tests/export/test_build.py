@@ -38,9 +38,19 @@ def test_a_bundle_opens_and_inpaints(checkpoint: Checkpoint, tmp_path: Path, gra
     assert picture.size[0] > 8
 
 
-def test_a_bundle_has_the_guidance_of_its_checkpoint(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    bundle = export_bundle(replace(checkpoint, guidance=1.25), tmp_path / "tiny.moebius")
-    assert Inpainter.load(bundle.folder).defaults == InpaintOptions(guidance=1.25)
+def test_defaults_that_cannot_be_run_are_refused_before_the_work(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    weak = replace(checkpoint, strength=0.01)
+    with pytest.raises(ExportError, match=r"strength 0\.01 in its config\.json.*leave none to run"):
+        export_bundle(weak, tmp_path / "never.moebius")
+    assert not (tmp_path / "never.moebius").exists()
+
+
+def test_a_bundle_has_the_defaults_of_its_checkpoint(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    bundle = export_bundle(replace(checkpoint, guidance=1.25, strength=0.7), tmp_path / "tiny.moebius")
+    assert Inpainter.load(bundle.folder).defaults == InpaintOptions(guidance=1.25, strength=0.7)
+    assert len(bundle.manifest.scheduler.coefficients) == 14
     recorded = bundle.capsule()["loop.guidance"]
     assert recorded.tolist() == [2.0], "at 1 the self-test would not see the unconditional branch"
 

@@ -11,6 +11,7 @@ from moebius_edge.inpaint.crops import (
     Crop,
     bounding_box,
     choose_crop,
+    closer_crop,
     colour_offset,
     feathered,
     grow,
@@ -110,6 +111,19 @@ def test_far_apart_holes_share_one_crop() -> None:
     mask = np.zeros((100, 300), bool)
     mask[10, 20] = mask[90, 280] = True
     assert bounding_box(mask) == (20, 10, 281, 91)
+
+
+def test_the_second_pass_sees_all_of_the_hole_much_closer_or_there_is_none() -> None:
+    box, photo = (700, 400, 800, 480), (4000, 3000)
+    wide = choose_crop(box, photo, 256, 1.0, 8)
+    assert closer_crop(wide, box, photo, 256, 8) == Crop(622, 312, 256) and wide.side == 612
+    large = (700, 400, 1300, 480)  # 600 pixels: a quarter of them on each side
+    assert closer_crop(Crop(0, 0, 1800), large, photo, 256, 8) == Crop(550, 0, 900)
+    assert closer_crop(Crop(0, 0, 320), box, photo, 256, 8) is not None
+    assert closer_crop(Crop(0, 0, 319), box, photo, 256, 8) is None
+    # A square that would be refused is none, for the first pass may be sound.
+    box, photo = (0, 0, 12_000, 12_000), (20_000, 20_000)
+    assert closer_crop(choose_crop(box, photo, 256, 0.0, 8), box, photo, 256, 8) is None
 
 
 def test_what_is_beyond_the_photo_is_mirrored_with_its_mask() -> None:

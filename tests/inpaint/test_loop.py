@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.loop import denoise, update
+from moebius_edge.inpaint.loop import continued, denoise, update
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpaint.solvers.dpm import DPM
-from moebius_edge.inpaint.solving.table import Step
+from moebius_edge.inpaint.solving.protocol import make_schedule
+from moebius_edge.inpaint.solving.table import Step, refining
 
 
 class Normal:
@@ -67,3 +68,37 @@ def test_each_number_of_a_row_counts(name: str) -> None:
     arrays = draw(), draw()[..., ::-1], draw()[:, ::-1]
     pairs = zip(update(step, *arrays), update(replace(step, **{name: 0.0}), *arrays), strict=True)
     assert [bool((one != other).any()) for one, other in pairs] == [name in "abc", name in "pq"]
+
+
+def test_what_is_around_a_hole_goes_on_in_it() -> None:
+    """Whatever the encoder made of the grey in the hole, and in the ring beside it, is gone."""
+    mask = np.zeros((1, 1, 8, 8), np.float32)
+    mask[0, 0, 3:5, 2:6] = 1
+    latents = np.broadcast_to(np.float32([3, -1, 0, 2]).reshape(1, 4, 1, 1), (1, 4, 8, 8)).copy()
+    clean = latents.copy()
+    latents[:, :, 2:6, 1:7] = 99
+    assert np.allclose(continued(latents, mask), clean, atol=1e-6)
+    everything = np.ones_like(mask)
+    everything[0, 0, 0, 0] = 0
+    assert np.array_equal(continued(latents, everything), latents), "nothing is left around it"
+
+
+@pytest.mark.parametrize("solver", [DDIM(), DPM()])
+def test_a_refining_table_begins_with_its_own_estimate(solver: DDIM | DPM) -> None:
+    schedule = make_schedule(solver, 8, 0.99)
+    refined = refining(schedule, solver.alpha_bar, 0.5)
+    assert refined is not None
+    visited = [step.timestep for step in refined.steps]
+    assert visited == [step.timestep for step in schedule.steps if step.timestep < 500]
+    row, first = schedule.steps[-len(visited)], refined.steps[0]
+    assert (row.c != 0) == (solver.name == "dpm") and first.c == 0
+    assert refined.steps[1:] == schedule.steps[-len(visited) + 1 :]
+    x, noise = draw(), draw()[..., ::-1]
+    own = np.float32(row.p) * x + np.float32(row.q) * noise
+    moved, estimate = update(first, x, noise, np.zeros_like(x))
+    assert np.allclose(moved, update(row, x, noise, own)[0], atol=1e-5)
+    assert np.array_equal(estimate, update(row, x, noise, own)[1])
+    alpha = solver.alpha_bar[visited[0]]
+    assert refined.start.sqrt_alpha_bar**2 == pytest.approx(alpha)
+    assert refined.start.sqrt_one_minus_alpha_bar**2 == pytest.approx(1 - alpha)
+    assert refining(schedule, solver.alpha_bar, 0.0) is None

@@ -3,16 +3,18 @@
 Python's ONNX Runtime runs its graphs, through a pipe. What only Gradle or a phone can show is not tested.
 """
 
+import copy
 import json
 import os
 import re
 import shutil
 import struct
 import subprocess
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
 
 import numpy as np
@@ -30,7 +32,7 @@ from moebius_edge.common.samples import capsule_photo, sample
 from moebius_edge.common.tensors import Array, write_tensors
 from moebius_edge.devices import report
 from moebius_edge.devices.app import APP, RESULT, TAG
-from moebius_edge.inpaint.runtime import Runtime
+from moebius_edge.inpaint.runtime import Runtime, Wrapper
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.packaging.package import app_json, find_platform
@@ -41,7 +43,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PROJECT = ROOT / "moebius_edge/packaging/android"
 LIBRARY = PROJECT / "moebius/src"
-TESTS = ("VectorsTest", "SchedulerTest", "FaultsTest", "JsonTest", "DeviceTest")
+VECTORS = ("VectorsTest", "PictureVectorsTest")
+TESTS = (*VECTORS, "SchedulerTest", "SecondPassTest", "FaultsTest", "JsonTest", "DeviceTest")
 MAIN = sorted((LIBRARY / "main/java/io/moebius/edge").glob("*.java"))
 EXAMPLE = PROJECT / "example/src/main"
 KOTLIN = sorted([*PROJECT.rglob("*.kt"), *PROJECT.rglob("*.kts")])
@@ -142,12 +145,14 @@ def test_every_part_of_the_vectors_is_compared(
     java: str, library: Path, unit_tests: Path, tmp_path: Path
 ) -> None:
     vectors = json.loads((ROOT / "docs/vectors.json").read_text())
-    spoilt = {
+    spoilt: dict[str, Callable[[dict[str, Any]], object]] = {
         "philox": lambda vector: vector["words"].__setitem__(0, 1),
         "draws": lambda vector: vector["latents"].__setitem__(3, 0.5),
         "schedules": lambda vector: vector["coefficients"][0].__setitem__("b", 0.5),
         "updates": lambda vector: vector["result"].__setitem__(-2, 0.5),
+        "refines": lambda vector: vector["result"][0].__setitem__("a", 0.5),
         "encodes": lambda vector: vector["start"].__setitem__(2, 0.5),
+        "starts": lambda vector: vector["result"].__setitem__(2, 0.5),
         "crops": lambda vector: vector["crop"].__setitem__("side", 7),
         "grows": lambda vector: vector.__setitem__("radius", vector["radius"] + 1),
         "feathers": lambda vector: vector["opacity"].__setitem__(50, 0.25),
@@ -156,12 +161,26 @@ def test_every_part_of_the_vectors_is_compared(
         "edits": lambda vector: vector.__setitem__("result", "/////" + vector["result"][5:]),
     }
     assert set(spoilt) == set(vectors) - {"format"}
+
+    def failures(parts: Mapping[str, list[Any]]) -> set[str]:
+        path = tmp_path / "vectors.json"
+        path.write_text(json.dumps({**vectors, **parts}))
+        said = run_junit(java, library, unit_tests, path, VECTORS)
+        return set(re.findall(r"^\d+\) (\w+)\(", said, re.MULTILINE))
+
+    changed = copy.deepcopy(vectors)
     for name, spoil in spoilt.items():
-        spoil(vectors[name][-1])
-    path = tmp_path / "vectors.json"
-    path.write_text(json.dumps(vectors))
-    said = run_junit(java, library, unit_tests, path, ("VectorsTest",))
-    assert set(re.findall(r"^\d+\) (\w+)\(", said, re.MULTILINE)) == set(spoilt), said
+        spoil(changed[name][-1])
+    assert failures(changed) == set(spoilt)
+    assert failures({name: [] for name in spoilt}) == set(spoilt)
+    second = {"crops": "closer", "edits": "again"}
+    changed = copy.deepcopy({name: vectors[name] for name in second})
+    next(each for each in changed["crops"] if each["closer"])["closer"]["side"] += 1
+    again = next(each for each in changed["edits"] if each["again"])["again"]
+    again["result"] = "/////" + again["result"][5:]
+    assert failures(changed) == set(second)
+    without = {name: [each for each in vectors[name] if not each[key]] for name, key in second.items()}
+    assert failures(without) == set(second)
 
 
 @pytest.mark.full
@@ -291,6 +310,18 @@ class Pipe:
         return name, data.astype(np.float32).reshape(shape)
 
 
+class Counted(Wrapper):
+    """Counts the runs of each graph."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        super().__init__(runtime)
+        self.runs: Counter[str] = Counter()
+
+    def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self.runs[graph] += 1
+        return super().run(graph, inputs)
+
+
 def run_pipe(java: str, compiled: str, runtime: Runtime, *arguments: object) -> tuple[int, str]:
     """EndToEnd with its graphs run here: its exit code, and what it said."""
     command = [java, "-XX:TieredStopAtLevel=1", "-cp", compiled, "EndToEnd", *map(str, arguments)]
@@ -324,11 +355,12 @@ class Case:
     seed: int = 0
     dilate: int = 0
     blend: str = "harmonic"
+    passes: int = 1
 
 
 CASES = {
-    "at its own resolution": Case((150, 110), (60, 40, 80, 62)),
-    "scaled down": Case((400, 300), (60, 40, 220, 180), seed=2**64 - 1),
+    "at its own resolution": Case((150, 110), (60, 40, 80, 62), passes=2),
+    "scaled down": Case((400, 300), (60, 40, 220, 180), seed=2**64 - 1, passes=2),
     "smaller than the model": Case((40, 47), (3, 30, 15, 47), seed=7, dilate=1),
     "mirrored at both edges": Case((300, 40), (0, 10, 200, 30), seed=3, blend="feather"),
 }
@@ -363,8 +395,12 @@ def test_an_edit_is_pythons(
     case = CASES[name]
     photo = photo_of(*case.size)
     mask = rectangle(photo, *case.box)
-    code, said, path = edit(java, compiled, runtime, bundle.folder, tmp_path, photo, mask, case)
+    counted = Counted(runtime)
+    code, said, path = edit(java, compiled, counted, bundle.folder, tmp_path, photo, mask, case)
     assert (code, said) == (0, "")
+    # A second pass has the rows below half of the training steps, 450 to 0, and one encode more.
+    both = {"encoder": 3, "denoiser": 19 + 10, "decoder": 2}
+    assert counted.runs == ({"encoder": 1, "denoiser": 19, "decoder": 1} if case.passes == 1 else both)
     found = np.fromfile(path, np.uint8).reshape(photo.shape)
     inpainter = Inpainter.of(bundle.manifest, runtime)
     expected = np.asarray(inpainter(photo, mask, seed=case.seed, dilate=case.dilate, blend=case.blend))
@@ -397,20 +433,12 @@ def test_the_profile_is_one_and_its_self_test_is_verifys(
     assert profile.selftest.hole_db == pytest.approx(reference.image.hole_db, abs=1.0)
 
 
-class Broken:
-    """A runtime whose denoiser gives NaN."""
-
-    name = "broken"
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.runtime = runtime
+class Broken(Wrapper):
+    """Its denoiser gives NaN."""
 
     def run(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        outputs = self.runtime.run(graph, inputs)
+        outputs = super().run(graph, inputs)
         return {name: value * np.nan for name, value in outputs.items()} if graph == "denoiser" else outputs
-
-    def release(self, graph: str) -> None:
-        self.runtime.release(graph)
 
 
 @pytest.mark.full

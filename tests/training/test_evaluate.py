@@ -130,5 +130,5 @@ def test_the_loop_starts_at_the_solvers_first_timestep() -> None:
     scales = (alpha_bar**0.5, (1 - alpha_bar) ** 0.5)
     assert Sampling().scales() == FAST.scales() == scales
     assert Sampling(strength=1.0).scales() == Sampling(start="noise").scales() == (0.0, 1.0)
-    with pytest.raises(InvalidInput, match="known are mean, masked, noise"):
+    with pytest.raises(InvalidInput, match="known are harmonic, masked, noise"):
         Sampling(start="nothing").table()

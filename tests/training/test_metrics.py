@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from moebius_edge.training.evaluate import score
+from moebius_edge.training.judge import score
 from moebius_edge.training.metrics import chroma, psnr, reconstruction_table
 from moebius_edge.training.plain import biharmonic_fill, mean_fill
 

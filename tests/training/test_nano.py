@@ -15,7 +15,8 @@ from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.files import sha256_of
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
 from moebius_edge.training.cases import Cases, make_cases
-from moebius_edge.training.evaluate import fill_cases, mean_picture, score
+from moebius_edge.training.evaluate import fill_cases, mean_picture
+from moebius_edge.training.judge import score
 from moebius_edge.training.metrics import masks_tensor, vae_table
 from moebius_edge.training.photos import to_tensor
 from moebius_edge.training.plain import mean_fill

@@ -62,10 +62,15 @@ class Solver(Protocol):
         """Name the solver as a manifest does: lower-case letters, digits, `_`, `.`, `-`."""
         ...
 
+    @property
+    def noise(self) -> NoiseSchedule:
+        """Give the noise schedule that it was made for."""
+        ...
+
     def timesteps(self, steps: int, strength: float) -> tuple[int, ...]:
         """Choose the training steps to visit, falling, at most `steps` of them.
 
-        `strength`, above 0 and at most 1, is how much of the picture under the mask is forgotten. Raises
+        `strength`, above 0 and at most 1, is how much noise the loop starts with. Raises
         InvalidInput when one of the two is out of range, or nothing is left to run.
         """
         ...

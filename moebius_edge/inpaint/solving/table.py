@@ -9,8 +9,9 @@ which is every solver that is linear in the latents, the noise and the estimate 
 c = p = q = 0.
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,3 +54,20 @@ class Schedule:
 
     start: Start
     steps: tuple[Step, ...]
+
+
+def refining(schedule: Schedule, alpha_bar: NDArray[np.float64], strength: float) -> Schedule | None:
+    """Cut the part off a schedule that goes over a picture once more: SDEdit (Meng et al., arXiv 2108.01073).
+
+    `alpha_bar` is of the noise schedule, one for each training step. The rows are those below `strength` (0
+    to 1) of the training steps. The first one of them has no estimate before it, so it takes its own for
+    that: d = p x + q ε in a x + b ε + c d. Returns None if no row is left.
+    """
+    rows = [row for row in schedule.steps if row.timestep < strength * len(alpha_bar)]
+    if not rows:
+        return None
+    first = rows[0]
+    alone = replace(first, a=first.a + first.c * first.p, b=first.b + first.c * first.q, c=0.0)
+    signal = float(alpha_bar[first.timestep])
+    start = Start(first.timestep, math.sqrt(signal), math.sqrt(1 - signal))
+    return Schedule(start, (alone, *rows[1:]))

@@ -1,6 +1,7 @@
 """The page in a real, headless Chromium gives Python's picture, and survives what can go wrong."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from tests.packaging.web.project import Host, hosted
 pytestmark = pytest.mark.full  # minutes, and WebAssembly wants all processors for itself
 
 IN_HOLE = 2  # grey levels
+# Random weights make more of a grey level in the first pass's fill; trained ones (nano's) do not.
+IN_SECOND_PASS = 4
 WEIGHTS = "denoiser.onnx.data"
 VIEWPORT = {"width": 1280, "height": 860}
 SHORT = {"seed": SEED, "steps": STEPS}
@@ -176,7 +179,7 @@ def test_upright_with_its_colour_profile(page: Page, inpainter: Inpainter, tmp_p
     assert found.info["icc_profile"] == profile
     hole = np.asarray(Image.open(tmp_path / "mask.png")) > 127
     near, beyond = differences(found, inpainter(turned, tmp_path / "mask.png", **SHORT), hole)
-    assert near <= IN_HOLE
+    assert near <= IN_SECOND_PASS
     assert beyond == 0
 
 
@@ -312,6 +315,31 @@ def test_cancel(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
     assert differences(found, inpainter(photo, mask, **SHORT), hole)[0] <= IN_HOLE
 
 
+def test_two_passes(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """They are counted as one, and Cancel stops the second, too."""
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    with Image.open(sample("wren")[0]) as image:
+        image.resize((200, 150)).save(photo)
+    hole = np.zeros((150, 200), np.bool_)
+    hole[60:90, 80:105] = True
+    Image.fromarray(hole).save(mask)
+    page.open().ready()
+    page.photo(photo)
+    page.mask(mask)
+    page.choose(steps=400)  # 1 + 396 + 1 runs of graphs, then 2 + 250 + 1
+    page.tab.click("#run")
+    page.says("#status", re.compile(r"Filling: (4[1-9]|5\d)\d of 651"))
+    page.tab.keyboard.press("Escape")
+    page.says("#status", "Stopped.")
+    page.choose()
+    page.run()
+    found = page.download("#download", tmp_path / "found.png")
+    near, beyond = differences(found, inpainter(photo, mask, **SHORT), hole)
+    assert near <= IN_SECOND_PASS
+    assert beyond == 0
+    assert differences(found, inpainter(photo, mask, refine=0.0, **SHORT), hole)[0] > IN_SECOND_PASS
+
+
 def test_tab_closed_in_the_middle(new_page: Callable[[], Page], host: Host, tmp_path: Path) -> None:
     photo, mask = small_photo(tmp_path / "photo.png")
     first = new_page().open().ready()
@@ -347,7 +375,7 @@ def test_48_megapixels(page: Page, inpainter: Inpainter, tmp_path: Path) -> None
     found = page.download("#download", tmp_path / "found.png")
     expected = inpainter(photo, tmp_path / "mask.png", seed=SEED, steps=2)
     near, beyond = differences(found, expected, mask > 127)
-    assert near <= IN_HOLE
+    assert near <= IN_SECOND_PASS
     assert beyond == 0
 
 

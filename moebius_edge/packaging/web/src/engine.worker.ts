@@ -5,20 +5,18 @@ import { Capsule } from "./bundle/capsule.js";
 import type { App, Manifest } from "./bundle/manifest.js";
 import { Engine, type ReadFile } from "./engine.js";
 import type { Job } from "./loop/edit.js";
-import { inpaint } from "./loop/loop.js";
+import { inpaint, type OnRun } from "./loop/loop.js";
 import { drawNoise } from "./loop/noise.js";
-import { makeSchedule } from "./loop/schedule.js";
+import type { Schedule } from "./loop/schedule.js";
 import { type DeviceProfile, profile, type ProfileOptions } from "./profile.js";
 import { type SelfTest, selfTest } from "./selftest.js";
 import type { Unit } from "./units.js";
 
 export interface RunSettings {
+  schedule: Schedule;
   seed: bigint;
-  steps: number;
   guidance: number;
 }
-
-export type OnRun = (done: number, total: number) => void;
 
 let engine: Engine | null = null;
 let bundle: { app: App; manifest: Manifest; read: ReadFile } | null = null;
@@ -44,13 +42,11 @@ const api = {
   /** Inpaint one job: the decoder's picture [3,R,R] in 0 ... 1. */
   async run(job: Job, settings: RunSettings, onRun: OnRun): Promise<Float32Array> {
     const { engine, manifest } = opened();
+    const { schedule, seed, guidance } = settings;
     const { defaults, latent_size: latentSize } = manifest;
-    const decoded = await inpaint((graph, inputs) => engine.run(graph, inputs), job, {
-      schedule: makeSchedule(manifest.scheduler, defaults, settings.steps, defaults.strength),
-      guidance: settings.guidance,
-      draws: drawNoise(settings.seed, latentSize, defaults.noise_offset),
-      onRun,
-    });
+    const draws = drawNoise(seed, latentSize, defaults.noise_offset);
+    const options = { schedule, guidance, draws, onRun };
+    const decoded = await inpaint((graph, inputs) => engine.run(graph, inputs), job, options);
     await engine.release();
     return Comlink.transfer(decoded, [decoded.buffer]);
   },

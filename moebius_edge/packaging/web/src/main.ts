@@ -1,7 +1,7 @@
 /** The page: what happens when. */
 
 import * as Comlink from "comlink";
-import { Model } from "./model.js";
+import { Cancelled, Model } from "./model.js";
 import type { PhotoApi } from "./photo.worker.js";
 import { SelfTestFailed } from "./selftest.js";
 import { showAbout } from "./ui/about.js";
@@ -182,9 +182,14 @@ async function run(): Promise<void> {
       if (state.stopped) return;
       status.show("Preparing…", 0);
       const { resolution, latent_size: latentSize } = model.manifest;
-      const job = await photos.plan(painter.parts, { resolution, latentSize }, dilate);
+      const plan = await photos.plan(painter.parts, { resolution, latentSize }, dilate);
       if (state.stopped) return;
-      const decoded = await model.run(job, settings, (done, total) => {
+      const refined = async (decoded: Float32Array) => {
+        const job = await photos.refine(Comlink.transfer(decoded, [decoded.buffer]));
+        if (state.stopped) throw new Cancelled("Stopped.");
+        return job;
+      };
+      const decoded = await model.run({ ...plan, refined }, settings, (done, total) => {
         if (!state.stopped) status.show(`Filling: ${done} of ${total}`, done / total);
       });
       await photos.finish(Comlink.transfer(decoded, [decoded.buffer]));

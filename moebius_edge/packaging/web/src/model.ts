@@ -3,9 +3,11 @@
 import * as Comlink from "comlink";
 import { type App, filesOf, type Manifest, PackageError, readPackage } from "./bundle/manifest.js";
 import { ConnectionLost, Store } from "./bundle/store.js";
-import type { EngineApi, OnRun, RunSettings } from "./engine.worker.js";
+import type { EngineApi } from "./engine.worker.js";
 import type { Job } from "./loop/edit.js";
-import { GRAPHS } from "./loop/loop.js";
+import { GRAPHS, type OnRun } from "./loop/loop.js";
+import { type RunPass, runPasses } from "./loop/passes.js";
+import { makeSchedule, refining } from "./loop/schedule.js";
 import type { DeviceProfile, ProfileOptions } from "./profile.js";
 import type { SelfTest } from "./selftest.js";
 import { bestUnit, threadCount, type Unit } from "./units.js";
@@ -18,6 +20,20 @@ export interface Proof {
   version: string; // of onnxruntime-web
   threads: number;
   result: SelfTest;
+}
+
+/** What can be chosen for an edit, of what concerns the model. */
+export interface Settings {
+  seed: bigint;
+  steps: number;
+  guidance: number;
+}
+
+/** What the photo's side gives of an edit: the first pass's job, and how a second one is made. */
+export interface Planned {
+  job: Job;
+  refine: number; // strength of the second pass; 0: there is none
+  refined: (decoded: Float32Array) => Promise<Job>; // its job, over the first one's picture
 }
 
 /** The user has stopped it. */
@@ -126,9 +142,18 @@ export class Model {
     return proof;
   }
 
-  /** Inpaint one job: the decoder's picture [3,R,R] in 0 ... 1. Throws Cancelled after `cancel`. */
-  run(job: Job, settings: RunSettings, onRun: OnRun): Promise<Float32Array> {
-    return this.call((api) => api.run(job, settings, Comlink.proxy(onRun)));
+  /**
+   * Inpaint, in one pass or two: the decoder's last picture [3,R,R] in 0 ... 1. Throws Cancelled after `cancel`, but
+   * while `refined` works: that is to throw it then.
+   */
+  async run({ job, refine, refined }: Planned, settings: Settings, onRun: OnRun): Promise<Float32Array> {
+    const { scheduler, defaults } = this.manifest;
+    const { seed, steps, guidance } = settings;
+    const first = makeSchedule(scheduler, defaults, steps, defaults.strength);
+    const second = refining(first, scheduler, refine);
+    const runPass: RunPass = (job, schedule, onRun) =>
+      this.call((api) => api.run(job, { schedule, seed, guidance }, Comlink.proxy(onRun)));
+    return runPasses(runPass, { job, first, second, refined }, onRun);
   }
 
   /** The measurement of docs/devices.md. */

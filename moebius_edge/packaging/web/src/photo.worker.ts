@@ -2,8 +2,9 @@
 
 import * as Comlink from "comlink";
 import type { Mask } from "./loop/crops.js";
-import { DEFAULT_OPTIONS, Edit, type Job, type Patch } from "./loop/edit.js";
+import { DEFAULT_OPTIONS, Edit, type Job, type ModelSize } from "./loop/edit.js";
 import { InvalidInput } from "./loop/errors.js";
+import { type Patch, patched } from "./loop/patch.js";
 import { resize, type Rows, rowsOf } from "./loop/resize.js";
 import { decodePhoto, luma, type Photo } from "./photo/decode.js";
 import { encodePng } from "./photo/png.js";
@@ -21,21 +22,16 @@ function current(): Photo {
   return photo;
 }
 
+function planned(): Edit {
+  if (!edit) throw new Error("`plan` comes first");
+  return edit;
+}
+
 /** The rows of the photo with the result in it. A row is valid until the next. */
 function resultRows(): Rows {
   const { rgb, width, height } = current();
   const rows = rowsOf(rgb, width, height, 3);
-  const made = patch;
-  if (!made) return rows;
-  const [left, top, right, bottom] = made.box;
-  const stride = 3 * (right - left);
-  const row = (y: number): Uint8Array => {
-    if (y < top || y >= bottom) return rows.row(y);
-    const line = rows.row(y).slice();
-    line.set(made.pixels.subarray((y - top) * stride, (y - top + 1) * stride), 3 * left);
-    return line;
-  };
-  return { ...rows, row };
+  return patch ? patched(rows, patch) : rows;
 }
 
 /** The photo, or the result, at the size at which it is shown. */
@@ -115,19 +111,25 @@ const api = {
     return encodePng({ width, height, channels: 1, profile: null, row });
   },
 
-  /** Prepare an edit: the tensors for the model. */
-  plan(parts: MaskPart[], size: { resolution: number; latentSize: number }, dilate: number): Job {
+  /** Prepare an edit: the tensors for the model, and the strength of a second pass (0: there is none). */
+  plan(parts: MaskPart[], size: ModelSize, dilate: number): { job: Job; refine: number } {
     const { rgb, width, height } = current();
     patch = null;
     const mask = drawMask(parts, images, width, height);
-    edit = Edit.plan(rowsOf(rgb, width, height, 3), mask, size, { ...DEFAULT_OPTIONS, dilate });
+    const options = { ...DEFAULT_OPTIONS, dilate };
+    edit = Edit.plan(rowsOf(rgb, width, height, 3), mask, size, options);
+    return { job: edit.job(), refine: edit.closer ? options.refine : 0 };
+  },
+
+  /** Prepare the second pass, over the decoder's picture [3,R,R] of the first. */
+  refine(decoded: Float32Array): Job {
+    edit = planned().refined(decoded);
     return edit.job();
   },
 
   /** Take the decoder's picture [3,R,R] into the result. */
   finish(decoded: Float32Array): void {
-    if (!edit) throw new Error("`plan` comes first");
-    patch = edit.finish(decoded);
+    patch = planned().finish(decoded);
     edit = null;
   },
 

@@ -72,7 +72,7 @@ export function capsuleEdit(manifest: Manifest, capsule: Capsule): Edit {
   const photo = rowsOf(capsule.bytesOf("photo"), resolution, resolution, 3);
   // As recorded: the model's own colours, so that its errors show.
   // Pinned, as the capsule was recorded: new defaults must not change it.
-  const options = { ...DEFAULT_OPTIONS, margin: 0.25, feather: 8, blend: "feather" } as const;
+  const options = { ...DEFAULT_OPTIONS, margin: 0.25, feather: 8, blend: "feather", refine: 0 } as const;
   return Edit.plan(photo, capsuleMask(resolution, capsule), { resolution, latentSize }, options);
 }
 

@@ -3,17 +3,28 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { chooseCrop, featheredRows, grow, type Mask } from "../src/loop/crops.js";
+import { chooseCrop, closerCrop, type Crop, featheredRows, grow, type Mask } from "../src/loop/crops.js";
 import { ddim } from "../src/loop/ddim.js";
 import { Edit, type EditOptions } from "../src/loop/edit.js";
 import { correction } from "../src/loop/harmonic.js";
-import { sample, startLatents, update } from "../src/loop/loop.js";
+import { continued, sample, startLatents, update } from "../src/loop/loop.js";
 import { drawNoise, normal } from "../src/loop/noise.js";
+import { patched } from "../src/loop/patch.js";
 import { philox4x32 } from "../src/loop/philox.js";
-import { type Box, type Filter, resize, rowsOf } from "../src/loop/resize.js";
-import { makeSchedule, type Schedule, type Step } from "../src/loop/schedule.js";
+import { type Box, type Filter, resize, type Rows, rowsOf } from "../src/loop/resize.js";
+import { makeSchedule, refining, type Schedule, type Step } from "../src/loop/schedule.js";
 
 type Size = [number, number];
+
+/** What one pass of an edit is given, and its result. */
+interface Pass {
+  crop: Crop;
+  picture: string;
+  tensor: number[];
+  hole: string;
+  latent_mask: number[];
+  result: string;
+}
 
 interface Vectors {
   format: string;
@@ -27,6 +38,7 @@ interface Vectors {
   }[];
   schedules: { steps: number; strength: number; start: Schedule["start"]; coefficients: Step[] }[];
   updates: { coefficients: Step[]; latents: number[]; noise: number[]; result: number[] }[];
+  refines: { coefficients: Step[]; refine: number; start: Schedule["start"]; result: Step[] }[];
   encodes: {
     mean: number[];
     std: number[];
@@ -36,25 +48,29 @@ interface Vectors {
     sqrt_one_minus_alpha_bar: number;
     start: number[];
   }[];
-  crops: { box: Box; size: Size; resolution: number; margin: number; feather: number; crop: object }[];
+  starts: { latent_size: number; hole: string; latents: number[]; result: number[] }[];
+  crops: {
+    box: Box;
+    size: Size;
+    resolution: number;
+    margin: number;
+    feather: number;
+    crop: Crop;
+    closer: Crop | null;
+  }[];
   grows: { size: Size; mask: string; radius: number; grown: string }[];
   feathers: { size: Size; mask: string; feather: number; opacity: number[] }[];
   resizes: { size: Size; to: Size; filter: Filter; channels: number; pixels: string; result: string }[];
   corrections: { side: number; surround: string; fill: string; hole: string; correction: number[] }[];
-  edits: {
+  edits: (Pass & {
     size: Size;
     resolution: number;
     latent_size: number;
     options: EditOptions;
     photo: string;
     mask: string;
-    crop: object;
-    picture: string;
-    tensor: number[];
-    hole: string;
-    latent_mask: number[];
-    result: string;
-  }[];
+    again: Pass | null;
+  })[];
 }
 
 // Beside the sources; `moebius-edge package` puts it there.
@@ -78,8 +94,24 @@ function each<T>(part: T[], check: (vector: T) => void): void {
   part.forEach(check);
 }
 
+function closeSchedule(found: Schedule, start: Schedule["start"], steps: Step[]): void {
+  assert.deepEqual(
+    found.steps.map((step) => step.timestep),
+    steps.map((step) => step.timestep),
+  );
+  for (const name of ["a", "b", "c", "p", "q"] as const) {
+    close(
+      found.steps.map((step) => step[name]),
+      steps.map((step) => step[name]),
+      1e-12,
+    );
+  }
+  assert.equal(found.start.timestep, start.timestep);
+  close(Object.values(found.start), Object.values(start), 1e-12);
+}
+
 test("format", () => {
-  assert.equal(vectors.format, "moebius-edge-vectors-2");
+  assert.equal(vectors.format, "moebius-edge-vectors-3");
 });
 
 test("philox", () => {
@@ -102,20 +134,7 @@ test("draws", () => {
 
 test("schedules", () => {
   each(vectors.schedules, ({ steps, strength, start, coefficients }) => {
-    const found = ddim(PUBLISHED, steps, strength);
-    assert.deepEqual(
-      found.steps.map((step) => step.timestep),
-      coefficients.map((step) => step.timestep),
-    );
-    for (const name of ["a", "b", "c", "p", "q"] as const) {
-      close(
-        found.steps.map((step) => step[name]),
-        coefficients.map((step) => step[name]),
-        1e-12,
-      );
-    }
-    assert.equal(found.start.timestep, start.timestep);
-    close(Object.values(found.start), Object.values(start), 1e-12);
+    closeSchedule(ddim(PUBLISHED, steps, strength), start, coefficients);
   });
 });
 
@@ -130,6 +149,16 @@ test("updates", () => {
     }
   });
   assert.ok(vectors.updates.some(({ coefficients }) => coefficients.filter(({ c }) => c !== 0).length > 1));
+});
+
+test("refines", () => {
+  each(vectors.refines, ({ coefficients, refine, start, result }) => {
+    // What a schedule starts with does not matter.
+    const schedule = { start: vectors.schedules[0]!.start, steps: coefficients };
+    closeSchedule(refining(schedule, PUBLISHED, refine)!, start, result);
+    assert.equal(refining(schedule, PUBLISHED, 0), null);
+  });
+  assert.ok(vectors.refines.some(({ coefficients }) => coefficients.some(({ c }) => c !== 0)));
 });
 
 test("a listed table", () => {
@@ -160,10 +189,18 @@ test("encodes", () => {
   });
 });
 
-test("crops", () => {
-  each(vectors.crops, ({ box, size, crop, ...options }) => {
-    assert.deepEqual(chooseCrop(box, ...size, options), crop);
+test("starts", () => {
+  each(vectors.starts, ({ hole, latents, result }) => {
+    close(continued(Float32Array.from(latents), Float32Array.from(bytes(hole))), result);
   });
+});
+
+test("crops", () => {
+  each(vectors.crops, ({ box, size, crop, closer, ...options }) => {
+    assert.deepEqual(chooseCrop(box, ...size, options), crop);
+    assert.deepEqual(closerCrop(crop, box, ...size, options), closer);
+  });
+  assert.ok(vectors.crops.some(({ closer }) => closer));
 });
 
 test("grows", () => {
@@ -203,29 +240,38 @@ test("corrections", () => {
   });
 });
 
+/** One pass against its vector. `photo` is that of the whole edit, which the result lies in. */
+function checkPass(edit: Edit, photo: Rows, resolution: number, vector: Pass): void {
+  assert.deepEqual(edit.crop, vector.crop);
+  assert.deepEqual(edit.picture, bytes(vector.picture));
+  assert.deepEqual(edit.hole.data, bytes(vector.hole));
+  const job = edit.job();
+  const rowOf = (image: Float32Array): number[] =>
+    [0, 1, 2].flatMap((channel) => [...image.subarray(channel * resolution ** 2, channel * resolution ** 2 + 8)]);
+  const masked = vector.tensor.map((value, i) => (edit.hole.data[i % 8] ? 0 : value));
+  close(rowOf(job.maskedImage), masked);
+  if (job.wholeImage) close(rowOf(job.wholeImage), vector.tensor);
+  close(job.latentMask, vector.latent_mask);
+  const result = patched(photo, edit.finish(decodedOf(resolution)));
+  const rows = Array.from({ length: photo.height }, (_, y) => result.row(y).slice());
+  assert.deepEqual(new Uint8Array(Buffer.concat(rows)), bytes(vector.result));
+}
+
+const decodedOf = (resolution: number): Float32Array =>
+  new Float32Array(3 * resolution ** 2).map((_, i) => Math.fround((37 * i) % 101) / 100);
+
 test("edits", () => {
-  each(vectors.edits, (vector) => {
-    const { resolution, size, latent_size: latentSize } = vector;
-    const photo = bytes(vector.photo);
-    const rows = rowsOf(photo, ...size, 3);
-    const edit = Edit.plan(rows, mask(size, vector.mask), { resolution, latentSize }, vector.options);
-    assert.deepEqual(edit.crop, vector.crop);
-    assert.deepEqual(edit.picture, bytes(vector.picture));
-    assert.deepEqual(edit.hole.data, bytes(vector.hole));
-    const job = edit.job();
-    const tensor = [0, 1, 2].flatMap((channel) => {
-      const start = channel * resolution ** 2;
-      return [...job.maskedImage.subarray(start, start + 8)];
-    });
-    const masked = vector.tensor.map((value, i) => (edit.hole.data[i % 8] ? 0 : value));
-    close(tensor, masked);
-    close(job.latentMask, vector.latent_mask);
-    const decoded = new Float32Array(3 * resolution ** 2).map((_, i) => Math.fround((37 * i) % 101) / 100);
-    const { box, pixels } = edit.finish(decoded);
-    const width = box[2] - box[0];
-    for (let y = box[1]; y < box[3]; y++) {
-      photo.set(pixels.subarray(3 * width * (y - box[1]), 3 * width * (y - box[1] + 1)), 3 * (y * size[0] + box[0]));
-    }
-    assert.deepEqual(photo, bytes(vector.result));
+  each(vectors.edits, ({ resolution, size, latent_size: latentSize, again, ...vector }) => {
+    const photo = rowsOf(bytes(vector.photo), ...size, 3);
+    const edit = Edit.plan(photo, mask(size, vector.mask), { resolution, latentSize }, vector.options);
+    checkPass(edit, photo, resolution, vector);
+    assert.equal(edit.job().wholeImage, null);
+    assert.equal(edit.closer !== null, again !== null);
+    if (!again) return;
+    const second = edit.refined(decodedOf(resolution));
+    checkPass(second, photo, resolution, again);
+    assert.ok(second.job().wholeImage);
+    assert.equal(second.closer, null);
   });
+  assert.ok(vectors.edits.some(({ again }) => again));
 });

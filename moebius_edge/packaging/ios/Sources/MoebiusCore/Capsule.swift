@@ -61,6 +61,7 @@ public struct Capsule: Sendable {
         options.dilate = 0
         options.feather = 8
         options.margin = 0.25
+        options.refine = 0
         options.blend = .feather
         return options
     }

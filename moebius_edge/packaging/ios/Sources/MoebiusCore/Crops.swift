@@ -9,6 +9,8 @@ public struct Crop: Equatable, Sendable {
     static let maxSide = 16_384
     /// The least context on each side of the hole, in units of the hole: for less the square leaves the photo.
     static let tight = 0.5
+    /// Margin of the second pass.
+    static let close = 0.25
 
     public init(left: Int, top: Int, side: Int) { (self.left, self.top, self.side) = (left, top, side) }
 
@@ -18,6 +20,19 @@ public struct Crop: Equatable, Sendable {
     public static func choose(
         around box: Box, width: Int, height: Int, resolution: Int, margin: Double, feather: Int
     ) throws -> Crop {
+        let crop = square(
+            around: box, width: width, height: height, resolution: resolution, margin: margin, feather: feather)
+        guard crop.side <= Crop.maxSide else {
+            throw InpaintError.input(
+                "the mask spans \(max(box.width, box.height)) pixels and needs a square of \(crop.side) around it; at "
+                    + "most \(Crop.maxSide) are allowed: fill its parts one after another, or make the photo smaller")
+        }
+        return crop
+    }
+
+    private static func square(
+        around box: Box, width: Int, height: Int, resolution: Int, margin: Double, feather: Int
+    ) -> Crop {
         let hole = max(box.width, box.height)
         let (short, long) = (min(width, height), max(width, height))
         let wished = margin * Double(max(hole, min(resolution, short)))
@@ -27,13 +42,17 @@ public struct Crop: Equatable, Sendable {
             let least = (min(margin, Crop.tight) * Double(hole)).rounded(.toNearestOrEven)
             side = max(short, min(hole + 2 * max(Int(least), feather), long))
         }
-        guard side <= Crop.maxSide else {
-            throw InpaintError.input(
-                "the mask spans \(hole) pixels and needs a square of \(side) around it; at most "
-                    + "\(Crop.maxSide) are allowed: fill its parts one after another, or make the photo smaller")
-        }
         return Crop(
             left: place(box.left, box.right, side, width), top: place(box.top, box.bottom, side, height), side: side)
+    }
+
+    /// Step 13 of the loop: the square of the second pass, tight around the same hole; nil where it is hardly smaller.
+    ///
+    /// The rest as for `choose`.
+    public func closer(around box: Box, width: Int, height: Int, resolution: Int, feather: Int) -> Crop? {
+        let closer = Crop.square(
+            around: box, width: width, height: height, resolution: resolution, margin: Crop.close, feather: feather)
+        return 5 * closer.side <= 4 * side ? closer : nil
     }
 
     /// Where the square starts along one axis: around the hole, in the photo, or around a shorter photo.

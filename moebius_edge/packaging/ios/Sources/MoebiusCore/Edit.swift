@@ -1,4 +1,6 @@
-/// One photo's way to the model and back: which square it works on, its tensors, and the paste.
+/// One pass of a photo to the model and back: which square it works on, its tensors, and the paste.
+///
+/// Where the square is much wider than the hole its fill is coarse: then `refined` gives a second pass.
 public struct Edit: Sendable {
     public let photo: Photo
     /// Grown by `dilate`.
@@ -11,7 +13,11 @@ public struct Edit: Sendable {
     /// [R,R], what the model fills of it: a little more.
     public let hole: Mask
     public let options: EditOptions
+    /// The second pass: the hole is filled already.
+    public let again: Bool
     let latentSize: Int
+    /// The mask's.
+    private let box: Box
 
     static let minSide = 8  // pixels: one latent
     static let maxPixels = 128 << 20  // 134 million: room for a 108-megapixel photo
@@ -28,13 +34,21 @@ public struct Edit: Sendable {
         guard !mask.isFull, let box = mask.box else {
             throw InpaintError.input("grown by \(options.dilate) pixels, the mask covers the whole photo; dilate less")
         }
-        crop = try Crop.choose(
+        let crop = try Crop.choose(
             around: box, width: width, height: height, resolution: resolution, margin: options.margin,
             feather: options.feather)
-        picture = crop.cut(photo.rgb).resized(width: resolution, height: resolution, filter: .lanczos)
-        core = touched(crop, mask, resolution: resolution)
-        hole = try modelHole(core, stride: resolution / latentSize)
-        (self.photo, self.mask, self.options, self.latentSize) = (photo, mask, options, latentSize)
+        try self.init(photo, mask, box, crop, (resolution, latentSize), options, again: false)
+    }
+
+    private init(
+        _ photo: Photo, _ mask: Mask, _ box: Box, _ crop: Crop, _ size: (resolution: Int, latents: Int),
+        _ options: EditOptions, again: Bool
+    ) throws {
+        picture = crop.cut(photo.rgb).resized(width: size.resolution, height: size.resolution, filter: .lanczos)
+        core = touched(crop, mask, resolution: size.resolution)
+        hole = try modelHole(core, stride: size.resolution / size.latents)
+        (self.photo, self.mask, self.box, self.crop) = (photo, mask, box, crop)
+        (self.options, self.again, latentSize) = (options, again, size.latents)
     }
 
     private static func check(_ width: Int, _ height: Int, _ mask: Mask) throws {
@@ -58,24 +72,51 @@ public struct Edit: Sendable {
         }
     }
 
-    /// Step 6: the picture [1,3,R,R] in [-1,1], mid-grey in the hole.
-    public var maskedImage: Tensor {
+    /// Step 13: the square of a second pass over the fill of this one. nil: there is none, because this is it, it is
+    /// not wanted, or the fill is not coarse.
+    public func closer() -> Crop? {
+        if again || options.refine == 0 { return nil }
+        return crop.closer(
+            around: box, width: photo.rgb.width, height: photo.rgb.height, resolution: picture.width,
+            feather: options.feather)
+    }
+
+    /// Step 13: the second pass, on the `closer` square of the photo with the decoder's picture [1,3,R,R] in [0,1] in
+    /// its hole. Throws as the first pass does.
+    public func refined(_ decoded: Tensor, _ closer: Crop) throws -> Edit {
+        var filled = photo
+        filled.rgb = paste(crop, photo.rgb, mask, fill: fill(decoded), feather: 0)
+        return try Edit(filled, mask, box, closer, (picture.width, latentSize), options, again: true)
+    }
+
+    /// Step 6: the picture [1,3,R,R] in [-1,1].
+    public var image: Tensor { tensor(masked: false) }
+
+    /// The same, mid-grey in the hole.
+    public var maskedImage: Tensor { tensor(masked: true) }
+
+    private func tensor(masked: Bool) -> Tensor {
         let area = picture.width * picture.height
         var values = [Float](repeating: 0, count: 3 * area)
         for i in 0..<area {
-            let keep: Float = hole.pixels[i] ? 0 : 1
+            let keep: Float = masked && hole.pixels[i] ? 0 : 1
             for c in 0..<3 { values[c * area + i] = (Float(picture.bytes[i * 3 + c]) / 127.5 - 1) * keep }
         }
         return Tensor([1, 3, picture.height, picture.width], values)
     }
 
-    /// Step 6: the hole [1,1,h,w] at latent size, the top left pixel of each latent's square; 1 = hole.
-    public var latentMask: Tensor {
+    /// Step 6: the hole [h,w] at latent size, the top left pixel of each latent's square.
+    public var latentHole: Mask {
         let stride = hole.width / latentSize
-        let values = (0..<latentSize * latentSize).map { i -> Float in
-            hole.pixels[i / latentSize * stride * hole.width + i % latentSize * stride] ? 1 : 0
+        let pixels = (0..<latentSize * latentSize).map { i -> Bool in
+            hole.pixels[i / latentSize * stride * hole.width + i % latentSize * stride]
         }
-        return Tensor([1, 1, latentSize, latentSize], values)
+        return Mask(width: latentSize, height: latentSize, pixels: pixels)
+    }
+
+    /// The same as the denoiser takes it, [1,1,h,w]; 1 = hole.
+    public var latentMask: Tensor {
+        Tensor([1, 1, latentSize, latentSize], latentHole.pixels.map { $0 ? 1 : 0 })
     }
 
     /// Steps 11 and 12: the photo with the decoder's picture [1,3,R,R] in [0,1] in its hole.

@@ -1,6 +1,7 @@
 /// The paste in the gradient domain: the fill takes on the photo's colours along the rim of the hole, by the
 /// difference beside it continued into it as a harmonic function. "The harmonic correction" of docs/loop.md of
-/// moebius-edge, which fixes the order of every addition.
+/// moebius-edge, which fixes the order of every addition. The loop's start is continued into the hole by the same
+/// function.
 
 private let passes = 2  // of the 3 x 3 mean along the rim
 private let cycles = 5  // V-cycles at each size
@@ -32,6 +33,14 @@ public func correction(surround: Picture, fill: [Double], hole: Mask) -> [Double
         for i in values.data.indices { result[3 * i + c] = values.data[i] }
     }
     return result
+}
+
+/// `values` [H,W] with, in `hole` [H,W], the harmonic function of those around it; `hole` is not all of it.
+func extended(_ values: [Double], into hole: Mask) -> [Double] {
+    guard let box = hole.box else { return values }
+    var plane = Plane(hole.width, hole.height, values)
+    extend(&plane, Plane(hole.width, hole.height, hole.pixels.map { $0 ? 1.0 : 0.0 }), box)
+    return plane.data
 }
 
 /// Puts the harmonic function of the values around the hole into it: in its box with its rim, in whole blocks.

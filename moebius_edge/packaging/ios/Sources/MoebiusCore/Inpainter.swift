@@ -26,7 +26,7 @@ public struct ModelShape: Equatable, Sendable {
     var latents: [Int] { [1, latentChannels, latentSize, latentSize] }
 }
 
-/// A photo and a mask in, the photo with the hole filled out: steps 1 to 12 of the loop around the three graphs.
+/// A photo and a mask in, the photo with the hole filled out: steps 1 to 13 of the loop around the three graphs.
 ///
 /// One edit at a time, away from the main thread. Cancelling the task that awaits an edit ends it after the graph
 /// run that is under way.
@@ -51,7 +51,7 @@ public actor Inpainter {
         self.init(runner: runner, shape: manifest.shape, defaults: manifest.editDefaults)
     }
 
-    /// Fills the mask of one photo. `options` nil: `defaults`.
+    /// Fills the mask of one photo, in two passes where the fill of one would be coarse. `options` nil: `defaults`.
     ///
     /// Returns a photo of the same size and kind. Throws `InpaintError`: `.input`, `.engine`, `.notFinite`,
     /// `.cancelled`, `.busy`.
@@ -65,28 +65,46 @@ public actor Inpainter {
             busy = false
         }
         let chosen = options ?? defaults
-        let schedule = try shape.schedule(steps: chosen.steps, strength: chosen.strength)
-        let edit = try Edit(
+        let first = try shape.schedule(steps: chosen.steps, strength: chosen.strength)
+        var edit = try Edit(
             photo: photo, mask: mask, resolution: shape.resolution, latentSize: shape.latentSize, options: chosen)
         let draws = Draws(seed: chosen.seed, latentSize: shape.latentSize, noiseOffset: chosen.noiseOffset)
-        let counter = Counter(total: schedule.steps.count + 2, progress: progress)
+        guard let closer = edit.closer(), let second = first.refining(shape.noise, strength: chosen.refine) else {
+            let counter = Counter(total: runs(first, encodes: 1), progress: progress)
+            return edit.finish(try await pass(edit, draws, first, counter))
+        }
+        let counter = Counter(total: runs(first, encodes: 1) + runs(second, encodes: 2), progress: progress)
+        edit = try edit.refined(try await pass(edit, draws, first, counter), closer)
+        return edit.finish(try await pass(edit, draws, second, counter))
+    }
+
+    /// How many graphs a pass runs: the encodes, the steps, a decode.
+    private func runs(_ schedule: Schedule, encodes: Int) -> Int { encodes + schedule.steps.count + 1 }
+
+    /// Steps 9 to 11, once for each pass: the decoder's picture.
+    private func pass(
+        _ edit: Edit, _ draws: Draws, _ schedule: Schedule, _ counter: Counter
+    ) async throws -> Tensor {
         let (start, masked) = try await encoded(edit, draws, schedule.start, counter)
         finish(.encoder)
         let conditions = ["mask": edit.latentMask, "masked_latents": masked]
-        let latents = try await denoised(start, conditions, schedule.steps, chosen.guidance, counter)
+        let latents = try await denoised(start, conditions, schedule.steps, edit.options.guidance, counter)
         finish(.denoiser)
         let decoded = try await run(.decoder, ["latents": latents], counter)
+        finish(.decoder)
         let size = [1, 3, shape.resolution, shape.resolution]
         let image = try runner.output("image", of: .decoder, from: decoded, shape: size)
-        return edit.finish(try finite(image, "the decoder's picture"))
+        return try finite(image, "the decoder's picture")
     }
 
     /// Step 9: the latents that the loop starts from, and those of the masked picture.
     private func encoded(
         _ edit: Edit, _ draws: Draws, _ start: Start, _ counter: Counter
     ) async throws -> (start: Tensor, masked: Tensor) {
+        let whole = try await edit.again ? encode(edit.image, draws.maskedImage, counter) : nil
         let masked = try await encode(edit.maskedImage, draws.maskedImage, counter)
-        return (startLatents(start, noise: draws.latents, masked: masked), masked)
+        let under = whole ?? continued(masked, into: edit.latentHole)
+        return (startLatents(start, noise: draws.latents, under: under), masked)
     }
 
     /// A sample of the latent posterior: mean + std * draw.
@@ -145,9 +163,25 @@ public func update(
     return (moved, forgets ? zero : weighted(step.p, latents, step.q, noise))
 }
 
-/// Step 9: where the loop starts, the latents of the masked picture under noise; at strength 1 noise alone.
-public func startLatents(_ start: Start, noise: Tensor, masked: Tensor) -> Tensor {
-    weighted(start.sqrtOneMinusAlphaBar, noise, start.sqrtAlphaBar, masked)
+/// Step 9: what is around a hole continued into it, so that a weak model begins with the colours of the surroundings.
+///
+/// `latents` [1,C,h,w], of the masked picture; `hole` [h,w] grows by 1. Where that leaves nothing around it, the
+/// latents stay as they are.
+public func continued(_ latents: Tensor, into hole: Mask) -> Tensor {
+    let greyed = hole.grow(greyedLatents)
+    if greyed.isFull { return latents }
+    let area = hole.width * hole.height
+    let values = stride(from: 0, to: latents.values.count, by: area).flatMap { first -> [Float] in
+        extended(latents.values[first..<first + area].map(Double.init), into: greyed).map(Float.init)
+    }
+    return Tensor(latents.shape, values)
+}
+
+private let greyedLatents = 1  // beside the hole: the encoder has mixed its grey into them
+
+/// Step 9: where the loop starts, latents under noise; at strength 1 noise alone.
+public func startLatents(_ start: Start, noise: Tensor, under: Tensor) -> Tensor {
+    weighted(start.sqrtOneMinusAlphaBar, noise, start.sqrtAlphaBar, under)
 }
 
 /// a x + b y, each product and the sum a 32-bit float.

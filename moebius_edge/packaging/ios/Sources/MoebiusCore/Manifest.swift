@@ -74,7 +74,7 @@ public struct Manifest: Decodable, Equatable, Sendable {
     }
 
     static let name = "manifest.json"
-    static let schemaVersion = 2
+    static let schemaVersion = 3
     static let maxBytes = 1 << 20
     static let maxFiles = 4096
     static let maxFileBytes = 4 << 30

@@ -4,7 +4,7 @@ public struct EditOptions: Equatable, Sendable {
     public var steps = 20
     /// Guidance scale, -100 to 100; 1 is none.
     public var guidance = 2.0
-    /// Above 0, at most 1: how much of the picture under the mask is forgotten.
+    /// Above 0, at most 1: how much noise the loop starts with.
     public var strength = 0.99
     /// Another seed gives another fill.
     public var seed: UInt64 = 0
@@ -16,6 +16,8 @@ public struct EditOptions: Equatable, Sendable {
     public var feather = 8
     /// Context on each side of the hole, in units of the larger of hole and model size, 0 to 4.
     public var margin = 1.0
+    /// Strength of a second, closer pass over a coarse fill, 0 to 1; 0: none.
+    public var refine = 0.5
     /// How the fill meets the photo.
     public var blend = Blend.harmonic
 
@@ -34,6 +36,7 @@ public struct EditOptions: Equatable, Sendable {
         try check("guidance", guidance, -100...100)
         try check("noiseOffset", noiseOffset, 0...1)
         try check("margin", margin, 0...4)
+        try check("refine", refine, 0...1)
         try check("dilate", Double(dilate), 0...4096)
         try check("feather", Double(feather), 0...4096)
     }

@@ -14,9 +14,12 @@ public struct Step: Codable, Equatable, Sendable {
     public init(timestep: Int, a: Double, b: Double, c: Double = 0, p: Double = 0, q: Double = 0) {
         (self.timestep, self.a, self.b, self.c, self.p, self.q) = (timestep, a, b, c, p, q)
     }
+
+    /// This row where none was run before it: its own estimate, p * latents + q * noise, stands for the one before.
+    var alone: Step { Step(timestep: timestep, a: a + c * p, b: b + c * q, p: p, q: q) }
 }
 
-/// How the loop starts: sqrt_alpha_bar * masked latents + sqrt_one_minus_alpha_bar * noise; (0, 1) is pure noise.
+/// How the loop starts: sqrt_alpha_bar * latents + sqrt_one_minus_alpha_bar * noise; (0, 1) is pure noise.
 public struct Start: Codable, Equatable, Sendable {
     public let timestep: Int
     public let sqrtAlphaBar: Double
@@ -63,6 +66,18 @@ public struct Schedule: Equatable, Sendable {
     public let steps: [Step]
 
     public init(start: Start, steps: [Step]) { (self.start, self.steps) = (start, steps) }
+
+    /// Step 13 of the loop: the part that goes over a picture once more, the rows below `strength` (0 to 1) of the
+    /// training steps. The first of them has no estimate before it, so its own stands for that one.
+    ///
+    /// Whatever the solver is: what the start is mixed of follows from the noise schedule. nil: no row is left.
+    public func refining(_ noise: NoiseSchedule, strength: Double) -> Schedule? {
+        let rows = steps.filter { Double($0.timestep) < strength * Double(noise.trainTimesteps) }
+        guard let first = rows.first else { return nil }
+        let alpha = noise.alphaBar[first.timestep]
+        let start = Start(timestep: first.timestep, sqrtAlphaBar: sqrt(alpha), sqrtOneMinusAlphaBar: sqrt(1 - alpha))
+        return Schedule(start: start, steps: [first.alone] + rows.dropFirst())
+    }
 }
 
 /// The solver of a bundle: its manifest lists one table, and names what computes others.

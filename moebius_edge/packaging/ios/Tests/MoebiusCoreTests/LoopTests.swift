@@ -160,7 +160,8 @@ final class LoopTests: XCTestCase {
             ("1 steps at strength 0.5", { ($0.steps, $0.strength) = (1, 0.5) }),
             ("guidance is inf", { $0.guidance = .infinity }), ("margin is 5.0", { $0.margin = 5 }),
             ("feather is -1.0", { $0.feather = -1 }), ("dilate is 5000.0", { $0.dilate = 5000 }),
-            ("noiseOffset is nan", { $0.noiseOffset = .nan }),
+            ("noiseOffset is nan", { $0.noiseOffset = .nan }), ("refine is 1.5", { $0.refine = 1.5 }),
+            ("refine is -0.1", { $0.refine = -0.1 }), ("refine is nan", { $0.refine = .nan }),
         ]
         for (start, change) in changes {
             var options = EditOptions()

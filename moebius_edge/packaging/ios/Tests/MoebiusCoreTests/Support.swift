@@ -126,7 +126,7 @@ struct FakePackage {
         let defaults: [String: Any] = ["steps": 20, "guidance": 2.0, "strength": 0.99, "noise_offset": 0.0357]
         let model: [String: Any] = ["name": "tiny", "license": "Apache-2.0"]
         manifest = [
-            "format": "moebius-edge-bundle", "schema_version": 2, "target": "coreml", "precision": "fp16",
+            "format": "moebius-edge-bundle", "schema_version": 3, "target": "coreml", "precision": "fp16",
             "model": model, "resolution": tiny.resolution, "latent_size": tiny.latentSize,
             "graphs": FakePackage.graphs(), "capsule": "capsule.safetensors", "defaults": defaults,
             "scheduler": scheduler,

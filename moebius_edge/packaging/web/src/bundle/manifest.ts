@@ -24,7 +24,7 @@ export interface FileEntry {
 const FILE_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]*(\/[A-Za-z0-9_][A-Za-z0-9._-]*)*$/;
 const MAX_FILE_BYTES = 0x7fe00000; // the largest array of Chrome
 const IDENTIFIER = /^[a-z0-9][a-z0-9_.-]{0,63}$/;
-const SCHEMA_VERSION = 2;
+const SCHEMA_VERSION = 3;
 const MAX_RESOLUTION = 8192; // pixels
 const MAX_TRAIN_TIMESTEPS = 10_000;
 

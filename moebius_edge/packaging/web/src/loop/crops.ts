@@ -1,4 +1,4 @@
-/** Masks, and the square around the hole that the model sees: steps 1 to 3 and 12 of docs/loop.md. */
+/** Masks, and the square around the hole that the model sees: steps 1 to 3, 12 and 13 of docs/loop.md. */
 
 import { InvalidInput } from "./errors.js";
 import { clamp, roundHalfEven } from "./numbers.js";
@@ -21,6 +21,7 @@ export interface Crop {
 export const MAX_SIDE = 16_384;
 /** The least context on each side of the hole, in units of the hole: for less the square leaves the photo. */
 const TIGHT = 0.5;
+const CLOSE = 0.25; // margin of the second pass
 
 /** The smallest box with every set pixel; null for an empty mask. */
 export function boundingBox(mask: Mask): Box | null {
@@ -129,6 +130,12 @@ function rowCounts(row: Uint8Array, radius: number, outside: "empty" | "edge", c
   }
 }
 
+interface SquareOptions {
+  resolution: number;
+  margin: number; // in units of the larger of hole and resolution
+  feather: number;
+}
+
 /**
  * The square for a hole with this bounding box in a photo of `width` x `height`: step 3.
  *
@@ -138,8 +145,20 @@ export function chooseCrop(
   box: Box,
   width: number,
   height: number,
-  options: { resolution: number; margin: number; feather: number },
+  options: SquareOptions,
 ): Crop {
+  const crop = square(box, width, height, options);
+  if (crop.side > MAX_SIDE) {
+    const [left, top, right, bottom] = box;
+    throw new InvalidInput(
+      `The mask spans ${Math.max(right - left, bottom - top)} pixels and needs a square of ${crop.side} around it; ` +
+        `at most ${MAX_SIDE} are allowed: fill its parts one after another.`,
+    );
+  }
+  return crop;
+}
+
+function square(box: Box, width: number, height: number, options: SquareOptions): Crop {
   const [left, top, right, bottom] = box;
   const { resolution, margin, feather } = options;
   const hole = Math.max(right - left, bottom - top);
@@ -151,13 +170,24 @@ export function chooseCrop(
     const least = hole + 2 * Math.max(roundHalfEven(Math.min(margin, TIGHT) * hole), feather);
     side = Math.max(short, Math.min(least, long));
   }
-  if (side > MAX_SIDE) {
-    throw new InvalidInput(
-      `The mask spans ${hole} pixels and needs a square of ${side} around it; at most ${MAX_SIDE} are allowed: ` +
-        "fill its parts one after another.",
-    );
-  }
   return { left: place(left, right, side, width), top: place(top, bottom, side, height), side };
+}
+
+/**
+ * The square of the second pass, tight around the same hole: step 13. null where it is hardly smaller.
+ *
+ * @param crop the square of the first pass
+ */
+export function closerCrop(
+  crop: Crop,
+  box: Box,
+  width: number,
+  height: number,
+  options: { resolution: number; feather: number },
+): Crop | null {
+  const { resolution, feather } = options;
+  const closer = square(box, width, height, { resolution, feather, margin: CLOSE });
+  return 5 * closer.side <= 4 * crop.side ? closer : null;
 }
 
 function place(low: number, high: number, side: number, length: number): number {

@@ -7,7 +7,7 @@ import type { NoiseSchedule, Schedule, Step } from "./schedule.js";
  * The schedule of an edit, in 64-bit numbers.
  *
  * @param steps whole, 1 to train_timesteps; floor(steps * strength) of them are run
- * @param strength above 0, at most 1: how much of the picture under the mask is forgotten
+ * @param strength above 0, at most 1: how much noise the loop starts with
  * @throws InvalidInput when either is out of range or nothing is left to run
  */
 export function ddim(config: NoiseSchedule, steps: number, strength: number): Schedule {
@@ -42,7 +42,7 @@ export function ddim(config: NoiseSchedule, steps: number, strength: number): Sc
 }
 
 /** Product over s <= t of (1 - beta_s), for each training step t; the square root of beta is linear in t. */
-function cumulativeAlpha(config: NoiseSchedule): Float64Array {
+export function cumulativeAlpha(config: NoiseSchedule): Float64Array {
   const low = Math.sqrt(config.beta_start);
   const slope = (Math.sqrt(config.beta_end) - low) / Math.max(config.train_timesteps - 1, 1);
   const result = new Float64Array(config.train_timesteps);

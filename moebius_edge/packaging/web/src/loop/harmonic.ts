@@ -1,7 +1,7 @@
 /**
- * The paste in the gradient domain: the fill takes on the photo's colours along the rim of the hole, by the
- * difference beside it continued into it as a harmonic function. "The harmonic correction" of docs/loop.md, which
- * fixes the order of every addition.
+ * What is around a hole, continued into it as a harmonic function: the order of every addition is that of "The
+ * harmonic correction" in docs/loop.md. There it is a paste in the gradient domain: the fill takes on the photo's
+ * colours along the rim of the hole, by the difference beside it. The loop starts from latents that are continued so.
  */
 
 import { boundingBox, type Mask } from "./crops.js";
@@ -14,7 +14,7 @@ const STEP = 0.2; // of a sweep
 const BLOCK = 16; // pixels
 
 /** Numbers of one channel, row by row. */
-interface Plane {
+export interface Plane {
   width: number;
   height: number;
   data: Float64Array;
@@ -50,8 +50,8 @@ export function correction(surround: Uint8Array, fill: Float64Array, hole: Mask)
   return result;
 }
 
-/** Puts the harmonic function of the values around the hole into it. */
-function extend(values: Plane, hole: Mask): void {
+/** Puts the harmonic function of the values around the hole into it. The hole is not all of it. */
+export function extend(values: Plane, hole: Mask): void {
   const box = boundingBox(hole);
   if (!box) return;
   const part = blocks(box, values.width, values.height);

@@ -1,6 +1,9 @@
-/** A solver's table, and where it comes from: the manifest's own, or computed by the solver. Step 8 of docs/loop.md. */
+/**
+ * A solver's table, and where it comes from: the manifest's own, or computed by the solver; and the part of it that
+ * goes over a picture once more. Steps 8 and 13 of docs/loop.md.
+ */
 
-import { ddim } from "./ddim.js";
+import { cumulativeAlpha, ddim } from "./ddim.js";
 import { InvalidInput } from "./errors.js";
 
 /** The training noise schedule, as in the manifest. */
@@ -23,7 +26,7 @@ export interface Step {
   q: number;
 }
 
-/** The loop as numbers. `start`: first x latents of the masked image + second x noise. */
+/** The loop as numbers. `start`: first x latents of a picture + second x noise. */
 export interface Schedule {
   start: { timestep: number; sqrt_alpha_bar: number; sqrt_one_minus_alpha_bar: number };
   steps: Step[];
@@ -61,4 +64,19 @@ export function makeSchedule(
     );
   }
   return solver(scheduler, steps, strength);
+}
+
+/**
+ * The part of a schedule that goes over a picture once more: the rows below `strength` (0 to 1) of the training steps.
+ * The first of them has no estimate before it, and takes its own for that. null: no row is left.
+ */
+export function refining(schedule: Schedule, noise: NoiseSchedule, strength: number): Schedule | null {
+  const [first, ...rest] = schedule.steps.filter(({ timestep }) => timestep < strength * noise.train_timesteps);
+  if (!first) return null;
+  const { timestep, a, b, c, p, q } = first;
+  const alpha = cumulativeAlpha(noise)[timestep]!;
+  return {
+    start: { timestep, sqrt_alpha_bar: Math.sqrt(alpha), sqrt_one_minus_alpha_bar: Math.sqrt(1 - alpha) },
+    steps: [{ timestep, a: a + c * p, b: b + c * q, c: 0, p, q }, ...rest],
+  };
 }

@@ -1,7 +1,7 @@
 /** The tools and settings: sliders that show their value, and keyboard shortcuts. */
 
-import type { RunSettings } from "../engine.worker.js";
 import { parseSeed } from "../loop/noise.js";
+import type { Settings } from "../model.js";
 import { element } from "./elements.js";
 import type { Painter } from "./painter.js";
 
@@ -50,7 +50,7 @@ export class Controls {
   }
 
   /** What the user has chosen. Throws InvalidInput for a seed that is none. */
-  settings(): RunSettings & { dilate: number } {
+  settings(): Settings & { dilate: number } {
     const number = (id: string): number => Number(element<HTMLInputElement>(id).value);
     const seed = parseSeed(element<HTMLInputElement>("seed").value);
     return { seed, steps: number("steps"), guidance: number("guidance"), dilate: number("dilate") };

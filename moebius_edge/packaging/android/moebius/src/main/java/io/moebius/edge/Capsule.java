@@ -135,6 +135,7 @@ public final class Capsule {
         options.dilate = 0;
         options.feather = 8;
         options.margin = 0.25;
+        options.refine = 0;
         options.blend = Options.Blend.FEATHER;
         return options;
     }

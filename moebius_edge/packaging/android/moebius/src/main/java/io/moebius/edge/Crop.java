@@ -6,6 +6,8 @@ public final class Crop {
     static final int MAX_SIDE = 16_384;
     /** The least context on each side of the hole, in units of the hole: for less the square leaves the photo. */
     private static final double TIGHT = 0.5;
+    /** Margin of the second pass. */
+    static final double CLOSE = 0.25;
 
     public final int left;
     public final int top;
@@ -25,6 +27,16 @@ public final class Crop {
      * @throws MoebiusException when its side would exceed 16,384 pixels
      */
     public static Crop choose(int[] box, int width, int height, int resolution, double margin, int feather) {
+        Crop crop = square(box, width, height, resolution, margin, feather);
+        if (crop.side > MAX_SIDE) {
+            throw new MoebiusException("the mask spans " + Math.max(box[2] - box[0], box[3] - box[1])
+                    + " pixels and needs a square of " + crop.side + " around it; at most " + MAX_SIDE
+                    + " are allowed: fill its parts one after another, or make the photo smaller");
+        }
+        return crop;
+    }
+
+    private static Crop square(int[] box, int width, int height, int resolution, double margin, int feather) {
         int hole = Math.max(box[2] - box[0], box[3] - box[1]);
         int shorter = Math.min(width, height);
         int longer = Math.max(width, height);
@@ -34,12 +46,17 @@ public final class Crop {
             long least = hole + 2 * Math.max((long) Math.rint(Math.min(margin, TIGHT) * hole), feather);
             side = Math.max(shorter, Math.min(least, longer));
         }
-        if (side > MAX_SIDE) {
-            throw new MoebiusException("the mask spans " + hole + " pixels and needs a square of " + side + " around it; at most "
-                    + MAX_SIDE + " are allowed: fill its parts one after another, or make the photo smaller");
-        }
         int length = (int) side;
         return new Crop(place(box[0], box[2], length, width), place(box[1], box[3], length, height), length);
+    }
+
+    /**
+     * The square of the second pass, tight around the same hole; null where it is hardly smaller than this one (docs/loop.md,
+     * step 13). The rest as for {@link #choose}.
+     */
+    public Crop closer(int[] box, int width, int height, int resolution, int feather) {
+        Crop close = square(box, width, height, resolution, CLOSE, feather);
+        return 5 * close.side <= 4 * side ? close : null;
     }
 
     private static int place(int low, int high, int side, int length) {

@@ -1,6 +1,9 @@
 package io.moebius.edge;
 
-/** One edit of a photo: which square of it the model works on, and the way back into the photo (docs/loop.md). */
+/**
+ * One pass of an edit of a photo: which square of it the model works on, and the way back into the photo (docs/loop.md).
+ * Where the square is much wider than the hole its fill is coarse: then {@link #refined} gives a second pass.
+ */
 public final class Edit {
     static final int MIN_SIDE = 8; // pixels: one latent
     static final long MAX_PIXELS = 128L << 20;
@@ -11,11 +14,14 @@ public final class Edit {
     public final byte[] picture;
     /** What the model fills of it, [R,R]. */
     public final Mask hole;
+    /** Whether this is the second pass: the hole is filled already. */
+    public final boolean again;
 
     private final Mask core; // [R,R], what the mask touches of the square: a little less than the hole
     private final Photo photo;
-    private final Mask mask;
+    private final Mask mask; // grown by `dilate`
     private final int resolution;
+    private final int stride;
     private final Options options;
 
     /**
@@ -26,20 +32,31 @@ public final class Edit {
      * @throws MoebiusException for a photo or a mask that cannot be used
      */
     public Edit(Photo photo, Mask mask, int resolution, int stride, Options options) {
-        check(photo, mask);
+        this(photo, grown(photo, mask, options), resolution, stride, options, false);
+    }
+
+    private Edit(Photo photo, Mask grown, int resolution, int stride, Options options, boolean again) {
         this.photo = photo;
-        this.mask = mask.grow(options.dilate);
+        this.mask = grown;
         this.resolution = resolution;
+        this.stride = stride;
         this.options = options;
-        if (this.mask.isFull()) {
-            throw new MoebiusException("grown by " + options.dilate + " pixels, the mask covers the whole photo; dilate less");
-        }
-        int[] box = {this.mask.left, this.mask.top, this.mask.right, this.mask.bottom};
-        crop = Crop.choose(box, photo.width(), photo.height(), resolution, options.margin, options.feather);
+        this.again = again;
+        double margin = again ? Crop.CLOSE : options.margin;
+        crop = Crop.choose(box(), photo.width(), photo.height(), resolution, margin, options.feather);
         picture = square(crop.cut(photo), 3, Resized.Filter.LANCZOS);
         byte[] touched = square(crop.cut(this.mask), 1, Resized.Filter.BOX);
         core = Mask.of(touched, resolution, resolution);
-        hole = modelHole(touched, stride);
+        hole = modelHole(touched);
+    }
+
+    private static Mask grown(Photo photo, Mask mask, Options options) {
+        check(photo, mask);
+        Mask grown = mask.grow(options.dilate);
+        if (grown.isFull()) {
+            throw new MoebiusException("grown by " + options.dilate + " pixels, the mask covers the whole photo; dilate less");
+        }
+        return grown;
     }
 
     private static void check(Photo photo, Mask mask) {
@@ -65,6 +82,10 @@ public final class Edit {
         }
     }
 
+    private int[] box() {
+        return new int[] {mask.left, mask.top, mask.right, mask.bottom};
+    }
+
     private byte[] square(Resized.Rows source, int channels, Resized.Filter filter) {
         Resized resized = new Resized(source, crop.side, crop.side, channels, resolution, resolution, filter);
         byte[] result = new byte[resolution * resolution * channels];
@@ -77,7 +98,7 @@ public final class Edit {
     }
 
     /** Every pixel that the mask touches, grown by half a latent. */
-    private Mask modelHole(byte[] touched, int stride) {
+    private Mask modelHole(byte[] touched) {
         // The mask at latent size takes the top left pixel of each latent, which half a latent does not reach at the far edges.
         Mask grown = core.grow(stride / 2);
         int edge = resolution - stride / 2;
@@ -98,12 +119,43 @@ public final class Edit {
         return all;
     }
 
-    /** The picture as [1,3,R,R] in [-1,1], mid-grey in the hole (step 6). */
+    /**
+     * The square of a second pass over the fill of this one (step 13); null: there is none, because this is it, it is not
+     * wanted, or the fill is not coarse.
+     */
+    public Crop closer() {
+        if (again || options.refine == 0) {
+            return null;
+        }
+        return crop.closer(box(), photo.width(), photo.height(), resolution, options.feather);
+    }
+
+    /**
+     * The second pass, over the photo with the fill of this one in its hole. Only where there is a closer square.
+     *
+     * @param decoded the decoder's picture, [1,3,R,R] in [0,1]
+     * @throws MoebiusException as the first pass does
+     */
+    public Edit refined(Tensor decoded) {
+        Photo filled = new FilledPhoto(photo, mask, crop, scaled(fill(decoded.data)));
+        return new Edit(filled, mask, resolution, stride, options, true);
+    }
+
+    /** The picture as [1,3,R,R] in [-1,1] (step 6). */
+    public Tensor image() {
+        return tensor(false);
+    }
+
+    /** The same, mid-grey in the hole. */
     public Tensor maskedImage() {
+        return tensor(true);
+    }
+
+    private Tensor tensor(boolean masked) {
         int plane = resolution * resolution;
         float[] data = new float[3 * plane];
         for (int i = 0; i < plane; i++) {
-            float keep = hole.at(i % resolution, i / resolution) ? 0f : 1f;
+            float keep = masked && hole.at(i % resolution, i / resolution) ? 0f : 1f;
             for (int channel = 0; channel < 3; channel++) {
                 data[channel * plane + i] = ((picture[3 * i + channel] & 0xFF) / 127.5f - 1f) * keep;
             }
@@ -111,14 +163,24 @@ public final class Edit {
         return Tensor.of(data, 1, 3, resolution, resolution);
     }
 
-    /** The hole at latent size, [1,1,h,w], 1 = hole: the top left pixel of each latent's square. */
-    public Tensor latentMask(int latentSize) {
-        int stride = resolution / latentSize;
-        float[] data = new float[latentSize * latentSize];
+    /** The hole at latent size, [h,w]: the top left pixel of each latent's square (step 6). */
+    public Mask latentHole() {
+        int size = resolution / stride;
+        return Mask.read(size, size, (y, into) -> {
+            for (int x = 0; x < size; x++) {
+                into[x] = (byte) (hole.at(x * stride, y * stride) ? 1 : 0);
+            }
+        });
+    }
+
+    /** The same as the denoiser takes it, [1,1,h,w], 1 = hole. */
+    public Tensor latentMask() {
+        Mask latents = latentHole();
+        float[] data = new float[latents.width * latents.height];
         for (int i = 0; i < data.length; i++) {
-            data[i] = hole.at(i % latentSize * stride, i / latentSize * stride) ? 1f : 0f;
+            data[i] = latents.at(i % latents.width, i / latents.width) ? 1f : 0f;
         }
-        return Tensor.of(data, 1, 1, latentSize, latentSize);
+        return Tensor.of(data, 1, 1, latents.height, latents.width);
     }
 
     /**
@@ -128,14 +190,18 @@ public final class Edit {
      * @param decoded the decoder's picture, [1,3,R,R] in [0,1]
      */
     public void finish(Tensor decoded, Photo.Sink sink) {
-        paste(fill(decoded.data), sink);
+        paste(scaled(fill(decoded.data)), sink);
     }
 
-    /** Step 12: the fill [R,R,3], at the crop's size, over the photo in the feathered mask. */
-    private void paste(byte[] fill, Photo.Sink sink) {
+    /** The fill [R,R,3] at the crop's size. */
+    private Resized scaled(byte[] fill) {
         int rowBytes = 3 * resolution;
-        Resized scaled = new Resized((y, into) -> System.arraycopy(fill, y * rowBytes, into, 0, rowBytes),
+        return new Resized((y, into) -> System.arraycopy(fill, y * rowBytes, into, 0, rowBytes),
                 resolution, resolution, 3, crop.side, crop.side, Resized.Filter.LANCZOS);
+    }
+
+    /** Step 12: the fill at the crop's size over the photo in the feathered mask. */
+    private void paste(Resized scaled, Photo.Sink sink) {
         int[] inside = crop.inside(photo.width(), photo.height());
         int width = inside[2] - inside[0];
         int height = inside[3] - inside[1];

@@ -5,7 +5,7 @@ import java.util.Arrays;
 /**
  * The paste in the gradient domain: the fill takes on the photo's colours along the rim of the hole, by the difference
  * beside it continued into it as a harmonic function. "The harmonic correction" of docs/loop.md, which fixes the order
- * of every addition.
+ * of every addition. The loop's start is continued into the hole by the same function.
  */
 final class Harmonic {
     private static final int PASSES = 2; // of the 3 x 3 mean along the rim
@@ -39,14 +39,29 @@ final class Harmonic {
                 values.data[i] = values.data[i] / Math.max(count.data[i], 1) * known.data[i];
             }
         }
-        if (!hole.isEmpty()) {
-            extend(values, free, hole);
-        }
+        extend(values, free, hole);
         return values.data;
     }
 
-    /** Puts the harmonic function of the values around the hole into it: in its box with its rim, in whole blocks. */
+    /**
+     * Puts the harmonic function of the values around the hole into it.
+     *
+     * @param values [H,W], changed in place
+     * @param hole [H,W], not all of it
+     */
+    static void extend(double[] values, Mask hole) {
+        Plane free = new Plane(hole.width, hole.height);
+        for (int i = 0; i < values.length; i++) {
+            free.data[i] = hole.at(i % hole.width, i / hole.width) ? 1 : 0;
+        }
+        extend(new Plane(hole.width, hole.height, values), free, hole);
+    }
+
+    /** The same: in the hole's box with its rim, in whole blocks. */
     private static void extend(Plane values, Plane free, Mask hole) {
+        if (hole.isEmpty()) {
+            return;
+        }
         int left = Math.max(hole.left - 1, 0) / BLOCK * BLOCK;
         int top = Math.max(hole.top - 1, 0) / BLOCK * BLOCK;
         int right = Math.min((hole.right + BLOCK) / BLOCK * BLOCK, values.width);
@@ -183,9 +198,14 @@ final class Harmonic {
         final double[] data;
 
         Plane(int width, int height) {
+            this(width, height, new double[width * height]);
+        }
+
+        /** Shares `data`. */
+        Plane(int width, int height, double[] data) {
             this.width = width;
             this.height = height;
-            data = new double[width * height];
+            this.data = data;
         }
 
         /** 0 beyond the right and the lower edge. */

@@ -12,8 +12,9 @@ public final class Inpainter {
     }
 
     /**
-     * Fills the mask of a photo. The result's rows go to `sink` when all is computed, so an edit that fails or is stopped
-     * writes nothing; the photo itself may be the sink. Pixels farther than the feather from the mask stay as they were.
+     * Fills the mask of a photo, in two passes where the fill of one would be coarse (docs/loop.md, step 13). The result's
+     * rows go to `sink` when all is computed, so an edit that fails or is stopped writes nothing; the photo itself may be the
+     * sink. Pixels farther than the feather from the mask stay as they were.
      *
      * @param mask as large as the upright photo
      * @throws MoebiusException for input that cannot be used and numbers that stop being finite, and Cancelled
@@ -24,11 +25,18 @@ public final class Inpainter {
     }
 
     /** With the numbers of a loop that need not be the bundle's: the self-test's are DDIM's. */
-    void inpaint(Photo photo, Mask mask, Options options, Schedule schedule, Progress progress, Photo.Sink sink) {
+    void inpaint(Photo photo, Mask mask, Options options, Schedule first, Progress progress, Photo.Sink sink) {
         int size = manifest.latentSize;
         Edit edit = new Edit(photo, mask, manifest.resolution, manifest.resolution / size, options);
+        Schedule second = edit.closer() == null ? null : first.refining(manifest.scheduler.noise, options.refine);
+        int total = Loop.runs(first, false) + (second == null ? 0 : Loop.runs(second, true));
         Noise.Draws draws = new Noise.Draws(options.seed, size, options.noiseOffset);
-        Loop loop = new Loop(runner, manifest.resolution, size, progress);
-        edit.finish(loop.run(edit, schedule, draws, options.guidance), sink);
+        Loop loop = new Loop(runner, manifest.resolution, size, total, progress);
+        Tensor picture = loop.run(edit, first, draws, options.guidance);
+        if (second != null) {
+            edit = edit.refined(picture);
+            picture = loop.run(edit, second, draws, options.guidance);
+        }
+        edit.finish(picture, sink);
     }
 }

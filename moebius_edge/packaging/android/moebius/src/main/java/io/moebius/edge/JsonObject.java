@@ -24,6 +24,11 @@ public final class JsonObject {
         return fields.containsKey(key);
     }
 
+    /** Whether a field is there and null. */
+    public boolean isNull(String key) {
+        return has(key) && fields.get(key) == null;
+    }
+
     /** In the order of the file. */
     public Set<String> keys() {
         return fields.keySet();

@@ -11,39 +11,49 @@ public final class Loop {
     static final String DENOISER = "denoiser";
     static final String DECODER = "decoder";
 
+    private static final int GREYED = 1; // latents beside the hole in which the encoder has mixed its grey
+
     private final GraphRunner runner;
     private final Progress progress;
     private final int latentSize;
     private final int resolution;
+    private final int total;
     private int done = 0;
-    private int total = 0;
 
-    Loop(GraphRunner runner, int resolution, int latentSize, Progress progress) {
+    /** `total` graph runs are counted, those of all passes. */
+    Loop(GraphRunner runner, int resolution, int latentSize, int total, Progress progress) {
         this.runner = runner;
         this.resolution = resolution;
         this.latentSize = latentSize;
+        this.total = total;
         this.progress = progress;
     }
 
+    /** How many graphs a pass runs: one or two encodes, the steps, a decode. */
+    static int runs(Schedule schedule, boolean again) {
+        return (again ? 2 : 1) + schedule.steps.size() + 1;
+    }
+
     /**
-     * Steps 9 to 11 of docs/loop.md.
+     * Steps 9 to 11 of docs/loop.md, once for each pass.
      *
      * @return the decoder's picture, [1,3,R,R] in [0,1]
      * @throws MoebiusException when numbers stop being finite or a graph gives another shape, and Cancelled
      */
     Tensor run(Edit edit, Schedule schedule, Noise.Draws draws, double guidance) {
-        total = schedule.steps.size() + 2;
         Tensor start;
         Tensor masked;
         Tensor latents;
         try {
+            Tensor whole = edit.again ? encode(edit.image(), draws.maskedImage) : null;
             masked = encode(edit.maskedImage(), draws.maskedImage);
-            start = latents(start(draws.latents, masked.data, schedule));
+            float[] under = edit.again ? whole.data : continued(masked.data, edit.latentHole());
+            start = latents(start(draws.latents, under, schedule));
         } finally {
             runner.release(ENCODER);
         }
         try {
-            latents = denoise(start, edit.latentMask(latentSize), masked, schedule, guidance);
+            latents = denoise(start, edit.latentMask(), masked, schedule, guidance);
         } finally {
             runner.release(DENOISER);
         }
@@ -77,9 +87,34 @@ public final class Loop {
         return result;
     }
 
-    /** Where the loop starts: the latents of the masked picture under noise; at strength 1 noise alone. */
-    static float[] start(float[] noise, float[] masked, Schedule schedule) {
-        return weighted(schedule.sqrtOneMinusAlphaBar, noise, schedule.sqrtAlphaBar, masked);
+    /**
+     * Continues what is around a hole into it, so that a weak model begins with the colours of the surroundings (step 9).
+     *
+     * @param latents [C,h,w], of the masked picture
+     * @param hole [h,w]; it grows by 1. Where that leaves nothing around it, the latents stay as they are
+     */
+    static float[] continued(float[] latents, Mask hole) {
+        Mask greyed = hole.grow(GREYED);
+        if (greyed.isFull()) {
+            return latents;
+        }
+        float[] result = new float[latents.length];
+        double[] channel = new double[hole.width * hole.height];
+        for (int first = 0; first < latents.length; first += channel.length) {
+            for (int i = 0; i < channel.length; i++) {
+                channel[i] = latents[first + i];
+            }
+            Harmonic.extend(channel, greyed);
+            for (int i = 0; i < channel.length; i++) {
+                result[first + i] = (float) channel[i];
+            }
+        }
+        return result;
+    }
+
+    /** Where the loop starts: latents under noise; at strength 1 noise alone. */
+    static float[] start(float[] noise, float[] under, Schedule schedule) {
+        return weighted(schedule.sqrtOneMinusAlphaBar, noise, schedule.sqrtAlphaBar, under);
     }
 
     /**

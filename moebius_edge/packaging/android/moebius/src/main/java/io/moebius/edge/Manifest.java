@@ -16,7 +16,7 @@ public final class Manifest {
     static final int MAX_BYTES = 1 << 20;
     static final List<String> GRAPHS = List.of(Loop.ENCODER, Loop.DENOISER, Loop.DECODER);
 
-    private static final int SCHEMA_VERSION = 2;
+    private static final int SCHEMA_VERSION = 3;
     private static final long MAX_FILE_BYTES = 4L << 30;
     private static final int MAX_FILES = 4096;
     private static final Pattern SEGMENT = Pattern.compile("[A-Za-z0-9_][A-Za-z0-9._-]{0,126}");

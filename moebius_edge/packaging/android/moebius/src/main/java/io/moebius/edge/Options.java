@@ -8,7 +8,7 @@ public final class Options {
     public int steps = 20;
     /** Guidance scale, -100 to 100; 1 is none. */
     public double guidance = 2.0;
-    /** Above 0, at most 1: how much of the picture under the mask is forgotten. */
+    /** Above 0, at most 1: how much noise the loop starts with. */
     public double strength = 0.99;
     /** All 64 bits count; another seed gives another fill. */
     public long seed = 0;
@@ -20,6 +20,8 @@ public final class Options {
     public int feather = 8;
     /** Context on each side of the hole, in units of the larger of hole and model size, 0 to 4. */
     public double margin = 1.0;
+    /** Strength of a second, closer pass over a coarse fill, 0 to 1; 0: none. */
+    public double refine = 0.5;
     /** How the fill meets the photo. */
     public Blend blend = Blend.HARMONIC;
 
@@ -40,6 +42,7 @@ public final class Options {
         number("dilate", dilate, 0, MAX_PIXELS_AROUND);
         number("feather", feather, 0, MAX_PIXELS_AROUND);
         number("margin", margin, 0, 4);
+        number("refine", refine, 0, 1);
     }
 
     private static void number(String name, double value, double low, double high) {

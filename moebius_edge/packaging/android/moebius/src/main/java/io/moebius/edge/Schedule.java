@@ -6,7 +6,7 @@ import java.util.List;
 
 /** The numbers of one loop, in 64 bits: where it starts, and the rows of the solver's table (docs/loop.md, step 8). */
 public final class Schedule {
-    /** The loop starts from sqrtAlphaBar x masked latents + sqrtOneMinusAlphaBar x noise; 0 and 1 at strength 1. */
+    /** The loop starts from sqrtAlphaBar x latents + sqrtOneMinusAlphaBar x noise; 0 and 1 at strength 1. */
     public final double sqrtAlphaBar;
     public final double sqrtOneMinusAlphaBar;
     /** The rows in the order in which they are run, at least one. */
@@ -21,6 +21,27 @@ public final class Schedule {
     /** The timesteps that are run, falling. */
     public int[] timesteps() {
         return steps.stream().mapToInt(step -> step.timestep).toArray();
+    }
+
+    /**
+     * Cuts off the part that goes over a picture once more: the rows below `strength` of the training steps. The first of them
+     * has no estimate before it, so its own stands for that one (docs/loop.md, step 13).
+     *
+     * @param strength 0 to 1
+     * @return null where no row is left
+     */
+    Schedule refining(NoiseSchedule noise, double strength) {
+        List<Step> rows = new ArrayList<>();
+        for (Step step : steps) {
+            if (step.timestep < strength * noise.trainTimesteps) {
+                rows.add(rows.isEmpty() ? step.alone() : step);
+            }
+        }
+        if (rows.isEmpty()) {
+            return null;
+        }
+        double alpha = noise.alphaBar()[rows.get(0).timestep];
+        return new Schedule(Math.sqrt(alpha), Math.sqrt(1.0 - alpha), rows);
     }
 
     /**
@@ -47,6 +68,11 @@ public final class Schedule {
             this.c = c;
             this.p = p;
             this.q = q;
+        }
+
+        /** This row where none was run before it: its own estimate, p x latents + q x noise, in the place of the one before. */
+        Step alone() {
+            return new Step(timestep, a + c * p, b + c * q, 0, p, q);
         }
 
         /** A row of a manifest's table. Throws MoebiusException for a number that is missing. */

@@ -190,11 +190,11 @@ public class FaultsTest {
     @Test
     public void cancellingLeavesThePhotoAloneAndFreesTheGraphs() {
         byte[] before = photo.rgb.clone();
-        for (int stop = 1; stop <= 4; stop++) {
+        for (int stop = 1; stop <= 9; stop++) { // in the second of two passes, too
             int at = stop;
             MoebiusException error = assertThrows(MoebiusException.Cancelled.class,
                     () -> inpaint(photo, TinyBundle.mask(100, 80, 40, 30, 60, 50), (done, total) -> done < at));
-            assertEquals("stopped after " + stop + " of 4 graph runs", error.getMessage());
+            assertEquals("stopped after " + stop + " of 9 graph runs", error.getMessage());
             assertArrayEquals(before, photo.rgb);
             assertTrue(runner.loaded.isEmpty());
         }
@@ -205,7 +205,7 @@ public class FaultsTest {
         byte[] before = photo.rgb.clone();
         List<String> seen = new ArrayList<>();
         inpaint(photo, TinyBundle.mask(100, 80, 40, 30, 60, 50), (done, total) -> seen.add(done + "/" + total));
-        assertEquals(List.of("1/4", "2/4", "3/4", "4/4"), seen);
+        assertEquals(List.of("1/9", "2/9", "3/9", "4/9", "5/9", "6/9", "7/9", "8/9", "9/9"), seen);
         assertEquals(1, runner.mostLoaded);
         boolean changed = false;
         for (int i = 0; i < before.length; i++) {
@@ -238,6 +238,11 @@ public class FaultsTest {
         assertFails("grown by 80 pixels", () -> new Edit(photo, usual, 64, 8, options));
         options.dilate = -1;
         assertFails("dilate is -1", options::check);
+        options.dilate = 0;
+        for (double refine : new double[] {-0.1, 1.1, Double.NaN}) {
+            options.refine = refine;
+            assertFails("refine is " + refine + "; expected 0.0 to 1.0", options::check);
+        }
     }
 
     @Test

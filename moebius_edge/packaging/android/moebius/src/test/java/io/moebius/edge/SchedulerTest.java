@@ -22,9 +22,9 @@ public class SchedulerTest {
     private final FakeRunner runner = new FakeRunner();
     private final RgbPhoto photo = TinyBundle.photo(100, 80);
 
-    static List<Schedule.Step> table(JsonObject vector) {
+    static List<Schedule.Step> table(JsonObject vector, String key) {
         List<Schedule.Step> rows = new ArrayList<>();
-        for (Object row : vector.list("coefficients")) {
+        for (Object row : vector.list(key)) {
             rows.add(Schedule.Step.read((JsonObject) row));
         }
         return rows;

@@ -29,7 +29,7 @@ final class TinyBundle {
             files.put(graph + ".ort", ("the " + graph).getBytes(StandardCharsets.UTF_8));
         }
         manifest.put("format", "moebius-edge-bundle");
-        manifest.put("schema_version", 2);
+        manifest.put("schema_version", 3);
         manifest.put("runtime", "onnxruntime");
         manifest.put("model", new TreeMap<>(Map.of("name", "tiny")));
         manifest.put("precision", "fp32");

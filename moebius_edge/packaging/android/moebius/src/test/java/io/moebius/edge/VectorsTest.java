@@ -1,86 +1,24 @@
 package io.moebius.edge;
 
+import static io.moebius.edge.Vectors.bytes;
+import static io.moebius.edge.Vectors.floats;
+import static io.moebius.edge.Vectors.part;
+import static io.moebius.edge.Vectors.seed;
 import static org.junit.Assert.assertArrayEquals;
 import static org.junit.Assert.assertEquals;
-import static org.junit.Assert.assertNotNull;
 import static org.junit.Assert.assertTrue;
 
 import java.io.IOException;
-import java.io.InputStream;
-import java.nio.file.Files;
-import java.nio.file.Paths;
 import java.util.Arrays;
-import java.util.Base64;
 import java.util.List;
-import java.util.Locale;
 import org.junit.BeforeClass;
 import org.junit.Test;
 
-/** The test vectors of docs/loop.md: the file that the system property `vectors` names, else the resource vectors.json. */
+/** Noise, tables and latents against the vectors of docs/loop.md. */
 public class VectorsTest {
-    private static JsonObject vectors;
-
     @BeforeClass
     public static void load() throws IOException {
-        String path = System.getProperty("vectors");
-        byte[] text;
-        if (path != null) {
-            text = Files.readAllBytes(Paths.get(path));
-        } else {
-            try (InputStream in = VectorsTest.class.getResourceAsStream("/vectors.json")) {
-                assertNotNull("no vectors: -Dvectors=FILE, or src/test/resources/vectors.json", in);
-                text = in.readAllBytes();
-            }
-        }
-        vectors = Json.parse(text, "the vectors");
-        assertEquals("moebius-edge-vectors-2", vectors.string("format"));
-    }
-
-    /** The vectors of a part; there is at least one. */
-    private static List<?> part(String name) {
-        List<?> found = vectors.list(name);
-        assertTrue(name, found.size() > 0);
-        return found;
-    }
-
-    private static long seed(JsonObject vector) {
-        return Long.parseUnsignedLong(vector.string("seed").substring(2), 16);
-    }
-
-    private static float[] floats(JsonObject vector, String key) {
-        double[] values = vector.numbers(key);
-        float[] result = new float[values.length];
-        for (int i = 0; i < result.length; i++) {
-            result[i] = (float) values[i];
-        }
-        return result;
-    }
-
-    private static byte[] bytes(JsonObject vector, String key) {
-        return Base64.getDecoder().decode(vector.string(key));
-    }
-
-    private static int[] integers(JsonObject vector, String key) {
-        double[] values = vector.numbers(key);
-        int[] result = new int[values.length];
-        for (int i = 0; i < result.length; i++) {
-            result[i] = (int) values[i];
-        }
-        return result;
-    }
-
-    private static byte[] marked(Mask mask) {
-        byte[] result = new byte[mask.width * mask.height];
-        for (int i = 0; i < result.length; i++) {
-            result[i] = (byte) (mask.at(i % mask.width, i / mask.width) ? 1 : 0);
-        }
-        return result;
-    }
-
-    private static void assertCrop(JsonObject expected, Crop found) {
-        assertEquals(expected.number("left"), found.left, 0);
-        assertEquals(expected.number("top"), found.top, 0);
-        assertEquals(expected.number("side"), found.side, 0);
+        Vectors.load();
     }
 
     @Test
@@ -121,18 +59,32 @@ public class VectorsTest {
             JsonObject vector = (JsonObject) each;
             Schedule found = Ddim.schedule(
                     NoiseSchedule.PUBLISHED, vector.integer("steps", 1, 1000), vector.number("strength"));
-            JsonObject start = vector.object("start");
-            assertEquals(start.integer("timestep"), found.steps.get(0).timestep);
-            assertEquals(start.number("sqrt_alpha_bar"), found.sqrtAlphaBar, 1e-12);
-            assertEquals(start.number("sqrt_one_minus_alpha_bar"), found.sqrtOneMinusAlphaBar, 1e-12);
-            List<Schedule.Step> expected = SchedulerTest.table(vector);
-            assertEquals(expected.size(), found.steps.size());
-            for (int i = 0; i < expected.size(); i++) {
-                assertEquals(expected.get(i).timestep, found.steps.get(i).timestep);
-                assertArrayEquals(
-                        SchedulerTest.numbers(expected.get(i)), SchedulerTest.numbers(found.steps.get(i)), 1e-12);
-            }
+            assertSchedule(vector.object("start"), SchedulerTest.table(vector, "coefficients"), found);
         }
+    }
+
+    private static void assertSchedule(JsonObject start, List<Schedule.Step> rows, Schedule found) {
+        assertEquals(start.integer("timestep"), found.steps.get(0).timestep);
+        assertEquals(start.number("sqrt_alpha_bar"), found.sqrtAlphaBar, 1e-12);
+        assertEquals(start.number("sqrt_one_minus_alpha_bar"), found.sqrtOneMinusAlphaBar, 1e-12);
+        assertEquals(rows.size(), found.steps.size());
+        for (int i = 0; i < rows.size(); i++) {
+            assertEquals(rows.get(i).timestep, found.steps.get(i).timestep);
+            assertArrayEquals(SchedulerTest.numbers(rows.get(i)), SchedulerTest.numbers(found.steps.get(i)), 1e-12);
+        }
+    }
+
+    @Test
+    public void refines() {
+        int remembered = 0;
+        for (Object each : part("refines")) {
+            JsonObject vector = (JsonObject) each;
+            Schedule whole = new Schedule(0, 1, SchedulerTest.table(vector, "coefficients"));
+            Schedule found = whole.refining(NoiseSchedule.PUBLISHED, vector.number("refine"));
+            assertSchedule(vector.object("start"), SchedulerTest.table(vector, "result"), found);
+            remembered += whole.steps.get(whole.steps.size() - found.steps.size()).c == 0 ? 0 : 1;
+        }
+        assertTrue("no first row has memory", remembered > 0);
     }
 
     @Test
@@ -145,7 +97,7 @@ public class VectorsTest {
             float[] result = floats(vector, "result");
             float[] estimate = new float[latents.length];
             int from = 0;
-            for (Schedule.Step step : SchedulerTest.table(vector)) {
+            for (Schedule.Step step : SchedulerTest.table(vector, "coefficients")) {
                 int to = from + latents.length;
                 latents = Loop.update(step, latents, Arrays.copyOfRange(noise, from, to), estimate);
                 assertArrayEquals(Arrays.copyOfRange(result, from, to), latents, 1e-6f);
@@ -172,122 +124,12 @@ public class VectorsTest {
     }
 
     @Test
-    public void crops() {
-        for (Object each : part("crops")) {
+    public void starts() {
+        for (Object each : part("starts")) {
             JsonObject vector = (JsonObject) each;
-            int[] size = integers(vector, "size");
-            Crop found = Crop.choose(integers(vector, "box"), size[0], size[1], vector.integer("resolution", 1, 8192),
-                    vector.number("margin"), vector.integer("feather", 0, 4096));
-            assertCrop(vector.object("crop"), found);
-        }
-    }
-
-    @Test
-    public void grows() {
-        for (Object each : part("grows")) {
-            JsonObject vector = (JsonObject) each;
-            int[] size = integers(vector, "size");
-            Mask mask = Mask.of(bytes(vector, "mask"), size[0], size[1]);
-            assertArrayEquals(bytes(vector, "grown"), marked(mask.grow(vector.integer("radius", 0, 4096))));
-        }
-    }
-
-    @Test
-    public void feathers() {
-        for (Object each : part("feathers")) {
-            JsonObject vector = (JsonObject) each;
-            int[] size = integers(vector, "size");
-            Feather feather = new Feather(Mask.of(bytes(vector, "mask"), size[0], size[1]), vector.integer("feather", 0, 4096));
-            float[] expected = floats(vector, "opacity");
-            float[] row = new float[size[0]];
-            for (int y = 0; y < size[1]; y++) {
-                feather.readNext(row);
-                assertArrayEquals(Arrays.copyOfRange(expected, y * size[0], (y + 1) * size[0]), row, 1e-6f);
-            }
-        }
-    }
-
-    @Test
-    public void resizes() {
-        for (Object each : part("resizes")) {
-            JsonObject vector = (JsonObject) each;
-            int[] size = integers(vector, "size");
-            int[] to = integers(vector, "to");
-            int channels = vector.integer("channels", 1, 3);
-            byte[] pixels = bytes(vector, "pixels");
-            int stride = size[0] * channels;
-            Resized resized = new Resized((y, into) -> System.arraycopy(pixels, y * stride, into, 0, stride), size[0], size[1],
-                    channels, to[0], to[1], Resized.Filter.valueOf(vector.string("filter").toUpperCase(Locale.ROOT)));
-            byte[] found = new byte[to[0] * to[1] * channels];
-            byte[] row = new byte[to[0] * channels];
-            for (int y = 0; y < to[1]; y++) {
-                resized.read(y, row);
-                System.arraycopy(row, 0, found, y * row.length, row.length);
-            }
-            assertArrayEquals(bytes(vector, "result"), found);
-        }
-    }
-
-    @Test
-    public void corrections() {
-        for (Object each : part("corrections")) {
-            JsonObject vector = (JsonObject) each;
-            int side = vector.integer("side", 1, 8192);
-            byte[] filled = bytes(vector, "fill");
+            int side = vector.integer("latent_size", 1, 1024);
             Mask hole = Mask.of(bytes(vector, "hole"), side, side);
-            float[] expected = floats(vector, "correction");
-            for (int channel = 0; channel < 3; channel++) {
-                double[] fill = new double[side * side];
-                for (int i = 0; i < fill.length; i++) {
-                    fill[i] = filled[3 * i + channel] & 0xFF;
-                }
-                double[] found = Harmonic.correction(bytes(vector, "surround"), channel, fill, hole);
-                for (int i = 0; i < found.length; i++) {
-                    assertEquals(expected[3 * i + channel], found[i], 1e-4);
-                }
-            }
+            assertArrayEquals(floats(vector, "result"), Loop.continued(floats(vector, "latents"), hole), 1e-6f);
         }
-    }
-
-    @Test
-    public void edits() {
-        for (Object each : part("edits")) {
-            JsonObject vector = (JsonObject) each;
-            int[] size = integers(vector, "size");
-            int resolution = vector.integer("resolution", 1, 8192);
-            int latentSize = vector.integer("latent_size", 1, 1024);
-            JsonObject chosen = vector.object("options");
-            Options options = new Options();
-            options.dilate = chosen.integer("dilate", 0, 4096);
-            options.feather = chosen.integer("feather", 0, 4096);
-            options.margin = chosen.number("margin");
-            options.blend = Options.Blend.valueOf(chosen.string("blend").toUpperCase(Locale.ROOT));
-            RgbPhoto photo = new RgbPhoto(bytes(vector, "photo"), size[0], size[1]);
-            Edit edit = new Edit(photo, Mask.of(bytes(vector, "mask"), size[0], size[1]), resolution, resolution / latentSize, options);
-            assertCrop(vector.object("crop"), edit.crop);
-            assertArrayEquals(bytes(vector, "picture"), edit.picture);
-            assertArrayEquals(bytes(vector, "hole"), marked(edit.hole));
-            assertTensor(floats(vector, "tensor"), edit, resolution);
-            assertArrayEquals(floats(vector, "latent_mask"), edit.latentMask(latentSize).data, 0f);
-            edit.finish(modelPicture(resolution), photo);
-            assertArrayEquals(bytes(vector, "result"), photo.rgb);
-        }
-    }
-
-    /** The first 8 columns of row 0, per channel; in the hole the masked image is 0. */
-    private static void assertTensor(float[] expected, Edit edit, int resolution) {
-        Tensor found = edit.maskedImage();
-        for (int i = 0; i < expected.length; i++) {
-            float truth = edit.hole.at(i % 8, 0) ? 0f : expected[i];
-            assertEquals(truth, found.data[i / 8 * resolution * resolution + i % 8], 1e-6f);
-        }
-    }
-
-    private static Tensor modelPicture(int resolution) {
-        float[] data = new float[3 * resolution * resolution];
-        for (int i = 0; i < data.length; i++) {
-            data[i] = (float) (37L * i % 101) / 100f;
-        }
-        return Tensor.of(data, 1, 3, resolution, resolution);
     }
 }
