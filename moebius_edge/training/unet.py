@@ -24,7 +24,7 @@ from moebius_edge.training.weights import write_config, write_weights
 # Defaults of its bundles, as nano's. What the examples teach is the conditional branch; a model that has seen
 # little does better with the colours around the hole under its first noise (docs/photos.md, "Measured").
 DEFAULTS = {"guidance": 1.0, "strength": 0.7}
-QUICK = Sampling(steps=10, **DEFAULTS)  # of the sample sheets
+QUICK = Sampling(steps=10, strength=DEFAULTS["strength"])  # of the sample sheets, at guidance 1 and 2
 
 
 @dataclass(frozen=True)

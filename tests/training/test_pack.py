@@ -1,6 +1,7 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -38,3 +39,17 @@ def test_a_pack_goes_into_a_new_folder(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="is not empty; name a new folder"):
         pack.pack([photos], photos, tmp_path / "old", Packing())
     assert [path.name for path in (tmp_path / "old").iterdir()] == ["x"]
+
+
+def test_main_says_how_large_the_pack_is(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outlines = tmp_path / "outlines"
+    outlines.mkdir()
+    Image.fromarray(np.eye(32, dtype=np.uint8) * np.uint8(255)).save(outlines / "a.png")
+    words = ["--photos", str(photos), "--masks", str(outlines), "--output", str(tmp_path / "pack")]
+    pack.main([*words, "--short-side", "64"])
+    assert capsys.readouterr().out == f"{tmp_path / 'pack'}: 0.0 MB\n"
+    with pytest.raises(SystemExit) as stop:
+        pack.main(words)
+    assert stop.value.code == 2 and "name a new folder" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from moebius_edge.training.removal import (
     cases,
     compare_settings,
     edit,
+    main,
     rim_contrast,
     varied,
 )
@@ -79,3 +80,19 @@ def test_an_option_can_be_varied() -> None:
     for words in (("blend", "feather"), ("guidnce", "1"), ("guidance",), ("guidance", "much")):
         with pytest.raises(InvalidInput, match=f"--vary {words[0]}"):
             varied(*words)
+
+
+def test_main_prints_a_table_and_draws_a_sheet(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Inpainter, "load", lambda *_, **__: inpainter())
+    words = ["any.moebius", "--photos", str(photos), "--masks", str(photos), "--count", "1"]
+    monkeypatch.setattr("moebius_edge.training.removal.read_silhouettes", lambda _: [np.eye(9, dtype=bool)])
+    main([*words, "--vary", "refine", "0", "0.5", "--sheet", str(tmp_path / "sheet.png")])
+    rows = [line for line in capsys.readouterr().out.splitlines() if "refine" in line]
+    assert len(rows) == 2
+    # Two samples and the two holes of one photo; what is to go, and a tile for each setting.
+    assert Image.open(tmp_path / "sheet.png").size == (300 * (1 + len(SETTINGS)), 300 * 4)
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--vary", "blend", "feather"])
+    assert stop.value.code == 2 and "numeric option" in capsys.readouterr().err
