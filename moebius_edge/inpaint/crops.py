@@ -30,7 +30,7 @@ from moebius_edge.inpaint.imaging import Bools, Bytes
 MAX_SIDE = 16_384
 # The least context on each side of the hole, in units of the hole: for less the square leaves the photo.
 TIGHT = 0.5
-CLOSE = 0.25  # margin of the second pass; measured beside 0 and 1 (docs/photos.md)
+CLOSE = 0.25  # margin of the second pass; other values are not compared yet
 FINER = 5, 4  # a second pass is made if the side falls by 5 : 4 at least: less is not worth ten steps
 
 Floats = NDArray[np.float32]
