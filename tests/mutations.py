@@ -233,11 +233,7 @@ def touch(tree: Path, expression: list[str]) -> dict[str, dict[str, list[str]]]:
         )
         Path(temporary, "mutations.py").symlink_to(Path(__file__).resolve())
         Path(temporary, "sitecustomize.py").write_text("import coverage\ncoverage.process_startup()\n")
-        env = os.environ | {
-            "PYTHONPATH": temporary,
-            "COVERAGE_PROCESS_START": str(rc),
-            "OMP_NUM_THREADS": "1",
-        }
+        env = os.environ | {"PYTHONPATH": temporary, "COVERAGE_PROCESS_START": str(rc), **ONE_THREAD}
         python = [str(tree / ".venv/bin/python"), "-m"]
         subprocess.run(
             [*python, *PYTEST, "-p", "mutations", "-n", "2", "--dist", "loadfile", *expression],

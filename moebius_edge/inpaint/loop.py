@@ -205,7 +205,11 @@ def graph_runs(schedule: Schedule, whole_start: bool) -> int:
 
     At strength 1 the first pass starts from noise alone: no picture is encoded for that.
     """
-    return (2 if whole_start and not _pure_noise(schedule) else 1) + len(schedule.steps) + 1
+    return (2 if _encodes_whole(schedule, whole_start) else 1) + len(schedule.steps) + 1
+
+
+def _encodes_whole(schedule: Schedule, whole_start: bool) -> bool:
+    return whole_start and not _pure_noise(schedule)
 
 
 def _pure_noise(schedule: Schedule) -> bool:
@@ -217,7 +221,7 @@ def _start(
 ) -> tuple[Floats, Floats]:
     """Return the latents that the loop starts from, and those of the masked picture."""
     whole = None
-    if job.whole_start and not _pure_noise(schedule):
+    if _encodes_whole(schedule, job.whole_start):
         whole = encode(runtime, job.image, draws.image)
         tick()
     masked = encode(runtime, job.image * (np.float32(1) - job.mask), draws.masked_image)

@@ -21,7 +21,7 @@ from moebius_edge.inpaint.noise import PortableNoise, Stream, philox4x32
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.portable import PortableEdit
 from moebius_edge.inpaint.solvers.ddim import DDIM
-from moebius_edge.inpaint.solving.protocol import NoiseSchedule, Solver, make_schedule
+from moebius_edge.inpaint.solving.protocol import Solver, make_schedule
 from moebius_edge.inpaint.solving.table import Step, refining
 from moebius_edge.packaging.vector_cases import (
     BLOCKS,
@@ -135,7 +135,7 @@ def _encode(seed: int) -> dict[str, Any]:
 
 def _refine(solver: Solver, strength: float) -> dict[str, Any]:
     schedule = make_schedule(solver, 8, 0.99)
-    refined = refining(schedule, NoiseSchedule().alpha_bar(), strength)
+    refined = refining(schedule, solver.noise.alpha_bar(), strength)
     assert refined is not None
     return {
         "coefficients": [asdict(step) for step in schedule.steps],

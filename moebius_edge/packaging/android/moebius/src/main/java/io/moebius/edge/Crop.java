@@ -7,7 +7,7 @@ public final class Crop {
     /** The least context on each side of the hole, in units of the hole: for less the square leaves the photo. */
     private static final double TIGHT = 0.5;
     /** Margin of the second pass. */
-    static final double CLOSE = 0.25;
+    private static final double CLOSE = 0.25;
 
     public final int left;
     public final int top;

@@ -32,18 +32,18 @@ public final class Edit {
      * @throws MoebiusException for a photo or a mask that cannot be used
      */
     public Edit(Photo photo, Mask mask, int resolution, int stride, Options options) {
-        this(photo, grown(photo, mask, options), resolution, stride, options, false);
+        this(photo, grown(photo, mask, options), null, resolution, stride, options);
     }
 
-    private Edit(Photo photo, Mask grown, int resolution, int stride, Options options, boolean again) {
+    /** `closer` is the square of the second pass; null: this is the first one. */
+    private Edit(Photo photo, Mask grown, Crop closer, int resolution, int stride, Options options) {
         this.photo = photo;
         this.mask = grown;
         this.resolution = resolution;
         this.stride = stride;
         this.options = options;
-        this.again = again;
-        double margin = again ? Crop.CLOSE : options.margin;
-        crop = Crop.choose(box(), photo.width(), photo.height(), resolution, margin, options.feather);
+        again = closer != null;
+        crop = again ? closer : Crop.choose(box(), photo.width(), photo.height(), resolution, options.margin, options.feather);
         picture = square(crop.cut(photo), 3, Resized.Filter.LANCZOS);
         byte[] touched = square(crop.cut(this.mask), 1, Resized.Filter.BOX);
         core = Mask.of(touched, resolution, resolution);
@@ -138,7 +138,7 @@ public final class Edit {
      */
     public Edit refined(Tensor decoded) {
         Photo filled = new FilledPhoto(photo, mask, crop, scaled(fill(decoded.data)));
-        return new Edit(filled, mask, resolution, stride, options, true);
+        return new Edit(filled, mask, closer(), resolution, stride, options);
     }
 
     /** The picture as [1,3,R,R] in [-1,1] (step 6). */
