@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from moebius_edge.model.config import VAEConfig
+from moebius_edge.training.continuing import continued
 from moebius_edge.training.holes import Holes
 from moebius_edge.training.photos import CropOptions, PhotoCrops
 
@@ -38,6 +39,7 @@ class Examples:
     image: Tensor  # latents of photos [B,4,h,w]
     mask: Tensor  # [B,1,h,w], 1 = hole
     masked: Tensor  # latents of the same photos with grey holes [B,4,h,w]
+    begun: Tensor  # those, continued into the holes: what an edit starts from [B,4,h,w]
 
 
 def latent_mask(mask: Tensor, downscale: int) -> Tensor:
@@ -74,6 +76,7 @@ class LatentBank:
         self.image = torch.zeros(options.examples, 4, side, side, device=device)
         self.mask = torch.zeros(options.examples, 1, side, side, device=device)
         self.masked = torch.zeros(options.examples, 4, side, side, device=device)
+        self.begun = torch.zeros(options.examples, 4, side, side, device=device)
 
     def fill(self) -> None:
         """Encode a whole bank."""
@@ -93,7 +96,8 @@ class LatentBank:
         where = (self.next + torch.arange(crops * shared, device=image.device)) % self.options.examples
         self.image[where] = latents[:crops].repeat_interleave(shared, 0)
         self.masked[where] = latents[crops:]
-        self.mask[where] = latent_mask(mask, self.config.downscale)
+        self.mask[where] = small = latent_mask(mask, self.config.downscale)
+        self.begun[where] = continued(latents[crops:], small)
         self.next.copy_((where[-1] + 1) % self.options.examples)
 
     def draw(self, count: int) -> Examples:
@@ -103,4 +107,4 @@ class LatentBank:
 
     def examples(self, picked: Tensor) -> Examples:
         """Return the examples at these places, int64 [B]."""
-        return Examples(self.image[picked], self.mask[picked], self.masked[picked])
+        return Examples(self.image[picked], self.mask[picked], self.masked[picked], self.begun[picked])

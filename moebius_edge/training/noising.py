@@ -17,8 +17,8 @@ class NoisingOptions:
     unconditional: float = 0.05  # share of the examples with the unconditional prompt
     context_noise: float = 0.7  # noise on those examples' masked latents, in standard deviations
     noise_offset: float = 0.0357  # standard deviation of the noise shared by a latent plane
-    start_from: float = 0.87  # of the timesteps; from there on
-    start_share: float = 0.75  # of the examples look like the start of the loop: see `Noising.diffuse`,
+    start_from: float = 0.65  # of the timesteps; from there on, below where nano's edits start,
+    start_share: float = 0.5  # of the examples look like the start of the loop: see `Noising.diffuse`,
     pure_share: float = 0.2  # and of these so many like that at strength 1: pure noise
 
 
@@ -73,13 +73,13 @@ class Noising:
         """Return noisy latents [B,4,h,w], and the noise that leads from them to the photo.
 
         `time` [B], `noise` [B,4,h,w]; `starts` and `pure` are bools [B]. Those that `starts` picks know, like
-        the loop's start, nothing of what belongs into the hole: the latents of the masked picture under noise
-        (its hole grey; an edit's is filled smoothly), or pure noise (strength 1) where `pure`. Without them a
-        model that has seen little reads the hole's colour off the noise, not off the surroundings.
+        the loop's start, nothing of what belongs into the hole: they are the latents around it, continued
+        into it, under noise, or pure noise (strength 1) where `pure`. Without them a model that has seen
+        little reads the hole's colour off the noise, not off the surroundings.
         """
         alpha = self.alpha_bar[time][:, None, None, None]
         plain = alpha.sqrt() * examples.image + (1 - alpha).sqrt() * noise
-        removal = alpha.sqrt() * examples.masked + (1 - alpha).sqrt() * noise
+        removal = alpha.sqrt() * examples.begun + (1 - alpha).sqrt() * noise
         start = torch.where(pure[:, None, None, None], noise, removal)
         latents = torch.where(starts[:, None, None, None], start, plain)
         return latents, (latents - alpha.sqrt() * examples.image) / (1 - alpha).sqrt()

@@ -1,6 +1,6 @@
 """Whole training runs, small enough to take seconds."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def test_a_run_that_diverges_says_so(photos: Path, tmp_path: Path) -> None:
 def test_unconditional_examples_have_their_prompt_and_a_hazy_context(photos: Path, tmp_path: Path) -> None:
     trainer = unet_trainer(photos, tmp_path)
     one = trainer.bank.draw(1)
-    examples = Examples(*(value.expand(400, *value.shape[1:]) for value in (one.image, one.mask, one.masked)))
+    examples = Examples(*(getattr(one, f.name).expand(400, -1, -1, -1) for f in fields(one)))
     noisy = trainer.noising.draw(examples)
     free = noisy.prompts[:, 0] == 10
     assert 0.01 < free.float().mean() < 0.1
@@ -150,7 +150,7 @@ def test_starts_know_nothing_of_what_belongs_into_the_hole(photos: Path, tmp_pat
     latents, target = trainer.noising.diffuse(examples, time, noise, starts, pure)
     assert torch.equal(latents[0], noise[0])
     alpha = float(trainer.noising.alpha_bar[900])
-    wanted = alpha**0.5 * examples.masked + (1 - alpha) ** 0.5 * noise
+    wanted = alpha**0.5 * examples.begun + (1 - alpha) ** 0.5 * noise
     torch.testing.assert_close(latents[1], wanted[1])
     torch.testing.assert_close(target[2], noise[2])
     # Whatever the start, the target leads to the photo.
