@@ -18,8 +18,8 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.checking.capsule import Recorder
 from moebius_edge.common.errors import Cancelled, InvalidInput, NotFinite
-from moebius_edge.inpaint.crops import grow
 from moebius_edge.inpaint.loop import continued, latent_mask
+from moebius_edge.inpaint.morphology import grow
 from moebius_edge.inpaint.noise import PortableNoise, Stream
 from moebius_edge.inpaint.options import BLENDS, OPTION_NAMES, InpaintOptions
 from moebius_edge.inpaint.solvers.ddim import DDIM

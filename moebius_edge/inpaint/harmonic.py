@@ -14,8 +14,8 @@ that other languages get the same numbers.
 import numpy as np
 from numpy.typing import NDArray
 
-from moebius_edge.inpaint.crops import bounding_box
 from moebius_edge.inpaint.imaging import Bools, Bytes
+from moebius_edge.inpaint.morphology import bounding_box
 
 PASSES = 2  # of the 3 x 3 mean along the rim: 1.2 pixels standard deviation
 CYCLES = (

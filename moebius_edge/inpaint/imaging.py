@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from moebius_edge.common.errors import InvalidInput, MoebiusError
 from moebius_edge.inpaint.isobmff import av1_bits, is_heic
+from moebius_edge.inpaint.pixels import brighter, rgb_of
 
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -89,7 +90,7 @@ def read_photo(source: Source) -> Photo:
     with _decoding("the photo"):  # a palette or a transparent colour may be impossible
         if image.mode in ("P", "PA") or "transparency" in image.info:
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        pixels = np.asarray(image.convert("RGB"))
+        pixels = rgb_of(image)
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     grey = image.mode in ("1", "L", "LA")
     profile = image.info.get("icc_profile")
@@ -121,7 +122,7 @@ def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") ->
                     "and white image without transparency"
                 )
             image = image.convert("RGB")
-        bright = np.asarray(image.convert("RGB").convert("L")) > 127.5
+        bright = brighter(image, 127.5)
     mask: Bools = bright if polarity == "white" else ~bright
     other = "black" if polarity == "white" else "white"
     if not mask.any():
@@ -176,7 +177,8 @@ def _decode(file: Any, what: str, least: int) -> Image.Image:
     file.seek(0)
     with _decoding(what), Image.open(file, formats=formats) as image:
         _check(image, what, least)
-        return ImageOps.exif_transpose(image)  # decodes it, too
+        ImageOps.exif_transpose(image, in_place=True)  # decodes it, too
+        return image
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from moebius_edge.common.errors import Cancelled, NotFinite
-from moebius_edge.inpaint.crops import grow
 from moebius_edge.inpaint.harmonic import extend
+from moebius_edge.inpaint.morphology import grow
 from moebius_edge.inpaint.noise import NoiseSource, Stream
 from moebius_edge.inpaint.runtime import DeviceLoop, Runtime
 from moebius_edge.inpaint.solving.table import Schedule, Step

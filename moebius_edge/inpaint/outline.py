@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from moebius_edge.inpaint.crops import grow
 from moebius_edge.inpaint.imaging import Bools, Bytes
+from moebius_edge.inpaint.morphology import grow
 
 
 def outlined(photo: Bytes, mask: Bools, width: int, colour: tuple[int, int, int]) -> Bytes:

@@ -1,6 +1,6 @@
 """Prepare a photo and paste its fill in the portable mode: any size, through a context crop."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint import crops, harmonic
+from moebius_edge.inpaint import crops, harmonic, pasting
 from moebius_edge.inpaint.imaging import Bools, Bytes, Photo, to_tensor
 from moebius_edge.inpaint.loop import Job
+from moebius_edge.inpaint.morphology import bounding_box, grow
 from moebius_edge.inpaint.options import InpaintOptions
 
 
@@ -19,6 +20,7 @@ class PortableEdit:
     """One pass of a portable edit: the square of the photo that the model fills, and the way back.
 
     Where the square is much wider than the hole, its fill is coarse: then `refined` gives a second pass.
+    Fills are pasted into the photo's own array: a second one of 100 megapixels would be 300 MB.
     """
 
     photo: Photo
@@ -38,14 +40,15 @@ class PortableEdit:
         """Choose the square around the mask and prepare what the model gets.
 
         `mask` [H,W], True = to be filled, not dilated yet. `size`: the model's resolution R and its latent
-        size. Raises InvalidInput when the dilated mask covers the whole photo or all of the square.
+        size. The edit will write into `photo.rgb`. Raises InvalidInput when the dilated mask covers the whole
+        photo or all of the square.
         """
-        mask = crops.grow(mask, options.dilate)
+        mask = grow(mask, options.dilate)
         if mask.all():
             raise InvalidInput(
                 f"grown by {options.dilate} pixels, the mask covers the whole photo; dilate less"
             )
-        box = crops.bounding_box(mask)
+        box = bounding_box(mask)
         crop = crops.choose_crop(box, photo.size, size[0], options.margin, options.feather)
         return cls._of(photo, mask, crop, size, options)
 
@@ -61,15 +64,15 @@ class PortableEdit:
         again: bool = False,
     ) -> "PortableEdit":
         resolution, latent_size = size
-        picture = crops.work_picture(crop, photo.rgb, resolution)
-        core = crops.touched(crop, mask, resolution)
+        picture = pasting.work_picture(crop, photo.rgb, resolution)
+        core = pasting.touched(crop, mask, resolution)
         hole = crops.model_hole(core, resolution // latent_size)
         return cls(photo, mask, crop, picture, core, hole, size, options, again)
 
     @cached_property
     def closer(self) -> crops.Crop | None:
         """The square of a second pass; None where the fill is not coarse."""
-        box = crops.bounding_box(self.mask)
+        box = bounding_box(self.mask)
         return crops.closer_crop(self.crop, box, self.photo.size, self.size[0], self.options.feather)
 
     def job(self) -> Job:
@@ -83,16 +86,16 @@ class PortableEdit:
         Only where there is a `closer` square. Raises InvalidInput as `plan` does.
         """
         assert self.closer is not None
-        filled = crops.paste(self.crop, self.photo.rgb, self.mask, self._fill(picture), feather=0)
-        photo = replace(self.photo, rgb=filled)
-        return self._of(photo, self.mask, self.closer, self.size, self.options, again=True)
+        self._paste(picture, feather=0)
+        return self._of(self.photo, self.mask, self.closer, self.size, self.options, again=True)
 
     def finish(self, picture: NDArray[np.float32]) -> Image.Image:
         """Return the photo with the model's picture [R,R,3] in [0,1] in its hole."""
-        fill = self._fill(picture)
-        return self.photo.with_pixels(
-            crops.paste(self.crop, self.photo.rgb, self.mask, fill, self.options.feather)
-        )
+        self._paste(picture, self.options.feather)
+        return self.photo.with_pixels(self.photo.rgb)
+
+    def _paste(self, picture: NDArray[np.float32], feather: int) -> None:
+        pasting.paste(self.crop, self.photo.rgb, self.mask, self._fill(picture), feather)
 
     def _fill(self, picture: NDArray[np.float32]) -> Bytes:
         """Return the model's picture as bytes [R,R,3], its colours fitted to those around by `blend`."""
@@ -108,4 +111,4 @@ class PortableEdit:
         further.
         """
         resolution = len(self.core)
-        return crops.work_picture(self.crop, self.photo.rgb, resolution, Image.Resampling.BOX)
+        return pasting.work_picture(self.crop, self.photo.rgb, resolution, Image.Resampling.BOX)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.crops import colour_offset
 from moebius_edge.inpaint.imaging import Bools, Bytes, Photo, to_tensor
 from moebius_edge.inpaint.loop import Job
+from moebius_edge.inpaint.morphology import bounding_box
 from moebius_edge.inpaint.options import InpaintOptions
 
 BLUR_RADIUS = 3  # Gaussian of the paste, pixels
@@ -108,6 +108,25 @@ def blend(image: Image.Image, soft: Image.Image, picture: NDArray[np.float32], c
         np.asarray(soft.filter(ImageFilter.GaussianBlur(BLUR_RADIUS)), dtype=np.float64)[..., None] / 255
     )
     return np.clip(fill * opacity + before * (1 - opacity), 0, 255).astype(np.uint8)
+
+
+def colour_offset(before: Bytes, after: NDArray[np.generic], hole: Bools) -> NDArray[np.float64]:
+    """Return what `compensate` adds to each channel, [3], so that the fill has the colours next to the hole.
+
+    It is 1.1 x (mean of `before` - mean of `after`) over the pixels outside the hole in its bounding box
+    grown by 6 pixels to the left and top and 5 to the right and bottom, as published. `before`, `after`
+    [H,W,3] in 0 to 255, `hole` [H,W]. Zeros where there is no such pixel.
+    """
+    if not hole.any():
+        return np.zeros(3)
+    left, top, right, bottom = bounding_box(hole)
+    rows, columns = slice(max(top - 6, 0), bottom + 5), slice(max(left - 6, 0), right + 5)
+    known = ~hole[rows, columns]
+    if not known.any():
+        return np.zeros(3)
+    change = before[rows, columns][known].astype(np.float64) - after[rows, columns][known].astype(np.float64)
+    offset: NDArray[np.float64] = 1.1 * change.mean(axis=0)
+    return offset
 
 
 def _bytes(picture: NDArray[np.float32]) -> Bytes:

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from moebius_edge.inpaint import crops
+from moebius_edge.inpaint import morphology
+from moebius_edge.inpaint.imaging import Bytes
+from moebius_edge.inpaint.noise import PortableNoise, Stream
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpaint.solvers.dpm import DPM
 
@@ -15,7 +17,7 @@ SCHEDULES = ((20, 0.99), (20, 1.0), (5, 0.99), (1, 1.0), (7, 0.5), (50, 0.8), (1
 FIRST_ROWS = [DDIM().coefficients(*length)[:1] for length in SCHEDULES[:3]]
 UPDATES = (*FIRST_ROWS, DPM().coefficients(8, 0.99), DDIM().coefficients(*SCHEDULES[2]))
 # Box (left, top, right, bottom), photo (width, height), resolution, margin, feather.
-CROPS: tuple[tuple[crops.Box, tuple[int, int], int, float, int], ...] = (
+CROPS: tuple[tuple[morphology.Box, tuple[int, int], int, float, int], ...] = (
     ((100, 120, 180, 260), (1024, 768), 512, 0.25, 8),  # the photo's own resolution
     ((0, 0, 10, 10), (4000, 3000), 512, 0.25, 8),  # in a corner
     ((3990, 2990, 4000, 3000), (4000, 3000), 512, 0.25, 8),  # in the opposite one
@@ -40,7 +42,7 @@ SIZES = (  # width and height before and after
     ((20, 20), (32, 32), "box"),
 )
 # Photo (width, height), the hole's box, resolution and size of the latents, options.
-EDITS: tuple[tuple[tuple[int, int], crops.Box, dict[str, Any]], ...] = (
+EDITS: tuple[tuple[tuple[int, int], morphology.Box, dict[str, Any]], ...] = (
     ((100, 80), (40, 24, 60, 44), {}),
     ((100, 80), (40, 24, 60, 44), {"margin": 0.25}),  # at the photo's own resolution
     ((100, 80), (3, 2, 31, 54), {"feather": 3, "dilate": 2}),
@@ -55,13 +57,13 @@ EDIT_OPTIONS = ("dilate", "feather", "margin", "blend", "refine")
 RESOLUTION, LATENT_SIZE = 64, 8
 REFINES = tuple((table, strength) for table in (DDIM(), DPM()) for strength in (0.5, 0.3))
 # Size of the latents, boxes of the hole (left, top, right, bottom).
-STARTS: tuple[tuple[int, tuple[crops.Box, ...]], ...] = (
+STARTS: tuple[tuple[int, tuple[morphology.Box, ...]], ...] = (
     (8, ((2, 3, 4, 5),)),
     (16, ((0, 2, 5, 7), (10, 9, 16, 16))),
     (8, ((1, 1, 7, 7),)),  # grown, it is everything
 )
 # Side of a picture and the boxes of its hole (left, top, right, bottom).
-CORRECTIONS: tuple[tuple[int, tuple[crops.Box, ...]], ...] = (
+CORRECTIONS: tuple[tuple[int, tuple[morphology.Box, ...]], ...] = (
     (24, ((7, 9, 12, 18),)),
     (40, ((0, 20, 9, 40), (15, 3, 31, 22), (20, 20, 40, 26))),  # at the edges, and not in whole blocks of 16
 )
@@ -71,3 +73,12 @@ def model_picture(resolution: int) -> NDArray[np.float32]:
     """Return a stand-in for the decoder's output: element i of [3,R,R] is (37 i mod 101) / 100; [R,R,3]."""
     flat = (37 * np.arange(3 * resolution**2) % 101).astype(np.float32) / np.float32(100)
     return flat.reshape(3, resolution, resolution).transpose(1, 2, 0)
+
+
+def picture(size: tuple[int, int]) -> Bytes:
+    """Return [H,W,3]: smooth on the left, noise on the right, the extremes included."""
+    width, height = size
+    y, x, channel = np.indices((height, width, 3))
+    smooth = (5 * x + 3 * y + 40 * channel) % 256
+    noise = PortableNoise(5).normal(Stream.IMAGE, (height, width, 3)) * 90 + 128
+    return np.where(x < width // 2, smooth, np.clip(noise, 0, 255)).astype(np.uint8)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moebius_edge.inpaint import crops, harmonic
+from moebius_edge.inpaint import crops, harmonic, morphology, pasting
 from moebius_edge.inpaint.imaging import Photo, to_tensor
 from moebius_edge.inpaint.loop import Draws, continued, latent_mask, update
 from moebius_edge.inpaint.noise import PortableNoise, Stream, philox4x32
@@ -38,6 +38,7 @@ from moebius_edge.packaging.vector_cases import (
     STARTS,
     UPDATES,
     model_picture,
+    picture,
 )
 
 FORMAT = "moebius-edge-vectors-3"
@@ -145,7 +146,7 @@ def _refine(solver: Solver, strength: float) -> dict[str, Any]:
     }
 
 
-def _start(size: int, boxes: tuple[crops.Box, ...]) -> dict[str, Any]:
+def _start(size: int, boxes: tuple[morphology.Box, ...]) -> dict[str, Any]:
     hole = np.zeros((size, size), np.bool_)
     for left, top, right, bottom in boxes:
         hole[top:bottom, left:right] = True
@@ -159,7 +160,7 @@ def _start(size: int, boxes: tuple[crops.Box, ...]) -> dict[str, Any]:
 
 
 def _crop(
-    box: crops.Box, size: tuple[int, int], resolution: int, margin: float, feather: int
+    box: morphology.Box, size: tuple[int, int], resolution: int, margin: float, feather: int
 ) -> dict[str, Any]:
     crop = crops.choose_crop(box, size, resolution, margin, feather)
     closer = crops.closer_crop(crop, box, size, resolution, feather)
@@ -193,28 +194,19 @@ def _grow(radius: int) -> dict[str, Any]:
         "size": [19, 13],
         "mask": _bytes(mask),
         "radius": radius,
-        "grown": _bytes(crops.grow(mask, radius)),
+        "grown": _bytes(morphology.grow(mask, radius)),
     }
 
 
 def _feather(feather: int) -> dict[str, Any]:
     mask = _mask((19, 13))
-    opacity = crops.feathered(mask, feather)
+    opacity = pasting.feathered(mask, feather)
     return {"size": [19, 13], "mask": _bytes(mask), "feather": feather, "opacity": _floats(opacity)}
-
-
-def _picture(size: tuple[int, int]) -> Bytes:
-    """[H,W,3]: smooth on the left, noise on the right, the extremes included."""
-    width, height = size
-    y, x, channel = np.indices((height, width, 3))
-    smooth = (5 * x + 3 * y + 40 * channel) % 256
-    noise = PortableNoise(5).normal(Stream.IMAGE, (height, width, 3)) * 90 + 128
-    return np.where(x < width // 2, smooth, np.clip(noise, 0, 255)).astype(np.uint8)
 
 
 def _resize(size: tuple[int, int], to: tuple[int, int], kind: str) -> dict[str, Any]:
     method = {"lanczos": Image.Resampling.LANCZOS, "box": Image.Resampling.BOX}[kind]
-    pixels = _picture(size) if kind == "lanczos" else _mask(size).astype(np.uint8) * np.uint8(255)
+    pixels = picture(size) if kind == "lanczos" else _mask(size).astype(np.uint8) * np.uint8(255)
     result = np.asarray(Image.fromarray(pixels).resize(to, method))
     return {
         "size": list(size),
@@ -226,8 +218,8 @@ def _resize(size: tuple[int, int], to: tuple[int, int], kind: str) -> dict[str, 
     }
 
 
-def _correction(side: int, boxes: tuple[crops.Box, ...]) -> dict[str, Any]:
-    surround, hole = _picture((side, side)), np.zeros((side, side), np.bool_)
+def _correction(side: int, boxes: tuple[morphology.Box, ...]) -> dict[str, Any]:
+    surround, hole = picture((side, side)), np.zeros((side, side), np.bool_)
     for left, top, right, bottom in boxes:
         hole[top:bottom, left:right] = True
     fill = surround[::-1, ::-1]
@@ -240,15 +232,18 @@ def _correction(side: int, boxes: tuple[crops.Box, ...]) -> dict[str, Any]:
     }
 
 
-def _edit(size: tuple[int, int], box: crops.Box, options: dict[str, Any]) -> dict[str, Any]:
+def _edit(size: tuple[int, int], box: morphology.Box, options: dict[str, Any]) -> dict[str, Any]:
     chosen = InpaintOptions(**options)
-    photo = _picture(size)
+    photo = picture(size)
     mask = np.zeros(photo.shape[:2], np.bool_)
     mask[box[1] : box[3], box[0] : box[2]] = True
     mask[box[1], box[2] - 1] = False  # no rectangle
-    edit = PortableEdit.plan(Photo(photo), mask, (RESOLUTION, LATENT_SIZE), chosen)
-    decoded = model_picture(RESOLUTION)
-    again = edit.refined(decoded) if chosen.refine and edit.closer is not None else None
+    # Each writes into its photo.
+    first, coarse = (
+        PortableEdit.plan(Photo(photo.copy()), mask, (RESOLUTION, LATENT_SIZE), chosen) for _ in range(2)
+    )
+    twice = chosen.refine and coarse.closer is not None
+    again = coarse.refined(model_picture(RESOLUTION)) if twice else None
     return {
         "size": list(size),
         "resolution": RESOLUTION,
@@ -256,7 +251,7 @@ def _edit(size: tuple[int, int], box: crops.Box, options: dict[str, Any]) -> dic
         "options": {name: getattr(chosen, name) for name in EDIT_OPTIONS},
         "photo": _bytes(photo),
         "mask": _bytes(mask),
-        **_pass(edit),
+        **_pass(first),
         "again": _pass(again) if again is not None else None,
     }
 

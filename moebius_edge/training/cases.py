@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.crops import grow
 from moebius_edge.inpaint.masks import TRIES, draw_mask
+from moebius_edge.inpaint.morphology import grow
 from moebius_edge.training.metrics import SIDE, evaluation_squares
 
 Pixels = NDArray[np.uint8]

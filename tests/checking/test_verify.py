@@ -20,7 +20,7 @@ from moebius_edge.checkpoints.synthetic import fill_by_rule
 from moebius_edge.common.errors import BundleError, MoebiusError
 from moebius_edge.common.samples import capsule_photo
 from moebius_edge.common.tensors import write_tensors
-from moebius_edge.inpaint import crops
+from moebius_edge.inpaint import pasting
 from moebius_edge.inpaint.known_solvers import known_solvers
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
@@ -235,12 +235,13 @@ def test_ignored_timestep_shows_only_in_later_steps(bundle: Bundle, reference: R
 def test_paste_shifted_by_a_pixel_is_named(
     bundle: Bundle, reference: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = crops.paste
+    sound = pasting.paste
 
-    def shifted(crop: Any, rgb: Array, mask: Array, fill: Array, feather: int) -> Array:
-        return np.roll(sound(crop, rgb, mask, fill, feather), 1, axis=1)
+    def shifted(crop: Any, rgb: Array, mask: Array, fill: Array, feather: int) -> None:
+        sound(crop, rgb, mask, fill, feather)
+        rgb[:] = np.roll(rgb, 1, axis=1)
 
-    monkeypatch.setattr(crops, "paste", shifted)
+    monkeypatch.setattr(pasting, "paste", shifted)
     report = verify(bundle, reference)
     assert names(report) == {"image.hole_db", "image.ring_db", "image.outside_identical"}
     assert report.image.outside_changed and report.image.outside_changed > 1000
@@ -249,12 +250,12 @@ def test_paste_shifted_by_a_pixel_is_named(
 def test_fill_shifted_by_a_pixel_is_named_though_the_outside_is_untouched(
     bundle: Bundle, reference: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = crops.paste
+    sound = pasting.paste
 
-    def shifted(crop: Any, rgb: Array, mask: Array, fill: Array, feather: int) -> Array:
-        return sound(crop, rgb, mask, np.roll(fill, 1, axis=0), feather)
+    def shifted(crop: Any, rgb: Array, mask: Array, fill: Array, feather: int) -> None:
+        sound(crop, rgb, mask, np.roll(fill, 1, axis=0), feather)
 
-    monkeypatch.setattr(crops, "paste", shifted)
+    monkeypatch.setattr(pasting, "paste", shifted)
     report = verify(bundle, reference)
     assert "image.hole_db" in names(report)
     assert report.image.outside_identical
@@ -263,8 +264,8 @@ def test_fill_shifted_by_a_pixel_is_named_though_the_outside_is_untouched(
 def test_feather_wider_than_promised_is_named(
     bundle: Bundle, reference: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = crops.feathered
-    monkeypatch.setattr(crops, "feathered", lambda mask, feather: sound(mask, feather + 4))
+    sound = pasting._opacities
+    monkeypatch.setattr(pasting, "_opacities", lambda mask, feather: sound(mask, feather + 4))
     report = verify(bundle, reference)
     assert "image.outside_identical" in names(report)
 

@@ -15,7 +15,7 @@ from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import parse
 from moebius_edge.checking import find_reference
 from moebius_edge.common.errors import MoebiusError
-from moebius_edge.inpaint import crops
+from moebius_edge.inpaint import pasting
 
 Model = onnx.ModelProto
 
@@ -137,8 +137,13 @@ def test_dropped_guidance_is_named(moebius: Any, spoiled: Callable[..., Path]) -
 
 
 def test_shifted_paste_is_named(moebius: Any, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sound = crops.paste
-    monkeypatch.setattr(crops, "paste", lambda *arguments: np.roll(sound(*arguments), 1, axis=0))
+    sound = pasting.paste
+
+    def shifted(crop: Any, rgb: Any, *arguments: Any) -> None:
+        sound(crop, rgb, *arguments)
+        rgb[:] = np.roll(rgb, 1, axis=0)
+
+    monkeypatch.setattr(pasting, "paste", shifted)
     answer = moebius("verify", exported, "--json", "--no-reference")
     assert answer.code == 1
     assert answer.json()["image"]["outside_identical"] is False

@@ -1,37 +1,22 @@
-"""The context crop: geometry, growing, feathering, pasting."""
+"""The context crop: its square, and the hole that the model gets."""
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.crops import (
     MAX_SIDE,
     Crop,
-    bounding_box,
     choose_crop,
     closer_crop,
-    colour_offset,
-    feathered,
-    grow,
     model_hole,
-    paste,
-    touched,
-    work_picture,
 )
-from moebius_edge.inpaint.imaging import Bools
+from moebius_edge.inpaint.morphology import bounding_box
 from moebius_edge.inpaint.options import InpaintOptions
-
-SIDES = st.integers(8, 300)
-
-
-@st.composite
-def boxes(draw: st.DrawFn) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    width, height = draw(SIDES), draw(SIDES)
-    left, top = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
-    right, bottom = draw(st.integers(left + 1, width)), draw(st.integers(top + 1, height))
-    return (left, top, right, bottom), (width, height)
+from moebius_edge.inpaint.pasting import touched
+from tests.inpaint.masks import boxes
 
 
 def test_a_square_that_no_memory_holds_is_refused() -> None:
@@ -40,14 +25,6 @@ def test_a_square_that_no_memory_holds_is_refused() -> None:
     assert choose_crop((100, 1, 120, 3), (10_000_000, 8), 512, 0.25, 8).side <= MAX_SIDE
     # 108 megapixels, one hole over nearly all of it
     assert choose_crop((0, 0, 11_900, 8_900), (12_000, 9_000), 512, 0.25, 8).side == 12_000
-
-
-def within(mask: Bools, radius: int) -> Bools:
-    """Pixels at most `radius` rows and columns from the mask, slowly."""
-    result = np.zeros_like(mask)
-    for y, x in np.argwhere(mask):
-        result[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1] = True
-    return result
 
 
 @given(boxes(), st.sampled_from([32, 64, 128]), st.integers(0, 40))
@@ -126,35 +103,6 @@ def test_the_second_pass_sees_all_of_the_hole_much_closer_or_there_is_none() -> 
     assert closer_crop(choose_crop(box, photo, 256, 0.0, 8), box, photo, 256, 8) is None
 
 
-def test_what_is_beyond_the_photo_is_mirrored_with_its_mask() -> None:
-    column = np.arange(6, dtype=np.uint8)[:, None].repeat(10, 1)
-    cut = Crop(0, -2, 10).cut(column)
-    assert cut[:, 0].tolist() == [1, 0, 0, 1, 2, 3, 4, 5, 5, 4]
-    assert Crop(0, -2, 10).cut(column == 5)[:, 0].tolist() == [0] * 7 + [1, 1, 0]
-
-
-@given(
-    st.integers(1, 24), st.integers(1, 24), st.integers(0, 9), st.integers(0, 9), st.integers(0, 2**32 - 1)
-)
-def test_growing_and_feathering(height: int, width: int, radius: int, feather: int, seed: int) -> None:
-    mask = np.random.default_rng(seed).random((height, width)) < 0.03
-    mask[seed % height, seed % width] = True
-    grown = grow(mask, radius)
-    assert np.array_equal(grown, within(mask, radius))
-    opacity = feathered(mask, feather)
-    assert opacity.min() >= 0 and opacity.max() <= 1
-    assert (opacity[mask] == 1).all(), "the fill is not opaque in the mask"
-    assert (opacity[~within(mask, feather)] == 0).all(), "the fill reaches beyond the feather"
-    assert (opacity[within(mask, feather - feather // 2 * 2)] > 0).all(), "the feather is too narrow"
-
-
-def test_the_feather_falls_steadily() -> None:
-    mask = np.zeros((40, 40), bool)
-    mask[10:20, :] = True
-    profile = feathered(mask, 8)[20:30, 20]
-    assert (np.diff(profile[:8]) < 0).all() and profile[7] > 0 and profile[8] == 0
-
-
 def test_no_part_of_a_mask_is_lost_at_latent_size() -> None:
     for y, x in ((0, 0), (3, 5), (60, 7), (255, 255), (130, 131)):
         mask = np.zeros((256, 256), bool)
@@ -168,57 +116,3 @@ def test_a_hole_without_context_is_refused() -> None:
     mask[30, 30] = False
     with pytest.raises(InvalidInput, match="leaves nothing around it"):
         model_hole(touched(Crop(0, 0, 64), mask, 64), 8)
-
-
-@given(boxes(), st.integers(0, 12), st.integers(0, 2**32 - 1))
-def test_pasting_changes_no_pixel_beyond_the_feather(
-    case: tuple[tuple[int, int, int, int], tuple[int, int]], feather: int, seed: int
-) -> None:
-    (left, top, right, bottom), (width, height) = case
-    assume((right - left) * (bottom - top) < 4000)
-    rng = np.random.default_rng(seed)
-    photo = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-    mask = np.zeros((height, width), bool)
-    mask[top:bottom, left:right] = True
-    crop = choose_crop((left, top, right, bottom), (width, height), 64, 0.25, feather)
-    fill = np.full((64, 64, 3), 77, np.uint8)
-    result = paste(crop, photo, mask, fill, feather)
-    near = np.zeros_like(mask)
-    near[max(top - feather, 0) : bottom + feather, max(left - feather, 0) : right + feather] = True
-    assert np.array_equal(result[~near], photo[~near]), "a pixel beyond the feather changed"
-    assert (result[mask] == 77).all(), "a pixel of the mask is not the fill's"
-
-
-def test_the_models_own_picture_comes_back_in_place() -> None:
-    """At the photo's own resolution a perfect model changes nothing; a shift by one pixel would."""
-    photo = np.random.default_rng(1).integers(0, 256, (200, 300, 3), dtype=np.uint8)
-    mask = np.zeros((200, 300), bool)
-    mask[80:100, 250:270] = True
-    crop = choose_crop(bounding_box(mask), (300, 200), 64, 0.25, 4)
-    picture = work_picture(crop, photo, 64)
-    assert crop.side == 64
-    assert np.array_equal(paste(crop, photo, mask, picture, 4), photo)
-
-
-def test_a_larger_crop_comes_back_in_place() -> None:
-    """A smooth photo through a crop of another size: off by a little rounding, not by a shift."""
-    rows, columns = np.mgrid[0:300, 0:400]
-    photo = np.stack([rows * 0.6, columns * 0.5, 120 + 50 * np.sin(rows / 40)], -1).astype(np.uint8)
-    mask = np.zeros((300, 400), bool)
-    mask[100:200, 150:260] = True
-    crop = choose_crop(bounding_box(mask), (400, 300), 64, 0.25, 8)
-    assert crop.side > 2 * 64
-    result = paste(crop, photo, mask, work_picture(crop, photo, 64), 8)
-    assert np.abs(result.astype(int) - photo).max() <= 2
-
-
-def test_the_colour_offset_is_the_mean_error_beside_the_hole() -> None:
-    hole = np.zeros((40, 40), bool)
-    hole[15:25, 15:25] = True
-    before = np.full((40, 40, 3), 100, np.uint8)
-    after = np.full((40, 40, 3), 90, np.uint8)
-    after[hole] = 0  # what is in the hole does not count
-    after[:9] = after[:, :9] = after[30:] = after[:, 30:] = 250  # nor what is far away
-    assert colour_offset(before, after, hole) == pytest.approx(11.0)
-    assert (colour_offset(before, after, np.ones((40, 40), bool)) == 0).all()
-    assert (colour_offset(before, after, np.zeros((40, 40), bool)) == 0).all()

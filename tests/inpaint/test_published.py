@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.noise import NoiseSource, RecordedNoise
-from moebius_edge.inpaint.published import resized
+from moebius_edge.inpaint.published import colour_offset, resized
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 
@@ -142,3 +142,15 @@ def test_masks_that_published_mode_cannot_use(
         mask[40:220, 20:230] = True
     with pytest.raises(InvalidInput, match=says):
         golden_inpainter(photo, mask, mode="published", dilate=dilate)
+
+
+def test_the_colour_offset_is_the_mean_error_beside_the_hole() -> None:
+    hole = np.zeros((40, 40), bool)
+    hole[15:25, 15:25] = True
+    before = np.full((40, 40, 3), 100, np.uint8)
+    after = np.full((40, 40, 3), 90, np.uint8)
+    after[hole] = 0  # what is in the hole does not count
+    after[:9] = after[:, :9] = after[30:] = after[:, 30:] = 250  # nor what is far away
+    assert colour_offset(before, after, hole) == pytest.approx(11.0)
+    assert (colour_offset(before, after, np.ones((40, 40), bool)) == 0).all()
+    assert (colour_offset(before, after, np.zeros((40, 40), bool)) == 0).all()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from moebius_edge.inpaint import crops
+from moebius_edge.inpaint import morphology
 
 PATIENCE = 180_000  # milliseconds: machines are shared
 SEED, STEPS, MANY = 3, 4, 1000
@@ -84,5 +84,5 @@ def differences(
     """Largest difference in grey levels: within `feather` pixels of the mask, and beyond."""
     assert (found.mode, found.size) == (expected.mode, expected.size)
     error = np.abs(np.asarray(found).astype(np.int16) - np.asarray(expected).astype(np.int16))
-    near = crops.grow(mask, feather)
+    near = morphology.grow(mask, feather)
     return int(error[near].max()), int(error[~near].max())

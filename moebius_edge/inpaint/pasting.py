@@ -1,0 +1,112 @@
+"""Bring the crop to the model's size, and its fill back into the photo, strip by strip.
+
+A square of 16,384 pixels has 268 million of them. What is computed in floats, or in Pillow's four bytes per
+pixel, is therefore never whole: memory follows a strip. Pillow resizes rows first and then columns, and
+rounds to bytes between the two (docs/loop.md, step 4), so strips give the same bytes as the whole.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from moebius_edge.inpaint.crops import Crop
+from moebius_edge.inpaint.imaging import Bools, Bytes
+from moebius_edge.inpaint.morphology import Box, bounding_box, grow
+
+STRIP = 1 << 20  # pixels that are worked on at a time
+
+Floats = NDArray[np.float32]
+
+
+def work_picture(
+    crop: Crop, pixels: Bytes | Bools, resolution: int, filter: Image.Resampling = Image.Resampling.LANCZOS
+) -> Bytes:
+    """Return the square of a photo or mask [H,W,...] at model resolution [R,R,...].
+
+    Where the square reaches over the edges it is mirrored. True counts as 255.
+    """
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = crop.inside(width, height)
+    rows = np.pad(np.arange(top, bottom), (top - crop.top, crop.top + crop.side - bottom), mode="symmetric")
+    padding = [(0, 0), (left - crop.left, crop.left + crop.side - right)] + [(0, 0)] * (pixels.ndim - 2)
+    at_once = max(STRIP // crop.side, 1)
+    narrow = []
+    for start in range(0, crop.side, at_once):
+        strip = np.pad(pixels[rows[start : start + at_once], left:right], padding, mode="symmetric")
+        image = Image.fromarray(strip * np.uint8(255) if strip.dtype == np.bool_ else strip)
+        narrow.append(np.asarray(image.resize((resolution, len(strip)), filter)))
+    return np.asarray(Image.fromarray(np.concatenate(narrow)).resize((resolution, resolution), filter))
+
+
+def touched(crop: Crop, mask: Bools, resolution: int) -> Bools:
+    """Return the mask [H,W] in the square at model resolution [R,R]: every pixel that it touches."""
+    return work_picture(crop, mask, resolution, Image.Resampling.BOX) > 0
+
+
+def feathered(mask: Bools, feather: int) -> Floats:
+    """Return the opacity of the fill [H,W], float32 in [0,1].
+
+    Exactly 1 in the mask, exactly 0 farther than `feather` pixels from it.
+    """
+    return np.concatenate(list(_opacities(mask, feather)), axis=1)
+
+
+def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int) -> None:
+    """Paste the model's picture `fill` [R,R,3] into the photo `rgb` [H,W,3], in place.
+
+    Where `mask` [H,W] is True the photo becomes the fill, which fades out over `feather` pixels around it;
+    beyond them its bytes stay.
+    """
+    height, width = mask.shape
+    inside = crop.inside(width, height)
+    left, top, right, bottom = _around(bounding_box(mask), feather, inside)
+    # At the square's width, and still of the model's height.
+    wide = np.asarray(Image.fromarray(fill).resize((crop.side, len(fill)), Image.Resampling.LANCZOS))
+    rows = slice(top - crop.top, bottom - crop.top)
+    for opacity in _opacities(mask[top:bottom, left:right], feather):
+        columns = slice(left, left + opacity.shape[1])
+        strip = Image.fromarray(wide[:, columns.start - crop.left : columns.stop - crop.left])
+        strip = strip.resize((strip.width, crop.side), Image.Resampling.LANCZOS)
+        new = np.asarray(strip)[rows].astype(np.float32)
+        new *= opacity[..., None]
+        part = rgb[top:bottom, columns]
+        # Where the opacity is 0 this is exactly `part`: bytes are whole numbers in float32.
+        part[:] = np.rint(new + (1 - opacity[..., None]) * part)
+        left = columns.stop
+
+
+def _around(box: Box, reach: int, inside: Box) -> Box:
+    """Return a box grown by `reach` pixels, as far as it lies in `inside`."""
+    left, top, right, bottom = box
+    return (
+        max(left - reach, inside[0]),
+        max(top - reach, inside[1]),
+        min(right + reach, inside[2]),
+        min(bottom + reach, inside[3]),
+    )
+
+
+def _opacities(mask: Bools, feather: int) -> Iterator[Floats]:
+    """Yield the opacity of the fill [H,w], from left to right, in strips of at most `STRIP` pixels.
+
+    It is the mask, grown by the half of `feather`, in a mean over a window of the other half.
+    """
+    blur = feather // 2
+    wide = grow(mask, feather - blur)
+    height, width = wide.shape
+    area = np.float64((2 * blur + 1) ** 2)
+    at_once = max(STRIP // height, 1)
+    # Counts of the window's row around a pixel, from one column to the next: what enters, less what leaves.
+    # Beyond the edges the mask goes on as at the edge.
+    first = wide[:, np.clip(np.arange(-blur - 1, blur), 0, width - 1)].sum(axis=1, dtype=np.int32)
+    for start in range(0, width, at_once):
+        columns = np.arange(start, min(start + at_once, width))
+        entering = wide[:, np.minimum(columns + blur, width - 1)].astype(np.int32)
+        counts = first[:, None] + np.cumsum(
+            entering - wide[:, np.maximum(columns - blur - 1, 0)], axis=1, dtype=np.int32
+        )
+        first = counts[:, -1]
+        sums = np.cumsum(np.pad(counts, [(blur + 1, blur), (0, 0)], mode="edge"), axis=0, dtype=np.int32)
+        yield ((sums[2 * blur + 1 :] - sums[: -2 * blur - 1]) / area).astype(np.float32)
