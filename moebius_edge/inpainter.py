@@ -15,8 +15,8 @@ from moebius_edge.inpaint.listed_solver import Listed
 from moebius_edge.inpaint.loop import Draws, OnProgress, OnStep
 from moebius_edge.inpaint.noise import NoiseSource, PortableNoise, TorchNoise
 from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
-from moebius_edge.inpaint.passes import Edit, Settings, run_passes
-from moebius_edge.inpaint.portable import PortableEdit
+from moebius_edge.inpaint.passes import Settings, run_passes
+from moebius_edge.inpaint.portable import PortableEdits
 from moebius_edge.inpaint.published import PublishedEdit
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpaint.solvers.ddim import DDIM
@@ -131,28 +131,30 @@ class Inpainter:
         """Fill several photos with one set of options, each graph loaded once a pass for all of them.
 
         Portable: every photo gets what it would get alone. Published: one batch, its draws made together.
-        `on_step(index, latents)` sees the latents after each step, one photo after another; second passes
+        `on_step(index, latents)` sees the latents after each step, one hole after another; second passes
         (`refine`) come last. The rest is as for one photo.
         """
         chosen = self.options(**options)
         if len(photos) != len(masks) or not photos:
             raise InvalidInput(f"got {len(photos)} photos and {len(masks)} masks; expected as many of each")
-        kind = PublishedEdit if chosen.mode == "published" else PortableEdit
-        edits: list[Edit] = []
+        kind = PublishedEdit if chosen.mode == "published" else PortableEdits
+        plans: list[PublishedEdit | PortableEdits] = []
         for source, mask in zip(photos, masks, strict=True):
             photo = read_photo(source)
             hole = read_mask(mask, photo.size, chosen.polarity)
-            edits.append(kind.plan(photo, hole, (self.resolution, self.latent_size), chosen))
+            plans.append(kind.plan(photo, hole, (self.resolution, self.latent_size), chosen))
+        edits = [edit for plan in plans for edit in plan.edits]
         draws = self._draws(len(edits), chosen, noise)
         first = make_schedule(self.solver, chosen.steps, chosen.strength)
         second = refining(first, self.solver.noise.alpha_bar(), chosen.refine)
         settings = Settings(first, second, chosen.guidance, self.low_memory)
-        return run_passes(self.runtime, edits, draws, settings, progress, on_step)
+        ends = iter(run_passes(self.runtime, edits, draws, settings, progress, on_step))
+        return [plan.finish([next(ends) for _ in plan.edits]) for plan in plans]
 
     def _draws(self, batch: int, options: InpaintOptions, noise: NoiseSource | None) -> Draws:
         """Draw the noise of a batch.
 
-        Published: over the whole batch. Portable: the same numbers for every photo, and for both encodes.
+        Published: over the whole batch. Portable: the same numbers for every hole, and for both encodes.
         """
         if options.mode == "published":
             source = noise or TorchNoise(options.seed)

@@ -36,6 +36,7 @@ EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         "dilate": (int, "Grow the mask by so many pixels; try 8 if a trace stays; default: 0."),
         "margin": (float, "Photo seen on each side, x the larger of hole and model size; default: 1.0."),
         "refine": (float, "Strength of a second, closer pass over a coarse fill; 0 = none; default: 0.5."),
+        "together": (bool, "Fill holes that are far apart in one square, all at one scale; default: no."),
     },
     "Back into the photo": {
         "feather": (int, "Pixels around the mask over which the fill fades into the photo; default: 8."),

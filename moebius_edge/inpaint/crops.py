@@ -2,7 +2,8 @@
 
 Choices, and why:
 
-- One square contains all of the mask, however far apart its parts are: one run fills it.
+- One square contains all of a hole, however far apart its parts are: one run fills it. Parts of a mask that
+  are farther apart are holes of their own (`moebius_edge.inpaint.grouping`).
 - Its side is the hole's box plus `margin` x max(box, model size) on both sides, at least the model's size.
   With the default of 1 the hole's box is at most a third of what the model sees, which then is a scene, as in
   training; closer to the hole it would be a zoom that it never learnt (docs/photos.md, "Measured").
@@ -44,6 +45,10 @@ class Crop:
         right, bottom = min(self.left + self.side, width), min(self.top + self.side, height)
         return max(self.left, 0), max(self.top, 0), right, bottom
 
+    def moved(self, right: int, down: int) -> "Crop":
+        """Return the same square so many pixels further to the right and down."""
+        return Crop(self.left + right, self.top + down, self.side)
+
 
 def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float, feather: int) -> Crop:
     """Choose the square for a hole with the bounding box `box` in a photo of `size` (width, height).
@@ -51,7 +56,7 @@ def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float,
     `resolution` and `feather` are in pixels, `margin` is in units of the larger of hole and `resolution`. The
     module's docstring has the rules. Raises InvalidInput when the side would exceed `MAX_SIDE` pixels.
     """
-    crop = _square(box, size, resolution, margin, feather)
+    crop = square(box, size, resolution, margin, feather)
     if crop.side > MAX_SIDE:
         left, top, right, bottom = box
         raise InvalidInput(
@@ -62,7 +67,8 @@ def choose_crop(box: Box, size: tuple[int, int], resolution: int, margin: float,
     return crop
 
 
-def _square(box: Box, size: tuple[int, int], resolution: int, margin: float, feather: int) -> Crop:
+def square(box: Box, size: tuple[int, int], resolution: int, margin: float, feather: int) -> Crop:
+    """Return what `choose_crop` chooses, of any side."""
     left, top, right, bottom = box
     hole = max(right - left, bottom - top)
     short, long = min(size), max(size)
@@ -79,7 +85,7 @@ def closer_crop(crop: Crop, box: Box, size: tuple[int, int], resolution: int, fe
 
     `crop` is the square of the first pass; the rest as for `choose_crop`.
     """
-    closer = _square(box, size, resolution, CLOSE, feather)
+    closer = square(box, size, resolution, CLOSE, feather)
     return closer if FINER[0] * closer.side <= FINER[1] * crop.side else None
 
 

@@ -27,6 +27,7 @@ class InpaintOptions:
     feather: int = 8  # pixels around the mask over which the fill fades into the photo; 0 = a hard edge
     margin: float = 1.0  # context on each side of the hole, in units of the larger of hole and model size
     refine: float = 0.5  # portable only: strength of a second, closer pass over a coarse fill; 0 = none
+    together: bool = False  # portable only: fill holes that are far apart in one square, all at one scale
     blend: str = "harmonic"  # portable only: fit the fill's colours to those at its rim; "feather": do not
     compensate: bool = False  # published only: shift the colours by 1.1 x the mean error beside the hole
     mode: str = "portable"  # "portable", or "published": the authors' loop, noise, resizing and paste
@@ -46,7 +47,7 @@ class InpaintOptions:
                     f"{name} is {_shown(value)}; expected a whole number of pixels from 0 to "
                     f"{MAX_PIXELS_AROUND}"
                 )
-        for name in ("compensate", "paste"):
+        for name in ("together", "compensate", "paste"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidInput(f"{name} is {getattr(self, name)!r}; expected True or False")
         for name, known in (("polarity", POLARITIES), ("mode", MODES), ("blend", BLENDS)):

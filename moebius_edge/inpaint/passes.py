@@ -7,7 +7,8 @@ where its picture goes, is the edit's.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
 
 from moebius_edge.inpaint import loop
 from moebius_edge.inpaint.loop import Control, Counter, Draws, OnProgress, OnStep
@@ -36,12 +37,12 @@ def run_passes(
     settings: Settings,
     progress: OnProgress | None = None,
     on_step: OnStep | None = None,
-) -> list[Image.Image]:
-    """Return the finished pictures of a batch, one of `draws` for each.
+) -> list[tuple[Edit, NDArray[np.float32]]]:
+    """Return the last pass of each edit of a batch, and the model's picture [R,R,3] in [0,1] of it.
 
-    `progress(done, total)` counts the graph runs of both passes; returning False stops with Cancelled.
-    `on_step(index, latents)` sees the latents after each step. Raises NotFinite when numbers are no longer
-    finite.
+    There is one of `draws` for each. `progress(done, total)` counts the graph runs of both passes; returning
+    False stops with Cancelled. `on_step(index, latents)` sees the latents after each step. Raises NotFinite
+    when numbers are no longer finite.
     """
     first, second = settings.first, settings.second
     coarse = {
@@ -62,4 +63,4 @@ def run_passes(
         again = loop.run(runtime, jobs, draws.chosen(list(finer)), second, settings.guidance, control)
         for (index, edit), picture in zip(finer.items(), again, strict=True):
             last[index], pictures[index] = edit, picture
-    return [edit.finish(picture) for edit, picture in zip(last, pictures, strict=True)]
+    return list(zip(last, pictures, strict=True))

@@ -1,9 +1,4 @@
-"""Bring the crop to the model's size, and its fill back into the photo, strip by strip.
-
-A square of 16,384 pixels has 268 million of them. What is computed in floats, or in Pillow's four bytes per
-pixel, is therefore never whole: memory follows a strip. Pillow resizes rows first and then columns, and
-rounds to bytes between the two (docs/loop.md, step 4), so strips give the same bytes as the whole.
-"""
+"""Paste a fill into the photo, strip by strip: memory follows a strip, as in `squares`."""
 
 from collections.abc import Iterator
 
@@ -14,35 +9,9 @@ from PIL import Image
 from moebius_edge.inpaint.crops import Crop
 from moebius_edge.inpaint.imaging import Bools, Bytes
 from moebius_edge.inpaint.morphology import Box, bounding_box, grow
-
-STRIP = 1 << 20  # pixels that are worked on at a time
+from moebius_edge.inpaint.squares import STRIP
 
 Floats = NDArray[np.float32]
-
-
-def work_picture(
-    crop: Crop, pixels: Bytes | Bools, resolution: int, filter: Image.Resampling = Image.Resampling.LANCZOS
-) -> Bytes:
-    """Return the square of a photo or mask [H,W,...] at model resolution [R,R,...].
-
-    Where the square reaches over the edges it is mirrored. True counts as 255.
-    """
-    height, width = pixels.shape[:2]
-    left, top, right, bottom = crop.inside(width, height)
-    rows = np.pad(np.arange(top, bottom), (top - crop.top, crop.top + crop.side - bottom), mode="symmetric")
-    padding = [(0, 0), (left - crop.left, crop.left + crop.side - right)] + [(0, 0)] * (pixels.ndim - 2)
-    at_once = max(STRIP // crop.side, 1)
-    narrow = []
-    for start in range(0, crop.side, at_once):
-        strip = np.pad(pixels[rows[start : start + at_once], left:right], padding, mode="symmetric")
-        image = Image.fromarray(strip * np.uint8(255) if strip.dtype == np.bool_ else strip)
-        narrow.append(np.asarray(image.resize((resolution, len(strip)), filter)))
-    return np.asarray(Image.fromarray(np.concatenate(narrow)).resize((resolution, resolution), filter))
-
-
-def touched(crop: Crop, mask: Bools, resolution: int) -> Bools:
-    """Return the mask [H,W] in the square at model resolution [R,R]: every pixel that it touches."""
-    return work_picture(crop, mask, resolution, Image.Resampling.BOX) > 0
 
 
 def feathered(mask: Bools, feather: int) -> Floats:
@@ -53,11 +22,11 @@ def feathered(mask: Bools, feather: int) -> Floats:
     return np.concatenate(list(_opacities(mask, feather)), axis=1)
 
 
-def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int) -> None:
+def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int, kept: Bools | None = None) -> None:
     """Paste the model's picture `fill` [R,R,3] into the photo `rgb` [H,W,3], in place.
 
     Where `mask` [H,W] is True the photo becomes the fill, which fades out over `feather` pixels around it;
-    beyond them its bytes stay.
+    beyond them its bytes stay, and where `kept` [H,W] is True.
     """
     height, width = mask.shape
     inside = crop.inside(width, height)
@@ -67,6 +36,8 @@ def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int) -> Non
     rows = slice(top - crop.top, bottom - crop.top)
     for opacity in _opacities(mask[top:bottom, left:right], feather):
         columns = slice(left, left + opacity.shape[1])
+        if kept is not None:
+            opacity[kept[top:bottom, columns]] = 0
         strip = Image.fromarray(wide[:, columns.start - crop.left : columns.stop - crop.left])
         strip = strip.resize((strip.width, crop.side), Image.Resampling.LANCZOS)
         new = np.asarray(strip)[rows].astype(np.float32)

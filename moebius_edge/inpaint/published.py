@@ -4,6 +4,7 @@ The numbers in here (thresholds, filters, truncation instead of rounding) are th
 cases of tests/golden/pipeline; for photos of any shape use the portable mode.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,11 +54,17 @@ class PublishedEdit:
         mask = self._hole().astype(np.float32)[None, None]
         return Job(to_tensor(np.asarray(self.image)), mask, whole_start=True)
 
-    def finish(self, picture: NDArray[np.float32]) -> Image.Image:
-        """Return the model's `picture` [R,R,3] in [0,1], blended over the resized photo.
+    @property
+    def edits(self) -> "tuple[PublishedEdit]":
+        """The one edit of the photo."""
+        return (self,)
 
-        With the option `paste` off, the model's picture alone.
+    def finish(self, ends: "Sequence[tuple[PublishedEdit, NDArray[np.float32]]]") -> Image.Image:
+        """Return the model's picture [R,R,3] in [0,1], blended over the resized photo.
+
+        `ends` are the edit and the picture. With the option `paste` off, the model's picture alone.
         """
+        ((_, picture),) = ends
         if not self.options.paste:
             return Image.fromarray(_bytes(picture))
         return Image.fromarray(blend(self.image, self.soft, picture, self.options.compensate))

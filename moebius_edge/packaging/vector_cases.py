@@ -2,12 +2,7 @@
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from moebius_edge.inpaint import morphology
-from moebius_edge.inpaint.imaging import Bytes
-from moebius_edge.inpaint.noise import PortableNoise, Stream
+from moebius_edge.inpaint.morphology import Box
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpaint.solvers.dpm import DPM
 
@@ -17,7 +12,7 @@ SCHEDULES = ((20, 0.99), (20, 1.0), (5, 0.99), (1, 1.0), (7, 0.5), (50, 0.8), (1
 FIRST_ROWS = [DDIM().coefficients(*length)[:1] for length in SCHEDULES[:3]]
 UPDATES = (*FIRST_ROWS, DPM().coefficients(8, 0.99), DDIM().coefficients(*SCHEDULES[2]))
 # Box (left, top, right, bottom), photo (width, height), resolution, margin, feather.
-CROPS: tuple[tuple[morphology.Box, tuple[int, int], int, float, int], ...] = (
+CROPS: tuple[tuple[Box, tuple[int, int], int, float, int], ...] = (
     ((100, 120, 180, 260), (1024, 768), 512, 0.25, 8),  # the photo's own resolution
     ((0, 0, 10, 10), (4000, 3000), 512, 0.25, 8),  # in a corner
     ((3990, 2990, 4000, 3000), (4000, 3000), 512, 0.25, 8),  # in the opposite one
@@ -41,44 +36,44 @@ SIZES = (  # width and height before and after
     ((90, 90), (32, 32), "box"),
     ((20, 20), (32, 32), "box"),
 )
-# Photo (width, height), the hole's box, resolution and size of the latents, options.
-EDITS: tuple[tuple[tuple[int, int], morphology.Box, dict[str, Any]], ...] = (
-    ((100, 80), (40, 24, 60, 44), {}),
-    ((100, 80), (40, 24, 60, 44), {"margin": 0.25}),  # at the photo's own resolution
-    ((100, 80), (3, 2, 31, 54), {"feather": 3, "dilate": 2}),
-    ((100, 80), (95, 78, 100, 80), {}),  # in the last rows and columns of the square (step 5)
-    ((45, 39), (0, 0, 9, 8), {"feather": 0, "margin": 0.0}),
-    ((140, 40), (5, 16, 126, 23), {"feather": 5}),
-    ((66, 70), (10, 14, 30, 29), {"blend": "feather", "feather": 4}),
-    ((140, 120), (90, 60, 130, 95), {"dilate": 1}),  # the second pass is scaled down, too
-    ((100, 80), (40, 24, 60, 44), {"refine": 0.0, "blend": "feather"}),
+# Photo (width, height), boxes of the mask, a box of full transparency or None, options.
+EDITS: tuple[tuple[tuple[int, int], tuple[Box, ...], Box | None, dict[str, Any]], ...] = (
+    ((100, 80), ((40, 24, 60, 44),), None, {}),
+    ((100, 80), ((40, 24, 60, 44),), None, {"margin": 0.25}),  # at the photo's own resolution
+    ((100, 80), ((3, 2, 31, 54),), None, {"feather": 3, "dilate": 2}),
+    ((100, 80), ((95, 78, 100, 80),), None, {}),  # in the last rows and columns of the square (step 5)
+    ((45, 39), ((0, 0, 9, 8),), None, {"feather": 0, "margin": 0.0}),  # a small photo: step 4 fills the mask
+    ((140, 40), ((5, 16, 126, 23),), None, {"feather": 5}),
+    ((66, 70), ((10, 14, 30, 29),), None, {"blend": "feather", "feather": 4}),
+    ((140, 120), ((90, 60, 130, 95),), None, {"dilate": 1}),  # the second pass is scaled down, too
+    ((100, 80), ((40, 24, 60, 44),), None, {"refine": 0.0, "blend": "feather"}),
+    ((100, 80), ((40, 24, 60, 44),), (50, 0, 100, 80), {}),  # the mask reaches into what is transparent
+    ((140, 120), ((50, 40, 80, 70),), (0, 0, 60, 120), {"margin": 0.5}),
+    ((45, 39), ((20, 18, 26, 30),), (0, 0, 12, 39), {"feather": 3}),
+    ((200, 70), ((5, 20, 12, 30), (180, 40, 188, 60)), None, {"margin": 0.25}),  # two holes
+    ((200, 70), ((5, 20, 12, 30), (180, 40, 188, 60)), None, {"margin": 0.25, "together": True}),
 )
-EDIT_OPTIONS = ("dilate", "feather", "margin", "blend", "refine")
+EDIT_OPTIONS = ("dilate", "feather", "margin", "together", "blend", "refine")
+# Photo (width, height), resolution, margin, feather, boxes of the mask.
+HOLES: tuple[tuple[tuple[int, int], int, float, int, tuple[Box, ...]], ...] = (
+    ((400, 300), 64, 1.0, 8, ((10, 10, 20, 20),)),
+    ((400, 300), 64, 0.25, 8, ((10, 10, 20, 20), (370, 280, 390, 290))),  # far apart
+    ((400, 300), 64, 1.0, 8, ((370, 280, 390, 290), (10, 10, 20, 20), (24, 40, 30, 44))),  # two of three
+    ((400, 300), 64, 0.25, 4, ((10, 10, 20, 20), (90, 10, 100, 20), (170, 10, 180, 20))),  # side by side
+    ((400, 300), 64, 0.25, 4, ((0, 0, 90, 20), (150, 0, 170, 20), (240, 30, 250, 40))),  # joined in turn
+    ((400, 60), 64, 1.0, 8, ((0, 0, 5, 5), (395, 55, 400, 60))),  # a strip
+    ((200, 200), 32, 0.0, 0, ((0, 0, 8, 8), (8, 8, 16, 16), (40, 40, 41, 41), (199, 0, 200, 1))),
+)
 RESOLUTION, LATENT_SIZE = 64, 8
 REFINES = tuple((table, strength) for table in (DDIM(), DPM()) for strength in (0.5, 0.3))
 # Size of the latents, boxes of the hole (left, top, right, bottom).
-STARTS: tuple[tuple[int, tuple[morphology.Box, ...]], ...] = (
+STARTS: tuple[tuple[int, tuple[Box, ...]], ...] = (
     (8, ((2, 3, 4, 5),)),
     (16, ((0, 2, 5, 7), (10, 9, 16, 16))),
     (8, ((1, 1, 7, 7),)),  # grown, it is everything
 )
 # Side of a picture and the boxes of its hole (left, top, right, bottom).
-CORRECTIONS: tuple[tuple[int, tuple[morphology.Box, ...]], ...] = (
+CORRECTIONS: tuple[tuple[int, tuple[Box, ...]], ...] = (
     (24, ((7, 9, 12, 18),)),
     (40, ((0, 20, 9, 40), (15, 3, 31, 22), (20, 20, 40, 26))),  # at the edges, and not in whole blocks of 16
 )
-
-
-def model_picture(resolution: int) -> NDArray[np.float32]:
-    """Return a stand-in for the decoder's output: element i of [3,R,R] is (37 i mod 101) / 100; [R,R,3]."""
-    flat = (37 * np.arange(3 * resolution**2) % 101).astype(np.float32) / np.float32(100)
-    return flat.reshape(3, resolution, resolution).transpose(1, 2, 0)
-
-
-def picture(size: tuple[int, int]) -> Bytes:
-    """Return [H,W,3]: smooth on the left, noise on the right, the extremes included."""
-    width, height = size
-    y, x, channel = np.indices((height, width, 3))
-    smooth = (5 * x + 3 * y + 40 * channel) % 256
-    noise = PortableNoise(5).normal(Stream.IMAGE, (height, width, 3)) * 90 + 128
-    return np.where(x < width // 2, smooth, np.clip(noise, 0, 255)).astype(np.uint8)

@@ -15,7 +15,7 @@ from moebius_edge.inpaint.crops import (
 )
 from moebius_edge.inpaint.morphology import bounding_box
 from moebius_edge.inpaint.options import InpaintOptions
-from moebius_edge.inpaint.pasting import touched
+from moebius_edge.inpaint.squares import touched
 from tests.inpaint.masks import boxes
 
 
@@ -116,3 +116,16 @@ def test_a_hole_without_context_is_refused() -> None:
     mask[30, 30] = False
     with pytest.raises(InvalidInput, match="leaves nothing around it"):
         model_hole(touched(Crop(0, 0, 64), mask, 64), 8)
+
+
+@given(boxes(), st.sampled_from([32, 64, 128]), st.sampled_from([0.0, 0.25, 1.0, 4.0]), st.integers(0, 40))
+def test_the_second_square_lies_in_the_part_that_the_first_one_covers(
+    case: tuple[tuple[int, int, int, int], tuple[int, int]], resolution: int, margin: float, feather: int
+) -> None:
+    box, size = case
+    first = choose_crop(box, size, resolution, margin, feather)
+    second = closer_crop(first, box, size, resolution, feather)
+    if second is not None:
+        left, top, right, bottom = first.inside(*size)
+        x, y, far, low = second.inside(*size)
+        assert left <= x < far <= right and top <= y < low <= bottom

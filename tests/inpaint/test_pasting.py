@@ -1,4 +1,4 @@
-"""The crop at the model's size, the feather, and the paste: strip by strip, and the same as at once."""
+"""The feather and the paste: strip by strip, and the same as at once."""
 
 import tracemalloc
 
@@ -9,45 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from moebius_edge.inpaint import pasting
-from moebius_edge.inpaint.crops import Crop, choose_crop
-from moebius_edge.inpaint.imaging import Bytes
+from moebius_edge.inpaint.crops import choose_crop
 from moebius_edge.inpaint.morphology import bounding_box
-from moebius_edge.inpaint.pasting import feathered, paste, touched, work_picture
+from moebius_edge.inpaint.pasting import feathered, paste
+from moebius_edge.inpaint.squares import picture_of, touched
 from tests.inpaint.masks import boxes, within
-
-
-def test_what_is_beyond_the_photo_is_mirrored_with_its_mask() -> None:
-    column = np.arange(6, dtype=np.uint8)[:, None].repeat(10, 1)
-    cut = work_picture(Crop(0, -2, 10), column, 10)
-    assert cut[:, 0].tolist() == [1, 0, 0, 1, 2, 3, 4, 5, 5, 4]
-    assert touched(Crop(0, -2, 10), column == 5, 10)[:, 0].tolist() == [False] * 7 + [True, True, False]
-
-
-@settings(max_examples=60, deadline=None)
-@given(boxes(), st.integers(0, 2**32 - 1), st.sampled_from([Image.Resampling.LANCZOS, Image.Resampling.BOX]))
-def test_strips_give_the_picture_that_pillow_gives_at_once(
-    case: tuple[tuple[int, int, int, int], tuple[int, int]], seed: int, filter: Image.Resampling
-) -> None:
-    box, (width, height) = case
-    photo = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    crop = choose_crop(box, (width, height), 64, 1.0, 8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pasting, "STRIP", 1000)
-        result = work_picture(crop, photo, 64, filter)
-    whole = Image.fromarray(square(crop, photo))
-    assert np.array_equal(result, np.asarray(whole.resize((64, 64), filter)))
-
-
-def square(crop: Crop, photo: Bytes) -> Bytes:
-    """The square [side,side,3] of a photo, mirrored at its edges."""
-    height, width = photo.shape[:2]
-    rows = mirrored(np.arange(crop.top, crop.top + crop.side), height)
-    return photo[rows[:, None], mirrored(np.arange(crop.left, crop.left + crop.side), width)]
-
-
-def mirrored(places: Bytes, length: int) -> Bytes:
-    places = places % (2 * length)
-    return np.where(places < length, places, 2 * length - 1 - places)
 
 
 @settings(max_examples=60, deadline=None)
@@ -133,7 +99,7 @@ def test_the_models_own_picture_comes_back_in_place() -> None:
     mask = np.zeros((200, 300), bool)
     mask[80:100, 250:270] = True
     crop = choose_crop(bounding_box(mask), (300, 200), 64, 0.25, 4)
-    picture = work_picture(crop, photo, 64)
+    picture = picture_of(crop, photo, 64)
     assert crop.side == 64
     result = photo.copy()
     paste(crop, result, mask, picture, 4)
@@ -149,7 +115,7 @@ def test_a_larger_crop_comes_back_in_place() -> None:
     crop = choose_crop(bounding_box(mask), (400, 300), 64, 0.25, 8)
     assert crop.side > 2 * 64
     result = photo.copy()
-    paste(crop, result, mask, work_picture(crop, photo, 64), 8)
+    paste(crop, result, mask, picture_of(crop, photo, 64), 8)
     assert np.abs(result.astype(int) - photo).max() <= 2
 
 
@@ -159,7 +125,7 @@ def test_memory_follows_a_strip() -> None:
     crop = choose_crop(bounding_box(mask), (4000, 3000), 64, 0.25, 500)
     tracemalloc.start()
     try:
-        work_picture(crop, photo, 64)
+        picture_of(crop, photo, 64)
         touched(crop, mask, 64)
         paste(crop, photo, mask, np.zeros((64, 64, 3), np.uint8), 500)
         _, peak = tracemalloc.get_traced_memory()
