@@ -84,7 +84,7 @@ class Server(ThreadingHTTPServer):
     def server_bind(self) -> None:
         """Bind the socket, as the class above does, but look up no name for its address."""
         TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]
+        self.server_name, self.server_port = HOST, int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore lost connections; print the traceback of every other error."""

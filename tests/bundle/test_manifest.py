@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from moebius_edge.bundle.manifest import FileEntry, Manifest, check_name, parse, signed_bytes
+from moebius_edge.bundle.manifest import FileEntry, Manifest, parse, signed_bytes
+from moebius_edge.bundle.names import check_name
 from moebius_edge.common.errors import BundleError
 from moebius_edge.common.strictjson import JSONError
 
