@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.cli.options import AutoencoderRevision
+from moebius_edge.cli.options import AutoencoderRevision, revision_options
 
 
 def models() -> None:
@@ -48,4 +48,5 @@ def pull(
     console.print(f"{name} is complete:", markup=False)
     for path in files:
         console.print(f"  {show.size(path.stat().st_size):>9}  {path}", markup=False)
-    console.print(f"next: {show.called()} export {name} --output {name}.moebius", markup=False)
+    revisions = revision_options(revision, autoencoder_revision)
+    show.suggest("export", name, *revisions, "--output", f"{name}.moebius")

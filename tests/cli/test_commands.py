@@ -273,6 +273,19 @@ def test_pull_of_what_is_not_downloaded(moebius: Any) -> None:
     assert answer.code == 2 and "there is nothing to download" in answer.err
 
 
+def test_pull_suggests_an_export_of_the_same_revisions(
+    moebius: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unet.bin").write_bytes(bytes(2000))
+    asked: list[tuple[str | None, ...]] = []
+    monkeypatch.setattr(
+        "moebius_edge.checkpoints.load.pull", lambda *given: asked.append(given) or (tmp_path / "unet.bin",)
+    )
+    answer = moebius("pull", "places2", "--revision", "v1", "--autoencoder-revision", "v2")
+    assert answer.code == 0 and asked == [("places2", "v1", "v2")]
+    assert "export places2 --revision v1 --autoencoder-revision v2 --output" in answer.out
+
+
 def test_faults_of_the_machine_are_sentences_and_bugs_are_not_hidden(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
