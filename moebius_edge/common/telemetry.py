@@ -33,9 +33,9 @@ ROWS = (
         ONNX_RUNTIME,
     ),
     Row("ONNX Runtime 1.30 for Android", ("onnxruntime-android",), "the same", ONNX_RUNTIME),
-    Row("ONNX Runtime 1.30 for the web", ("onnxruntime-web",), "nothing: WebAssembly has no telemetry"),
+    Row("ONNX Runtime 1.30 for the web", ("onnxruntime-web",), "nothing: it is left out of WebAssembly"),
     # Downloads name the versions of other packages and what program asks; hf_xet, which fetches large files,
-    # reports how that went and reads the same variable. diffusers goes through this client.
+    # reports how that went and names the same variable. diffusers goes through this client.
     Row(
         "huggingface_hub 2.4, hf_xet 1.8",
         ("huggingface-hub", "hf-xet", "diffusers"),
