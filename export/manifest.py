@@ -58,6 +58,7 @@ def _model(checkpoint: Checkpoint) -> ModelInfo:
         config=checkpoint.config,
         vae=checkpoint.vae_config,
         weights_sha256=weights_sha256(checkpoint),
+        origins=dict(checkpoint.origins),
     )
 
 

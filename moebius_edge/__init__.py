@@ -3,6 +3,8 @@
 What most programs need is here: `from moebius_edge import Inpainter`. Each name is imported at its first use.
 """
 
+from moebius_edge.common.telemetry import switch_off
+
 TYPE_CHECKING = False  # as in `typing`, whose import would be the longest wait for an early Ctrl-C
 if TYPE_CHECKING:
     from typing import Any
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from moebius_edge.checkpoints.load import load_checkpoint
     from moebius_edge.export.build import export_bundle
     from moebius_edge.inpainter import Inpainter, InpaintOptions
+
+switch_off()  # before any engine is imported: all of this project's modules come after this one
 
 __version__ = "0.1.0"
 __all__ = [

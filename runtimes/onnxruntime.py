@@ -20,10 +20,15 @@ from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
 from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.common.machine import sums_overflow
 from moebius_edge.common.memory import trim_memory
+from moebius_edge.common.telemetry import ONNX_RUNTIME, is_switched_off
 from moebius_edge.common.tensors import Array
 from moebius_edge.precisions import PRECISIONS
 from moebius_edge.runtimes.external_data import external_locations
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
+
+# The variable itself is read by the engine, but not on Windows, nor where a program had imported it already.
+if is_switched_off(ONNX_RUNTIME):
+    ort.disable_telemetry_events()
 
 # An entry of a session's configuration. x86 without VNNI adds pairs of u8 x s8 products in 16 bits, which
 # overflow: nano's denoiser loses 2.4 dB. With this the engine turns such weights into u8 when it loads a

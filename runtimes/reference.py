@@ -3,6 +3,7 @@
 import torch
 
 from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.manifest import ORIGINS
 from moebius_edge.checkpoints.checkpoint import Checkpoint, weights_sha256
 from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.checkpoints.models import MODELS
@@ -33,8 +34,9 @@ def load_reference(bundle: Bundle) -> Checkpoint:
             f"the reference of {bundle.folder.name} is the local checkpoint {model.name!r}, which the bundle "
             "does not carry; use load_checkpoint(PATH) and TorchRuntime(checkpoint.model, checkpoint.vae)"
         )
-    revision = model.source.partition("@")[2] or None
-    checkpoint = load_checkpoint(model.name, revision)
+    of_source = model.source.partition("@")[2]  # in older bundles there is no more
+    revisions = [model.origins.get(part, "").partition("@")[2] for part in ORIGINS]
+    checkpoint = load_checkpoint(model.name, revisions[0] or of_source or None, revisions[1] or None)
     if (found := weights_sha256(checkpoint)) != model.weights_sha256:
         raise RuntimeUnavailable(
             f"{bundle.folder.name} was made from other weights than today's {model.name!r}: SHA-256 "

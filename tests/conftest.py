@@ -1,5 +1,8 @@
 """Fixtures that several test modules share."""
 
+import moebius_edge  # noqa: F401 (first: it switches off what engines send, which must come before them)
+
+# isort: split
 import gc
 import json
 import sys

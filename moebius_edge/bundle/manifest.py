@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from moebius_edge.bundle.names import check_name
 from moebius_edge.bundle.proofs import MAX_PROOFS, Proof
 from moebius_edge.common import strictjson
 from moebius_edge.common.errors import BundleError, InvalidInput
@@ -18,8 +19,8 @@ from moebius_edge.inpaint.solving.table import Start, Step
 from moebius_edge.model.config import MoebiusConfig, VAEConfig
 
 FORMAT = "moebius-edge-bundle"
-SCHEMA_VERSION = 3  # 3: the loop that the capsule records starts from continued latents
 MANIFEST_NAME = "manifest.json"
+SCHEMA_VERSION = 3  # 3: the loop that the capsule records starts from continued latents
 OWN_SHA256 = "manifest_sha256"  # of the manifest's own bytes, with zeros in the place of these digits
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 4096
@@ -27,13 +28,13 @@ MAX_FILE_BYTES = 4 << 30  # the full-size FP32 denoiser has under 1 GB
 
 GRAPH_NAMES = ("encoder", "denoiser", "decoder")
 DTYPES = ("float32", "float16")
+ORIGINS = ("unet", "vae")
 
 Shape = tuple[int, ...]
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,126}")
 _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
+_ORIGIN = re.compile(r"[A-Za-z0-9._-]{1,96}(/[A-Za-z0-9._-]{1,96})?@[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ class ModelInfo:
     config: MoebiusConfig
     vae: VAEConfig
     weights_sha256: str  # `moebius_edge.checkpoints.checkpoint.weights_sha256`
+    # What was downloaded from the hub, by `ORIGINS`: "REPOSITORY@COMMIT". Bundles made before have none.
+    origins: dict[str, str] = field(default_factory=dict, metadata={strictjson.OPTIONAL: True})
 
 
 @dataclass(frozen=True)
@@ -210,25 +213,14 @@ def check(manifest: Manifest) -> None:
     _require(manifest.graph in ("deploy", "direct"), 'graph must be "deploy" or "direct"')
     _require(_SHA256.fullmatch(manifest.model.weights_sha256), "model.weights_sha256 must be 64 hex digits")
     _require(manifest.model.parameters >= 0, "model.parameters must not be negative")
+    for part, origin in manifest.model.origins.items():
+        fine = part in ORIGINS and _ORIGIN.fullmatch(origin)
+        _require(fine, f"model.origins may have REPOSITORY@COMMIT of {' and '.join(ORIGINS)} alone")
     _check_sizes(manifest)
     _check_graphs(manifest)
     _check_scheduler(manifest)
     _check_files(manifest)
     _require(len(manifest.proofs) <= MAX_PROOFS, f"it has more than {MAX_PROOFS} proofs")
-
-
-def check_name(name: str) -> None:
-    """Raise JSONError unless `name` is plain segments of letters, digits, `.`, `_`, `-` joined by `/`."""
-    segments = name.split("/")
-    for segment in segments:
-        fine = _SEGMENT.fullmatch(segment) and not segment.endswith(".")
-        if not fine or segment.split(".")[0].lower() in _RESERVED:
-            raise strictjson.JSONError(
-                f"the file name {name[:120]!r} is not allowed: names are relative, of letters, digits, "
-                "'.', '_' and '-', and stay inside the bundle"
-            )
-    _require(len(segments) <= 8 and len(name) <= 200, f"the file name {name[:120]!r} is too long")
-    _require(name.lower() != MANIFEST_NAME, f"{MANIFEST_NAME} cannot list itself")
 
 
 def _require(condition: object, message: str) -> None:
@@ -284,6 +276,7 @@ def _check_files(manifest: Manifest) -> None:
     _require(len(files) <= MAX_FILES, f"it lists more than {MAX_FILES} files")
     for name, entry in files.items():
         check_name(name)
+        _require(name.lower() != MANIFEST_NAME, f"{MANIFEST_NAME} cannot list itself")
         _require(
             0 <= entry.size <= MAX_FILE_BYTES,
             f"{name} claims {entry.size:,} bytes; 0 to {MAX_FILE_BYTES:,} are allowed",

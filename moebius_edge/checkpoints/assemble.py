@@ -1,10 +1,13 @@
 """Build the models of a checkpoint from its files, or by the filling rule. Needs torch."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from moebius_edge.checkpoints.cards import UNKNOWN, read_license
 from moebius_edge.checkpoints.checkpoint import Checkpoint, CheckpointFiles
 from moebius_edge.checkpoints.hashes import check_sha256
 from moebius_edge.checkpoints.state_dicts import infer_config, load_into, read_state
@@ -19,11 +22,13 @@ from moebius_edge.model.vae import build_vae
 MAX_CONFIG_BYTES = 1 << 16
 
 
-def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Checkpoint:
+def load(
+    name: str, files: CheckpointFiles, source: str, license_: str, origins: Mapping[str, str] | None = None
+) -> Checkpoint:
     """Read, check and load the parts of a checkpoint.
 
-    `name` and `source` are kept in the result. `license_` "": the one in config.json, or "unknown". Raises
-    CheckpointError.
+    `name`, `source` and `origins` are kept in the result. `license_` "": the one in config.json, else that of
+    the card, else "unknown". Raises CheckpointError.
     """
     settings = _read_config(files.config)
     vae_config = read_vae_config(settings.get("vae", settings), files.config.name)
@@ -37,10 +42,11 @@ def load(name: str, files: CheckpointFiles, source: str, license_: str) -> Check
     load_into(model, state, files.unet.name)
     del state
     load_into(vae, modern_names(read_state(files.vae)), f"the VAE {files.vae.name}")
-    license_ = license_ or str(settings.get("license", "unknown"))
+    license_ = license_ or str(settings.get("license", "")) or read_license(files.card) or UNKNOWN
     where = files.config.name
     guidance, strength = _default(settings, "guidance", 100, where), _default(settings, "strength", 1, where)
-    return Checkpoint(name, model, vae, config, vae_config, license_, source, guidance, strength)
+    made = Checkpoint(name, model, vae, config, vae_config, license_, source, origins or {})
+    return replace(made, guidance=guidance, strength=strength)
 
 
 def _default(settings: dict[str, Any], key: str, most: float, name: str) -> float:

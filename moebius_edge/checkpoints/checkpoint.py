@@ -1,7 +1,8 @@
 """A checkpoint in memory, the files that it is made of, and what identifies its weights."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ class Checkpoint:
     vae_config: VAEConfig
     license: str  # SPDX identifier, or "unknown"
     source: str  # where the weights came from; no path of this machine
+    origins: Mapping[str, str] = field(
+        default_factory=dict
+    )  # "unet", "vae" -> "REPOSITORY@COMMIT" of the hub
     guidance: float = 2.0  # default of its bundles, as is the next: by config.json, else the authors'
     strength: float = 0.99
 
@@ -36,6 +40,7 @@ class CheckpointFiles:
     unet: Path
     vae: Path
     config: Path  # diffusers' config.json of the VAE, or ours with "unet" and "vae"
+    card: Path | None = None  # the README.md beside the U-Net, whose first lines may name the licence
 
 
 def parameter_count(model: "nn.Module") -> int:

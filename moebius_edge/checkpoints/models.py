@@ -16,7 +16,7 @@ class ModelEntry:
     # files of a repository, those of the VAE in its folder `vae`. Generated: full size, by the filling rule.
     kind: Literal["package", "hub", "generated"]
     megabytes: int  # to download; 0: nothing
-    license: str
+    license: str  # SPDX; of the hub's: if the model cards that are downloaded name none
     purpose: str
     repo: str = UNET_REPO  # of the hub, like the next three
     folder: str = ""  # of the U-Net in it; in the package: of `assets`
@@ -43,7 +43,7 @@ _HUB_MEGABYTES = 904 + 335  # U-Net and VAE, float32
 
 
 def _published(name: str, purpose: str, folder: str) -> ModelEntry:
-    return ModelEntry(name, "hub", _HUB_MEGABYTES, "Apache-2.0", purpose, folder=folder)
+    return ModelEntry(name, "hub", _HUB_MEGABYTES, "MIT", purpose, folder=folder)
 
 
 MODELS: dict[str, ModelEntry] = {

@@ -7,7 +7,14 @@ import typer
 
 from moebius_edge.cli import show
 from moebius_edge.cli.doctor import print_usability
-from moebius_edge.cli.options import Calibration, Checkpoint, Images, Observer, Revision
+from moebius_edge.cli.options import (
+    AutoencoderRevision,
+    Calibration,
+    Checkpoint,
+    Images,
+    Observer,
+    Revision,
+)
 from moebius_edge.cli.payoff import print_conversion, print_payoff
 from moebius_edge.common.progress import stages
 from moebius_edge.precisions import OBSERVER, TARGET_DB
@@ -81,6 +88,7 @@ def export(  # noqa: PLR0913, PLR0917
         ),
     ] = False,
     revision: Revision = None,
+    autoencoder_revision: AutoencoderRevision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing bundle.")] = False,
 ) -> None:
     """Turn a checkpoint into a bundle.
@@ -116,7 +124,7 @@ def export(  # noqa: PLR0913, PLR0917
     costs = Ledger.load(ledger) if ledger is not None else None
     with stages(f"{checkpoint} -> {folder}") as say:
         say("loading the checkpoint", 0, 1)
-        loaded = load_checkpoint(checkpoint, revision)
+        loaded = load_checkpoint(checkpoint, revision, autoencoder_revision)
         from moebius_edge.export.build import export_bundle  # noqa: PLC0415 (imports torch)
 
         bundle = export_bundle(

@@ -6,12 +6,20 @@ from typing import Annotated
 import typer
 
 from moebius_edge.cli import show
-from moebius_edge.cli.options import Checkpoint, Images, Revision, bundle_name, output_file, revision_option
+from moebius_edge.cli.options import (
+    AutoencoderRevision,
+    Checkpoint,
+    Images,
+    Revision,
+    bundle_name,
+    output_file,
+    revision_options,
+)
 from moebius_edge.common.progress import stages
 from moebius_edge.precisions import having
 
 
-def calibrate(
+def calibrate(  # noqa: PLR0913, PLR0917
     checkpoint: Checkpoint = "nano",
     output: Annotated[
         Path | None,
@@ -24,6 +32,7 @@ def calibrate(
     steps_per_edit: Annotated[int, typer.Option(help="Steps of each loop that are looked at.")] = 5,
     seed: Annotated[int, typer.Option(help="Of masks, noise and choice of steps.")] = 0,
     revision: Revision = None,
+    autoencoder_revision: AutoencoderRevision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Record how large the numbers in a model get on real edits, once for all targets and precisions.
@@ -41,7 +50,7 @@ def calibrate(
     file = output_file(output, checkpoint, ".calibration", overwrite=overwrite)
     with stages(f"{checkpoint} -> {file}") as say:
         say("loading the checkpoint", 0, 1)
-        loaded = load_checkpoint(checkpoint, revision)
+        loaded = load_checkpoint(checkpoint, revision, autoencoder_revision)
         from moebius_edge.export.build import record_ranges  # noqa: PLC0415 (imports torch)
 
         recording = record_ranges(loaded, options, say)
@@ -49,5 +58,9 @@ def calibrate(
     samples, sites = recording.recipe["samples"], len(recording.histograms)
     show.out().print(f"wrote {file} ({sites} histograms from {samples} denoiser inputs)", markup=False)
     precision = having("calibrated")[0]
-    again = [*revision_option(revision), "--output", bundle_name(checkpoint, precision)]
+    again = [
+        *revision_options(revision, autoencoder_revision),
+        "--output",
+        bundle_name(checkpoint, precision),
+    ]
     show.suggest("export", checkpoint, "--precision", precision, "--calibration", file, *again)

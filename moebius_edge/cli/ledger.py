@@ -8,6 +8,7 @@ import typer
 
 from moebius_edge.cli import show
 from moebius_edge.cli.options import (
+    AutoencoderRevision,
     Calibration,
     Checkpoint,
     Images,
@@ -15,7 +16,7 @@ from moebius_edge.cli.options import (
     Revision,
     bundle_name,
     output_file,
-    revision_option,
+    revision_options,
 )
 from moebius_edge.common.progress import stages
 from moebius_edge.precisions import OBSERVER, TARGET_DB, having
@@ -38,6 +39,7 @@ def ledger(  # noqa: PLR0913, PLR0917
     plot: Annotated[Path | None, typer.Option(metavar="PNG", help="Also draw it.")] = None,
     worst: Annotated[int, typer.Option(min=1, help="Rows of the table.")] = 20,
     revision: Revision = None,
+    autoencoder_revision: AutoencoderRevision = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
@@ -63,7 +65,7 @@ def ledger(  # noqa: PLR0913, PLR0917
         recording = Recording.load(calibration) if calibration is not None else None
         with stages(f"{checkpoint} -> {file}") as say:
             say("loading the checkpoint", 0, 1)
-            loaded = load_checkpoint(checkpoint, revision)
+            loaded = load_checkpoint(checkpoint, revision, autoencoder_revision)
             from moebius_edge.export.build import measure_ledger  # noqa: PLC0415 (imports torch)
 
             made = measure_ledger(loaded, options, recording, say)
@@ -76,7 +78,10 @@ def ledger(  # noqa: PLR0913, PLR0917
     _print_ledger(made, worst)
     console = show.out()
     console.print(f"wrote {file}" + (f" and {plot}" if plot is not None else ""), markup=False)
-    again = [*revision_option(revision), *(("--observer", observer) if observer != OBSERVER else ())]
+    again = [
+        *revision_options(revision, autoencoder_revision),
+        *(("--observer", observer) if observer != OBSERVER else ()),
+    ]
     for option, value in (("--calibration", calibration), ("--calibration-images", images)):
         again += [option, str(value)] if value is not None else []
     precision = having("searched")[0]

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from moebius_edge.cli import show
+from moebius_edge.cli.options import AutoencoderRevision, revision_options
 
 
 def models() -> None:
@@ -33,6 +34,7 @@ def pull(
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of the hub's repository; default: main.")
     ] = None,
+    autoencoder_revision: AutoencoderRevision = None,
 ) -> None:
     """Download a published checkpoint and check all of it.
 
@@ -41,9 +43,10 @@ def pull(
     """
     from moebius_edge.checkpoints.load import pull as pull_checkpoint  # noqa: PLC0415
 
-    files = pull_checkpoint(name, revision)
+    files = pull_checkpoint(name, revision, autoencoder_revision)
     console = show.out()
     console.print(f"{name} is complete:", markup=False)
     for path in files:
         console.print(f"  {show.size(path.stat().st_size):>9}  {path}", markup=False)
-    console.print(f"next: {show.called()} export {name} --output {name}.moebius", markup=False)
+    revisions = revision_options(revision, autoencoder_revision)
+    show.suggest("export", name, *revisions, "--output", f"{name}.moebius")

@@ -15,6 +15,9 @@ Checkpoint = Annotated[
 Revision = Annotated[
     str | None, typer.Option(help="Branch, tag or commit of a published checkpoint; default: main.")
 ]
+AutoencoderRevision = Annotated[
+    str | None, typer.Option(help="The same of its autoencoder, which the hub has in another repository.")
+]
 Calibration = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Written by `moebius-edge calibrate`; default: calibrate on the way."),
@@ -65,6 +68,7 @@ def bundle_name(checkpoint: str, precision: str) -> str:
     return f"{Path(checkpoint).stem}-{precision}.moebius"
 
 
-def revision_option(revision: str | None) -> tuple[str, ...]:
-    """Return the option of a suggested command that takes the same revision."""
-    return () if revision is None else ("--revision", revision)
+def revision_options(revision: str | None, autoencoder_revision: str | None) -> tuple[str, ...]:
+    """Return the options of a suggested command that takes the same revisions."""
+    given = {"--revision": revision, "--autoencoder-revision": autoencoder_revision}
+    return tuple(word for name, value in given.items() if value is not None for word in (name, value))

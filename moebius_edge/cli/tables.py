@@ -17,6 +17,7 @@ from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
 from moebius_edge.common.files import plain_size, write_atomically
 from moebius_edge.common.scripts import script_parser
+from moebius_edge.common.telemetry import ROWS, SWITCHED_OFF
 from moebius_edge.export.targets.registry import own_targets
 from moebius_edge.packaging.platforms import PLATFORMS, targets_of
 from moebius_edge.precisions import PRECISIONS, Thresholds
@@ -78,6 +79,11 @@ def _platforms() -> str:
     return _table(("platform", "targets", "language", "engine"), rows)
 
 
+def _telemetry() -> str:
+    rows = ((row.name, row.sends, f"`{row.variable}={SWITCHED_OFF}`" if row.variable else "") for row in ROWS)
+    return _table(("engine or library", "what it sends by itself", "switched off by"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "targets": _targets,
     "states": _states,
@@ -85,6 +91,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "thresholds": _thresholds,
     "runtimes": _runtimes,
     "platforms": _platforms,
+    "telemetry": _telemetry,
 }
 
 

@@ -1,6 +1,7 @@
 """Read untrusted JSON strictly into frozen dataclasses, and write values as canonical bytes.
 
-The dataclasses are the schema: every field must be there, nothing else may be, and types are exact. What the
+The dataclasses are the schema: every field must be there but those that are `optional`, nothing else may be,
+and types are exact. What the
 json module lets through is refused here: NaN and Infinity, duplicate keys, overflowing numbers, unprintable
 characters (they would reach a terminal), and nesting or sizes that serve only to exhaust the reader.
 """
@@ -19,6 +20,9 @@ _STRING, _BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL), re.compile
 MAX_DEPTH = 32
 MAX_STRING = 4096
 MAX_INTEGER = 2**53  # beyond it JavaScript and Swift's Double no longer read the same number
+
+
+OPTIONAL = "optional"  # in the metadata of a field with a default: it may be missing
 
 
 class JSONError(ValueError):
@@ -129,12 +133,13 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     table = _expect(dict, value, where, "an object")
     hints = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]
-    if missing := [name for name in names if name not in table]:
+    needed = [field.name for field in dataclasses.fields(kind) if not field.metadata.get(OPTIONAL)]
+    if missing := [name for name in needed if name not in table]:
         raise JSONError(f"{where} lacks {missing[0]!r}")
     if unknown := [name for name in table if name not in names]:
         raise JSONError(f"{where} has an unknown field {unknown[0][:80]!r}; it may hold {', '.join(names)}")
     try:
-        return kind(**{name: _decode(hints[name], table[name], f"{where}.{name}") for name in names})
+        return kind(**{name: _decode(hints[name], table[name], f"{where}.{name}") for name in table})
     except JSONError:
         raise
     except (ValueError, ArithmeticError) as error:  # a dataclass's own check

@@ -17,7 +17,7 @@ def rgb_of(image: Image.Image) -> NDArray[np.uint8]:
     """Return the pixels of an image as RGB [H,W,3]."""
     result = np.empty((image.height, image.width, 3), np.uint8)
     for rows, strip in _strips(image):
-        result[rows] = strip.convert("RGB")
+        result[rows] = np.asarray(strip.convert("RGB"))
     return result
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,8 +154,11 @@ class PortableEdits:
             edits.append(PortableEdit.of(surface, crop.moved(-left, -top), size, options, closer=closer))
         return cls(photo, tuple(edits))
 
-    def finish(self, ends: Sequence[tuple[PortableEdit, NDArray[np.float32]]]) -> Image.Image:
-        """Return the photo with each hole's last pass and the model's picture [R,R,3] in [0,1] pasted."""
+    def finish(self, ends: Sequence[tuple[Any, NDArray[np.float32]]]) -> Image.Image:
+        """Return the photo with its holes filled: `ends` are the last pass over each hole, and its picture.
+
+        The pictures are the model's, [R,R,3] in [0,1].
+        """
         for edit, picture in ends:
             edit.paste(picture, edit.options.feather)
         return self.photo.with_pixels(self.photo.rgb)

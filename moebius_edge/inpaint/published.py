@@ -6,6 +6,7 @@ cases of tests/golden/pipeline; for photos of any shape use the portable mode.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,7 +60,7 @@ class PublishedEdit:
         """The one edit of the photo."""
         return (self,)
 
-    def finish(self, ends: "Sequence[tuple[PublishedEdit, NDArray[np.float32]]]") -> Image.Image:
+    def finish(self, ends: Sequence[tuple[Any, NDArray[np.float32]]]) -> Image.Image:
         """Return the model's picture [R,R,3] in [0,1], blended over the resized photo.
 
         `ends` are the edit and the picture. With the option `paste` off, the model's picture alone.

@@ -238,7 +238,11 @@ def _license_text(manifest: Manifest, given: Path | None) -> str:
             "its text; give it with --license FILE"
         )
     text = _own_license() if given is None else _read_license(given)
-    return f"Model: {manifest.model.name}\nWeights: {manifest.model.source}\nLicence: {name}\n\n{text}"
+    head = {"Model": manifest.model.name, "Weights": manifest.model.source}
+    if "vae" in manifest.model.origins:
+        head["Autoencoder"] = manifest.model.origins["vae"]
+    lines = (f"{what}: {value}\n" for what, value in {**head, "Licence": name}.items())
+    return f"{''.join(lines)}\n{text}"
 
 
 def _read_license(path: Path) -> str:

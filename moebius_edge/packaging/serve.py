@@ -4,6 +4,7 @@ import sys
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -79,6 +80,11 @@ class Server(ThreadingHTTPServer):
 
     A browser that goes away in the middle of a request is not reported.
     """
+
+    def server_bind(self) -> None:
+        """Bind the socket, as the class above does, but look up no name for its address."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore lost connections; print the traceback of every other error."""

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from moebius_edge.bundle.manifest import FileEntry, Manifest, check_name, parse, signed_bytes
+from moebius_edge.bundle.manifest import FileEntry, Manifest, parse, signed_bytes
+from moebius_edge.bundle.names import check_name
 from moebius_edge.common.errors import BundleError
 from moebius_edge.common.strictjson import JSONError
 
@@ -57,6 +58,13 @@ def test_its_own_checksum_is_what_the_format_says(manifest: Manifest) -> None:
     assert hashlib.sha256(data.replace(digest.encode(), b"0" * 64)).hexdigest() == digest
 
 
+def test_what_was_downloaded_is_kept_and_missing_in_older_bundles(manifest: Manifest) -> None:
+    origins = {"unet": f"hustvl/Moebius@{'1' * 40}", "vae": f"hustvl/PixelHacker@{'2' * 40}"}
+    downloaded = replace(manifest, model=replace(manifest.model, origins=origins))
+    assert parse(downloaded.to_bytes()) == downloaded
+    assert parse(edited(downloaded, lambda m: m["model"].pop("origins"))) == manifest
+
+
 REFUSED: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (lambda m: m.update(format="other"), "format"),
     (lambda m: m.pop("format"), "format"),
@@ -72,6 +80,9 @@ REFUSED: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (lambda m: m["model"].update(name="\ud800"), "printable"),
     (lambda m: m["model"].update(name="x" * 5000), "printable"),
     (lambda m: m["model"].update(parameters=-1), "parameters"),
+    (lambda m: m["model"].update(origins={"unet": "a/b@main"}), "REPOSITORY@COMMIT"),
+    (lambda m: m["model"].update(origins={"text": f"a/b@{'1' * 40}"}), "unet and vae alone"),
+    (lambda m: m["model"].update(origins=None), "expected an object"),
     (lambda m: m["model"].update(parameters=1.5), "expected an integer"),
     (lambda m: m["model"].update(parameters=True), "expected a number"),
     (lambda m: m["model"].update(parameters=2**60), "too large"),

@@ -14,17 +14,21 @@ from safetensors.torch import load_file, save_file
 
 from moebius_edge.checkpoints import assemble, load
 from moebius_edge.checkpoints.checkpoint import Checkpoint, parameter_count, weights_sha256
+from moebius_edge.checkpoints.hub import Repository
 from moebius_edge.checkpoints.load import load_checkpoint, pull
 from moebius_edge.checkpoints.models import MODELS, ModelEntry
 from moebius_edge.checkpoints.state_dicts import infer_config, load_into
 from moebius_edge.checkpoints.synthetic import rule
 from moebius_edge.common.errors import CheckpointError
+from moebius_edge.export.manifest import _model
 from moebius_edge.model.config import CONFIGS, VAE_CONFIGS
 from moebius_edge.model.unet import Moebius
 from moebius_edge.model.vae import build_vae
 from moebius_edge.training.weights import record_hash, write_config
 from tests.conftest import TINY, TINY_VAE
 
+VAE_FILE = "vae/diffusion_pytorch_model.safetensors"
+COMMITS = {"a/b": "1" * 40, "c/d": "2" * 40}
 GOLDEN = Path(__file__).parents[1] / "golden" / "state_dict.json"
 
 
@@ -176,26 +180,54 @@ def test_the_table_of_models_is_whole() -> None:
 
 
 def test_one_row_is_a_checkpoint_of_another_repository(
-    tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
+    for name, file in (("c/d", "vae/config.json"), ("c/d", VAE_FILE), ("a/b", "small/unet.safetensors")):
+        path = tmp_path / COMMITS[name] / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        local = tiny_checkpoint / {VAE_FILE: "vae.safetensors"}.get(file, Path(file).name)
+        path.symlink_to(local)
 
-    def fetch(repo: str, paths: tuple[str, ...], revision: str = "main") -> Path:
-        asked.append((repo, paths[0], revision))
-        name = paths[0].removesuffix(".safetensors")
-        found = {"vae/config.json": "config.json", "small/unet": "unet.safetensors"}
-        return tiny_checkpoint / found.get(name, "vae.safetensors")
+    def ask_hub(*wanted: tuple[str, str | None]) -> list[Repository]:
+        return [Repository(name, revision or "main") for name, revision in wanted]
+
+    def fetch(repository: Repository, paths: tuple[str, ...]) -> Path:
+        asked.append((repository.name, paths[0], repository.revision))
+        return tmp_path / COMMITS[repository.name] / paths[0]
 
     where = {"repo": "a/b", "folder": "small", "unet_file": "unet.safetensors", "vae_repo": "c/d"}
     row = ModelEntry("other", "hub", 1, "MIT", "to test", **where)  # type: ignore[arg-type]
     monkeypatch.setitem(MODELS, "other", row)
+    monkeypatch.setattr(load, "ask_hub", ask_hub)
     monkeypatch.setattr(load, "fetch", fetch)
+    monkeypatch.setattr(load, "fetch_card", lambda repository: None)
     checkpoint = load_checkpoint("other", "v2")
     assert asked[0] == ("c/d", "vae/config.json", "main") and asked[1][0] == "c/d"
     assert asked[2:] == [("a/b", "small/unet.safetensors", "v2")]
-    assert (checkpoint.source, checkpoint.license) == ("a/b/small@v2", "MIT")
-    files = pull("other")
-    assert [file.name for file in files] == ["unet.safetensors", "vae.safetensors", "config.json"]
+    assert (checkpoint.source, checkpoint.license) == (f"a/b/small@{COMMITS['a/b']}", "MIT")
+    assert checkpoint.origins == {"unet": f"a/b@{COMMITS['a/b']}", "vae": f"c/d@{COMMITS['c/d']}"}
+    assert _model(checkpoint).origins == checkpoint.origins  # of a manifest
+    files = pull("other", autoencoder_revision="v3")
+    assert [file.name for file in files] == ["unet.safetensors", Path(VAE_FILE).name, "config.json"]
+    assert [revision for _, _, revision in asked[3:]] == ["v3", "v3", "main"]
+
+
+@pytest.mark.parametrize("revisions", [("v1", None), (None, "v1")])
+def test_what_is_not_downloaded_has_no_revision(revisions: tuple[str | None, str | None]) -> None:
+    with pytest.raises(CheckpointError, match="nano has no revisions; leave them away, or choose"):
+        load_checkpoint("nano", *revisions)
+
+
+def test_the_licence_of_a_local_folder_is_its_configs_else_its_cards(folder: Path) -> None:
+    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
+    assert load_checkpoint(str(folder)).license == "CC0-1.0"
+    settings = json.loads((folder / "config.json").read_text())
+    del settings["license"]
+    (folder / "config.json").write_text(json.dumps(settings))
+    assert load_checkpoint(str(folder)).license == "MIT"
+    (folder / "README.md").write_text("# None\n")
+    assert load_checkpoint(str(folder)).license == "unknown"
 
 
 # What does not fit

@@ -192,7 +192,8 @@ def test_the_entry_point_is_the_light_module() -> None:
         "print(sorted(set(sys.modules) - before))"
     )
     # Whatever is imported here is time in which Ctrl-C still gives a traceback.
-    assert done.stdout == "['moebius_edge', 'moebius_edge.__main__']\n"
+    names = ("", ".__main__", ".common", ".common.telemetry")
+    assert done.stdout == f"{[f'moebius_edge{name}' for name in names]}\n"
 
 
 def test_what_to_type_next_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,6 +271,19 @@ def test_bad_exports_write_nothing(moebius: Any, tmp_path: Path, arguments: list
 def test_pull_of_what_is_not_downloaded(moebius: Any) -> None:
     answer = moebius("pull", "nano")
     assert answer.code == 2 and "there is nothing to download" in answer.err
+
+
+def test_pull_suggests_an_export_of_the_same_revisions(
+    moebius: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unet.bin").write_bytes(bytes(2000))
+    asked: list[tuple[str | None, ...]] = []
+    monkeypatch.setattr(
+        "moebius_edge.checkpoints.load.pull", lambda *given: asked.append(given) or (tmp_path / "unet.bin",)
+    )
+    answer = moebius("pull", "places2", "--revision", "v1", "--autoencoder-revision", "v2")
+    assert answer.code == 0 and asked == [("places2", "v1", "v2")]
+    assert "export places2 --revision v1 --autoencoder-revision v2 --output" in answer.out
 
 
 def test_faults_of_the_machine_are_sentences_and_bugs_are_not_hidden(

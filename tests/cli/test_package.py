@@ -325,3 +325,12 @@ def test_ctrl_c_ends_serving(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith("http://127.0.0.1:")
         process.send_signal(2)
         assert process.wait(20) == 0 and process.stderr.read() == ""
+
+
+def test_the_licence_file_says_where_both_parts_were_downloaded(exported: Path, license_text: Path) -> None:
+    manifest = Bundle.open(exported).manifest
+    origins = {"unet": f"a/b@{'1' * 40}", "vae": f"c/d@{'2' * 40}"}
+    model = replace(manifest.model, license="MIT", source=f"a/b/x@{'1' * 40}", origins=origins)
+    written = package._license_text(replace(manifest, model=model), license_text)
+    head = f"Model: {model.name}\nWeights: {model.source}\nAutoencoder: {origins['vae']}\nLicence: MIT\n\n"
+    assert written == f"{head}Do what you like.\n"

@@ -466,6 +466,16 @@ def test_faults_end_with_a_sentence_and_no_file(
 # The rest of the project.
 
 
+def test_the_example_may_not_use_the_network_whatever_its_libraries_ask_for() -> None:
+    manifest = ElementTree.parse(EXAMPLE / "AndroidManifest.xml")
+    android, tools = "{http://schemas.android.com/apk/res/android}", "{http://schemas.android.com/tools}"
+    asked = {
+        each.get(f"{android}name"): each.get(f"{tools}node") for each in manifest.iter("uses-permission")
+    }
+    names = ("INTERNET", "ACCESS_NETWORK_STATE")
+    assert asked == {f"android.permission.{name}": "remove" for name in names}
+
+
 def test_names_are_those_that_the_profiler_drives() -> None:
     manifest = ElementTree.parse(EXAMPLE / "AndroidManifest.xml")
     space = "{http://schemas.android.com/apk/res/android}"

@@ -85,6 +85,16 @@ def test_nothing_else_is_served(port: int, path: str) -> None:
     assert status == 404 and b"secret" not in body and headers.items() >= HEADERS.items()
 
 
+def test_no_name_is_looked_up(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a name was looked up")
+
+    for function in ("getfqdn", "gethostbyaddr", "getaddrinfo"):
+        monkeypatch.setattr(socket, function, refuse)
+    with make_server(site) as server:
+        assert server.server_name == "127.0.0.1" and server.server_port > 0
+
+
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000"])
 def test_names_of_this_machine(port: int, host: str) -> None:
     assert get(port, "/", host=host)[0] == 200

@@ -234,11 +234,20 @@ def test_the_reference_must_have_the_same_weights(
 ) -> None:
     from moebius_edge.runtimes import reference  # noqa: PLC0415 (needs torch)
 
-    monkeypatch.setattr(reference, "load_checkpoint", lambda name, revision: (name, revision))
+    asked: list[tuple[str | None, ...]] = []
+    monkeypatch.setattr(reference, "load_checkpoint", lambda *given: asked.append(given))
     monkeypatch.setattr(reference, "weights_sha256", lambda checkpoint: "1" * 64)
-    bundle = make_bundle(model=replace(tiny_manifest.model, name="nano"))
-    with pytest.raises(RuntimeUnavailable, match="made from other weights"):
-        open_runtime(bundle, "torch")
+    origins = {"unet": f"a/b@{'1' * 40}", "vae": f"c/d@{'2' * 40}"}
+    models = (
+        replace(tiny_manifest.model, name="nano"),
+        replace(tiny_manifest.model, name="places2", source="a/b/places2@v1"),  # an older bundle
+        replace(tiny_manifest.model, name="places2", source="a/b/places2@v1", origins=origins),
+    )
+    for number, model in enumerate(models):
+        bundle = make_bundle(f"{number}.moebius", model=model)
+        with pytest.raises(RuntimeUnavailable, match="made from other weights"):
+            open_runtime(bundle, "torch")
+    assert asked == [("nano", None, None), ("places2", "v1", None), ("places2", "1" * 40, "2" * 40)]
 
 
 # Memory, in a process of its own

@@ -5,6 +5,10 @@ public final class OrtEnvironment implements AutoCloseable {
         throw new UnsupportedOperationException();
     }
 
+    public void setTelemetry(boolean sendTelemetry) throws OrtException {
+        throw new UnsupportedOperationException();
+    }
+
     public String getVersion() {
         throw new UnsupportedOperationException();
     }

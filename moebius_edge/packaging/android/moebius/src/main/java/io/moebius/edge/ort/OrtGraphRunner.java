@@ -5,6 +5,8 @@ import ai.onnxruntime.OnnxValue;
 import ai.onnxruntime.OrtEnvironment;
 import ai.onnxruntime.OrtException;
 import ai.onnxruntime.OrtSession;
+import android.system.ErrnoException;
+import android.system.Os;
 import io.moebius.edge.Bundle;
 import io.moebius.edge.GraphRunner;
 import io.moebius.edge.MoebiusException;
@@ -24,7 +26,9 @@ public final class OrtGraphRunner implements GraphRunner, AutoCloseable {
         XNNPACK
     }
 
-    private final OrtEnvironment environment = OrtEnvironment.getEnvironment();
+    private static final String SWITCH = "ORT_DISABLE_TELEMETRY";
+
+    private final OrtEnvironment environment = silentEnvironment();
     private final Bundle bundle;
     private final Unit unit;
     private final int threads;
@@ -89,6 +93,20 @@ public final class OrtGraphRunner implements GraphRunner, AutoCloseable {
                 options.close(); // the session must be closed before
                 options = null;
             }
+        }
+    }
+
+    /** The engine, which would report its use to its makers: photos stay here. An app may set the variable to "0" before. */
+    private static OrtEnvironment silentEnvironment() {
+        try {
+            Os.setenv(SWITCH, "1", false); // read once, when the engine is loaded
+            OrtEnvironment engine = OrtEnvironment.getEnvironment();
+            if ("1".equals(Os.getenv(SWITCH))) {
+                engine.setTelemetry(false); // where the app had loaded it already
+            }
+            return engine;
+        } catch (ErrnoException | OrtException error) {
+            throw new MoebiusException("ONNX Runtime's reports of its use cannot be switched off: " + error.getMessage(), error);
         }
     }
 
