@@ -59,6 +59,7 @@ class Page:
 
     def choose(self, steps: int = STEPS, seed: int = SEED) -> None:
         """Steps and seed; also more steps than the page offers, for time to do something meanwhile."""
+        self.tab.evaluate("document.querySelector('.settings').open = true")
         self.tab.evaluate("steps => document.getElementById('steps').max = Math.max(50, steps)", steps)
         self.tab.fill("#steps", str(steps))
         self.tab.fill("#seed", str(seed))

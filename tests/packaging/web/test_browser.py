@@ -129,12 +129,60 @@ def test_painted_mask_and_jpeg(nano_page: Page, nano: Bundle, tmp_path: Path) ->
 
     page.choose()
     page.run()
+    assert page.tab.input_value("#compare-range") == "0"  # what one sees is the result
     page.tab.fill("#compare-range", "30")
     page.tab.screenshot(path=tmp_path / "after.png")
     found = page.download("#download", tmp_path / "found.png")
     near, beyond = differences(found, inpainter(photo, tmp_path / "mask.png", **SHORT), hole)
     assert near <= IN_HOLE
     assert beyond == 0
+
+
+def test_painting_closer(page: Page, tmp_path: Path) -> None:
+    """What is painted on an enlarged photo lies where it was painted; the brush keeps its size in the photo."""
+    page.open().ready()
+    page.photo(small_photo(tmp_path / "photo.png")[0])
+    page.tab.keyboard.press("+")
+    page.tab.click("#zoom-in")
+    left, top, width, height = (
+        page.tab.locator("#frame").bounding_box()[k] for k in ("x", "y", "width", "height")
+    )
+    shown = page.tab.locator("#mask").bounding_box()
+    assert shown["width"] == pytest.approx(1.5**2 * width, rel=1e-3)
+    assert shown["x"] < left and shown["y"] < top
+    page.tab.fill("#brush-size", "20")
+    page.tab.mouse.move(left + 0.25 * width, top + 0.25 * height)
+    page.tab.mouse.down()
+    page.tab.mouse.up()
+    hole = np.asarray(page.download("#save-mask", tmp_path / "mask.png")) > 127
+    y, x = np.argwhere(hole).mean(axis=0) + 0.5
+    # The middle of the photo stayed where it was: a quarter of the frame is nearer to it by the zoom.
+    assert x == pytest.approx(40 * (0.5 - 0.25 / 1.5**2), abs=1)
+    assert y == pytest.approx(32 * (0.5 - 0.25 / 1.5**2), abs=1)
+    page.tab.keyboard.press("0")
+    assert page.tab.locator("#mask").bounding_box()["width"] == pytest.approx(width)
+
+
+def test_a_phone_shows_photo_button_and_progress_at_once(page: Page, tmp_path: Path) -> None:
+    page.tab.set_viewport_size({"width": 390, "height": 844})
+    page.open().ready()
+    photo, mask = sample("wren")
+    page.photo(photo)
+    page.mask(mask)
+    page.choose(steps=MANY)
+
+    def in_view(selector: str) -> bool:
+        box = page.tab.locator(selector).bounding_box()
+        return box is not None and box["y"] >= 0 and box["y"] + box["height"] <= 844
+
+    for top in (0, 200, 2000):  # also with the options open, wherever the page is scrolled
+        page.tab.evaluate("top => scrollTo(0, top)", top)
+        assert in_view("#run") and in_view("#frame"), top
+    page.tab.click("#run")
+    page.says("#status", FILLING)
+    assert in_view("#progress") and in_view("#cancel") and in_view("#frame")
+    page.tab.click("#cancel")
+    page.says("#status", "Stopped.")
 
 
 def test_png_with_alpha(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import { measure } from "./ui/measure.js";
 import { startServiceWorker } from "./ui/offline.js";
 import { MASK_COLOUR, Painter } from "./ui/painter.js";
 import { Status } from "./ui/status.js";
+import { Zoom } from "./ui/zoom.js";
 import type { Unit } from "./units.js";
 
 const query = new URLSearchParams(location.search);
@@ -23,6 +24,7 @@ const status = new Status();
 const frame = new Frame();
 const painter = new Painter(() => update());
 const controls = new Controls(painter);
+const zoom = new Zoom(painter);
 
 const state = {
   model: null as Model | null, // once its files are here
@@ -39,6 +41,7 @@ function update(): void {
   const editing = photo !== null && !busy && !result;
   painter.enabled = editing;
   element<HTMLFieldSetElement>("tools").disabled = !editing;
+  zoom.shown = editing;
   element("tools").hidden = result; // what counts then is the picture, and the way back
   element<HTMLFieldSetElement>("settings").disabled = busy;
   element<HTMLButtonElement>("undo").disabled = painter.parts.length === 0;
@@ -46,7 +49,7 @@ function update(): void {
   element<HTMLButtonElement>("save-mask").disabled = painter.parts.length === 0;
   const run = element<HTMLButtonElement>("run");
   run.disabled = !model || !photo || busy || painter.parts.length === 0;
-  run.textContent = result ? "Fill again" : "Remove and fill";
+  run.textContent = result ? "Another variation" : "Remove and fill";
   run.classList.toggle("primary", !result);
   run.hidden = busy;
   element("cancel").hidden = !busy;
@@ -94,16 +97,9 @@ async function download(model: Model): Promise<void> {
     status.show("Ready.");
     update();
     showAbout(model, proof, () => void testModel());
-    showEngine(model);
     if (query.has("profile")) await whileBusy(() => measure(model, status, query));
     else if (!proof) await testModel();
   }, () => void download(model));
-}
-
-function showEngine(model: Model): void {
-  const chip = element("engine");
-  chip.textContent = `${model.app.model} · ${model.app.precision.toUpperCase()} · ${model.engine}`;
-  chip.hidden = false;
 }
 
 /** Replay the capsule. Edits wait for it: there is one engine. */
@@ -116,7 +112,6 @@ async function testModel(): Promise<void> {
       status.show(`Testing this browser against the reference: ${done} of ${total}`, done / total),
     );
     showAbout(model, proof, () => void testModel());
-    showEngine(model);
     if (proof.result.ok) status.show("Ready. This browser computes what the reference computes.");
     else {
       throw new SelfTestFailed(
@@ -176,7 +171,7 @@ async function run(): Promise<void> {
   const { model, photo } = state;
   if (!model || !photo || state.busy || painter.parts.length === 0) return;
   await attempt(async () => {
-    const { dilate, ...settings } = controls.settings();
+    const { dilate, ...settings } = controls.settings(state.result);
     await whileBusy(async () => {
       await state.tested;
       if (state.stopped) return;
@@ -258,6 +253,9 @@ function start(): void {
     "[": () => controls.changeBrush(-4),
     "]": () => controls.changeBrush(4),
     undo: () => painter.enabled && painter.undo(),
+    "+": () => zoom.closer(),
+    "-": () => zoom.farther(),
+    "0": () => zoom.fit(),
     o: () => element(state.photo ? "another-file" : "photo-file").click(),
     s: () => void downloadResult(),
     Enter: () => void run(),

@@ -1,15 +1,17 @@
 /** The tools and settings: sliders that show their value, and keyboard shortcuts. */
 
-import { parseSeed } from "../loop/noise.js";
+import { MAX_SEED, parseSeed } from "../loop/noise.js";
 import type { Settings } from "../model.js";
 import { element } from "./elements.js";
 import type { Painter } from "./painter.js";
 
 const SMALLEST_BRUSH = 2; // photo pixels
+const CHOICES = ["seed", "steps", "guidance", "dilate"];
 
 /** Sets up the sliders and the tool switch. `painter` gets the brush. */
 export class Controls {
   private shortSide = 1000; // of the photo, pixels
+  private last = ""; // choices
   private readonly size = element<HTMLInputElement>("brush-size");
 
   constructor(private readonly painter: Painter) {
@@ -49,11 +51,22 @@ export class Controls {
     this.applyBrush();
   }
 
-  /** What the user has chosen. Throws InvalidInput for a seed that is none. */
-  settings(): Settings & { dilate: number } {
+  /**
+   * What the user has chosen. `another`: if that is what was chosen the last time, too, then with the next
+   * seed, for the same again would be the same picture. Throws InvalidInput for a seed that is none.
+   */
+  settings(another = false): Settings & { dilate: number } {
+    const seed = element<HTMLInputElement>("seed");
+    const chosen = (): string => CHOICES.map((id) => element<HTMLInputElement>(id).value).join();
+    if (another && chosen() === this.last) seed.value = String((parseSeed(seed.value) + 1n) & MAX_SEED);
+    this.last = chosen();
     const number = (id: string): number => Number(element<HTMLInputElement>(id).value);
-    const seed = parseSeed(element<HTMLInputElement>("seed").value);
-    return { seed, steps: number("steps"), guidance: number("guidance"), dilate: number("dilate") };
+    return {
+      seed: parseSeed(seed.value),
+      steps: number("steps"),
+      guidance: number("guidance"),
+      dilate: number("dilate"),
+    };
   }
 
   private applyBrush(): void {

@@ -2,6 +2,8 @@
 
 import { element } from "./elements.js";
 
+const NARROW = 15; // percent: less of a picture has no room for its name
+
 export class Frame {
   private readonly frame = element("frame");
   private readonly before = element<HTMLCanvasElement>("before");
@@ -9,7 +11,7 @@ export class Frame {
   private readonly divider = element("divider");
   private readonly bar = element("compare");
   private readonly range = element<HTMLInputElement>("compare-range");
-  private readonly tags = [element("tag-before"), element("tag-after")];
+  private readonly tags = [element("tag-before"), element("tag-after")] as const;
 
   constructor() {
     this.range.addEventListener("input", () => this.divide(Number(this.range.value)));
@@ -32,8 +34,8 @@ export class Frame {
   showResult(view: ImageBitmap): void {
     draw(this.after, view);
     this.setComparing(true);
-    this.divide(50);
-    this.range.value = "50";
+    this.divide(0); // all of it is the result
+    this.range.value = "0";
   }
 
   hideResult(): void {
@@ -56,6 +58,8 @@ export class Frame {
 
   private divide(percent: number): void {
     this.frame.style.setProperty("--divide", `${percent}%`);
+    this.tags[0].classList.toggle("away", percent < NARROW);
+    this.tags[1].classList.toggle("away", percent > 100 - NARROW);
   }
 }
 

@@ -73,6 +73,11 @@ export class Painter {
     this.redraw();
   }
 
+  /** Take the stroke back that is being painted, if one is. */
+  abort(): void {
+    if (this.stroke && !this.penDown) this.undo();
+  }
+
   clear(): void {
     this.parts.push({ kind: "clear" });
     this.redraw();
@@ -189,12 +194,13 @@ export class Painter {
 
   private placeCursor(): void {
     const box = this.canvas.getBoundingClientRect();
+    const frame = this.cursor.parentElement!.getBoundingClientRect();
     const scale = box.width / this.photo.width;
     const { style } = this.cursor;
     this.cursor.hidden = false;
     this.cursor.classList.toggle("down", this.penDown);
     style.width = style.height = `${Math.max(2 * this.radius * scale, 4)}px`;
-    style.left = `${this.at.x * scale}px`;
-    style.top = `${this.at.y * scale}px`;
+    style.left = `${box.left - frame.left + this.at.x * scale}px`;
+    style.top = `${box.top - frame.top + this.at.y * scale}px`;
   }
 }
