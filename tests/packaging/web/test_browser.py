@@ -139,7 +139,7 @@ def test_painted_mask_and_jpeg(nano_page: Page, nano: Bundle, tmp_path: Path) ->
 
 
 def test_painting_closer(page: Page, tmp_path: Path) -> None:
-    """What is painted on an enlarged photo lies where it was painted; the brush keeps its size in the photo."""
+    """What is painted on an enlarged photo lies where it was painted."""
     page.open().ready()
     page.photo(small_photo(tmp_path / "photo.png")[0])
     page.tab.keyboard.press("+")
