@@ -23,7 +23,7 @@ from moebius_edge.common.memory import trim_memory
 from moebius_edge.common.telemetry import ONNX_RUNTIME, is_switched_off
 from moebius_edge.common.tensors import Array
 from moebius_edge.precisions import PRECISIONS
-from moebius_edge.runtimes.external_data import external_locations
+from moebius_edge.runtimes.graph_limits import Outside, graph_sizes
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 
 # The variable itself is read by the engine, but not on Windows, nor where a program had imported it already.
@@ -127,7 +127,7 @@ class OnnxRuntime:
             options.add_session_config_entry("session.load_model_format", "ORT")
             options.add_session_config_entry("session.enable_saved_runtime_optimizations", "1")
         else:
-            self._check_external(graph, spec.file)
+            self._check_graph(graph, spec)
         try:
             # By path, never by bytes: the engine maps external weights, and keeps them to the model's folder.
             session = ort.InferenceSession(
@@ -147,23 +147,27 @@ class OnnxRuntime:
         _check_signature(graph, "outputs", spec.outputs, session.get_outputs())
         return session
 
-    def _check_external(self, graph: str, file: str) -> None:
-        """Raise BundleError unless external weights are files of the bundle, which alone are vouched for."""
-        path = self.bundle.file(file)
+    def _check_graph(self, graph: str, spec: GraphSpec) -> None:
+        """Raise BundleError for a graph that might take more than `graph_limits.MOST`, or reads other files.
+
+        The files of the bundle alone are vouched for.
+        """
+        file = spec.file
+        folder = file[: file.rfind("/") + 1]
+        beside = {
+            name.removeprefix(folder): entry.size
+            for name, entry in self.bundle.manifest.files.items()
+            if name.startswith(folder)
+        }
         try:
-            locations = external_locations(path)
-        except (ValueError, OSError) as error:
-            raise RuntimeUnavailable(
-                f"cannot load {graph} ({file}): it is not an ONNX file: {error}; {REPAIR}"
+            graph_sizes(self.bundle.file(file), {each.name: each.shape for each in spec.inputs}, beside)
+        except Outside as error:
+            raise BundleError(
+                f"cannot load {graph} ({file}): its weights point to {str(error)[:120]!r}, which is no file of "
+                f"the bundle; {REPAIR}"
             ) from error
-        folder = file.rpartition("/")[0]
-        for location in sorted(locations):
-            listed = f"{folder}/{location}" if folder else location
-            if listed not in self.bundle.manifest.files:
-                raise BundleError(
-                    f"cannot load {graph} ({file}): its weights point to {location[:120]!r}, which is no "
-                    f"file of the bundle; {REPAIR}"
-                )
+        except (ValueError, OSError) as error:
+            raise BundleError(f"cannot load {graph} ({file}): {error}; {REPAIR}") from error
 
 
 def session_options(options: OrtOptions, threads: int | None) -> Any:

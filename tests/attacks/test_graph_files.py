@@ -103,7 +103,7 @@ def test_weights_outside_the_bundle_are_never_read(
         runtime.run("denoiser", INPUTS)
     assert "\n" not in str(caught.value)
     # The engine on its own refuses as well.
-    monkeypatch.setattr(runtime, "_check_external", lambda graph, file: None)
+    monkeypatch.setattr(runtime, "_check_graph", lambda graph, spec: None)
     with pytest.raises(RuntimeUnavailable, match=r"cannot load denoiser \(denoiser.onnx\)"):
         runtime.run("denoiser", INPUTS)
 
@@ -120,7 +120,7 @@ def test_weights_through_a_link_are_never_read(
     runtime = OnnxRuntime(bundle)
     with pytest.raises(BundleError, match=r"its weights point to 'link.bin'"):
         runtime.run("denoiser", INPUTS)
-    monkeypatch.setattr(runtime, "_check_external", lambda graph, file: None)
+    monkeypatch.setattr(runtime, "_check_graph", lambda graph, spec: None)
     with pytest.raises(RuntimeUnavailable, match="cannot load denoiser"):
         runtime.run("denoiser", INPUTS)
 

@@ -1,0 +1,183 @@
+"""Refuse an ONNX file before an engine opens it, when it would take more memory or time than any model here.
+
+An engine computes all that follows from stored numbers alone while it loads a graph (it *folds* them), and
+the rest when it runs. How large all of it is follows from the file, because the inputs have fixed shapes.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from moebius_edge.runtimes.onnx_file import BITS, Node, OnnxFile, Tensor, read
+from moebius_edge.runtimes.shape_rules import result
+from moebius_edge.runtimes.shapes import Operator, Shape
+
+
+class Outside(ValueError):
+    """Weights lie in a file that they may not lie in; the message is its name."""
+
+
+@dataclass
+class Sizes:
+    """What a graph takes, or what it may take. Numbers are elements of arrays."""
+
+    value: int = 0  # the largest value
+    alive: int = 0  # all values that are needed at one time, in the order of the file
+    stored: int = 0  # all stored tensors
+    folded: int = 0  # all values that follow from stored ones alone; see `NOT_FOLDED`
+    folded_work: int = 0  # multiplications, or numbers read and written, to compute these
+    work: int = 0  # the same for the whole graph
+
+
+# At least four times what the full-size graphs take (docs/bundle.md has the numbers).
+MOST = Sizes(
+    value=1 << 28,
+    alive=1 << 30,
+    stored=1 << 30,
+    folded=1 << 28,
+    folded_work=1 << 34,
+    work=1 << 43,
+)
+# Engines keep quantized weights as integers, so a graph may have its whole weights behind these.
+NOT_FOLDED = frozenset({"DequantizeLinear"})
+LIMITS = tuple(asdict(MOST).items())
+WORDS = {
+    "value": "a value of {found:,} numbers",
+    "alive": "values of {found:,} numbers at one time",
+    "stored": "{found:,} stored numbers",
+    "folded": "{found:,} numbers to compute while it is loaded",
+    "folded_work": "{found:,} multiplications while it is loaded",
+    "work": "{found:,} multiplications",
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One array of the graph."""
+
+    shape: Shape
+    folded: bool  # follows from stored ones alone
+    tensor: Tensor | None = None  # if it is stored
+
+
+class _Walk:
+    """The graph's values so far, and what they take."""
+
+    def __init__(self, file: OnnxFile, inputs: Mapping[str, Shape]) -> None:
+        self.file, self.sizes = file, Sizes()
+        self.values = {name: Value(shape, False) for name, shape in inputs.items()}
+        self.last: dict[str, int] = {}  # value -> the node that reads it last
+        self.born: list[list[str]] = []  # node -> what it gives
+        for tensor in file.tensors.values():
+            self.values[tensor.name] = Value(tensor.dims, True, tensor)
+            self.sizes.stored += math.prod(tensor.dims)
+
+    def step(self, node: Node) -> None:
+        """Take one more node. Raises ValueError for one whose size cannot be told, or is over a limit."""
+        read = [self._value(name) for name in node.inputs]
+        tensor = node.attributes.get("value") if node.kind == "Constant" else None
+        found = result(
+            Operator(node, [value.shape if value else None for value in read], lambda i: self._stored(read, i))
+        )
+        folded = all(value is None or value.folded for value in read)
+        shapes = [found.shapes[min(i, len(found.shapes) - 1)] for i in range(len(node.outputs))]
+        sizes = [math.prod(shape) for shape in shapes]
+        work = max(found.work, sum(math.prod(value.shape) for value in read if value), sum(sizes))
+        self.sizes.value = max(self.sizes.value, *sizes)
+        self.sizes.work += work
+        if folded and node.kind not in NOT_FOLDED:
+            self.sizes.folded += sum(sizes)
+            self.sizes.folded_work += work
+        self.require()
+        for name in node.inputs:
+            self.last[name] = len(self.born)
+        self.born.append([name for name in node.outputs if name])
+        for name, shape in zip(node.outputs, shapes, strict=True):
+            self.values[name] = Value(shape, folded, tensor if isinstance(tensor, Tensor) else None)
+
+    def end(self) -> None:
+        """Add up what is alive at one time."""
+        alive = 0
+        dying: dict[int, int] = {}
+        for index, names in enumerate(self.born):
+            for name in names:
+                size = math.prod(self.values[name].shape)
+                alive += size
+                last = self.last.get(name, index)
+                dying[last] = dying.get(last, 0) + size
+            self.sizes.alive = max(self.sizes.alive, alive)
+            alive -= dying.pop(index, 0)
+        self.require()
+
+    def _value(self, name: str) -> Value | None:
+        if not name:
+            return None
+        if name not in self.values:
+            raise ValueError(f"it reads {name[:80]!r}, which nothing before it gives")
+        return self.values[name]
+
+    def _stored(self, read: list[Value | None], index: int) -> list[float]:
+        value = read[index] if index < len(read) else None
+        if value is None or value.tensor is None:
+            raise ValueError("its size is computed, not stored")
+        return self.file.numbers(value.tensor)
+
+    def require(self) -> None:
+        """Raise ValueError when something is over its limit."""
+        found = self.sizes
+        for name, most in LIMITS:
+            if getattr(found, name) > most:
+                what = WORDS[name].format(found=getattr(found, name))
+                raise ValueError(f"it takes {what}; at most {most:,} are allowed")
+
+
+def graph_sizes(path: Path, inputs: Mapping[str, Shape], files: Mapping[str, int]) -> Sizes:
+    """Return what the graph of an ONNX file takes, and check that it is within `MOST`.
+
+    `inputs`: name -> shape; `files`: name -> size in bytes of those that its weights may lie in. Raises
+    ValueError for what is no ONNX file, for a graph that may take more, or whose size cannot be told.
+    """
+    with read(path) as file:
+        for tensor in file.tensors.values():
+            check_tensor(tensor, files)
+        if (names := set(file.inputs) - set(file.tensors)) != set(inputs):
+            raise ValueError(f"its inputs are {str(sorted(names))[:200]}; the manifest says {sorted(inputs)}")
+        walk = _Walk(file, inputs)
+        walk.require()
+        for node in file.nodes():
+            for value in node.attributes.values():
+                if isinstance(value, Tensor):
+                    check_tensor(value, files)
+            try:
+                walk.step(node)
+            except ValueError as error:
+                raise ValueError(f"{node.kind[:60]} -> {', '.join(node.outputs)[:80]}: {error}") from error
+        walk.end()
+    return walk.sizes
+
+
+def check_tensor(tensor: Tensor, files: Mapping[str, int]) -> None:
+    """Raise ValueError unless all numbers of a stored tensor are there."""
+    bits = BITS.get(tensor.type)
+    name = repr(tensor.name[:80])
+    if bits is None or min(tensor.dims, default=0) < 0:
+        raise ValueError(f"the stored tensor {name} is of no type and shape that are known here")
+    count = math.prod(tensor.dims)
+    size = -(-count * bits // 8)
+    if tensor.external:
+        location = tensor.external.get("location", "")
+        if location not in files:
+            raise Outside(location)
+        try:
+            start = int(tensor.external.get("offset", 0))
+            length = int(tensor.external.get("length", size))
+        except ValueError:
+            raise ValueError(f"the stored tensor {name} does not say where its numbers lie") from None
+        fits = length == size and 0 <= start <= files[location] - size
+    elif tensor.raw is not None:
+        fits = tensor.raw[1] - tensor.raw[0] == size
+    else:
+        fits = count <= tensor.typed
+    if not fits:
+        raise ValueError(f"the stored tensor {name} says {list(tensor.dims)}, whose numbers are not all there")
