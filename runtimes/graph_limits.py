@@ -78,7 +78,7 @@ class _Walk:
         read = [self._value(name) for name in node.inputs]
         tensor = node.attributes.get("value") if node.kind == "Constant" else None
         found = result(
-            Operator(node, [value.shape if value else None for value in read], lambda i: self._stored(read, i))
+            Operator(node, [value and value.shape for value in read], lambda index: self._stored(read, index))
         )
         folded = all(value is None or value.folded for value in read)
         shapes = [found.shapes[min(i, len(found.shapes) - 1)] for i in range(len(node.outputs))]
@@ -180,4 +180,4 @@ def check_tensor(tensor: Tensor, files: Mapping[str, int]) -> None:
     else:
         fits = count <= tensor.typed
     if not fits:
-        raise ValueError(f"the stored tensor {name} says {list(tensor.dims)}, whose numbers are not all there")
+        raise ValueError(f"the stored tensor {name} is {list(tensor.dims)}, but not all its numbers are there")

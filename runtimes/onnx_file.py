@@ -13,9 +13,9 @@ from typing import Any
 
 from moebius_edge.runtimes.protobuf import CUT_OFF, LENGTH, Field, Reader
 
-MAX_FIELDS = 4_000_000  # of a file that are read: a few seconds
-MAX_STRUCTURE = 48 << 20  # bytes of a file that are no weights: engines make 25 times as much of them
-MAX_NODES = 65_536
+MAX_FIELDS = 2_000_000  # of a file that are read: a few seconds
+MAX_STRUCTURE = 16 << 20  # bytes of a file that are no weights: engines make 25 times as much of them
+MAX_NODES = 32_768
 MAX_RANK = 16
 MAX_INTEGERS = 1024  # in an attribute
 
@@ -86,8 +86,8 @@ class OnnxFile:
 def read(path: Path) -> Iterator[OnnxFile]:
     """Open an ONNX file for the time of the block.
 
-    Raises ValueError for what is no ONNX file; for sparse tensors, functions and graphs inside of nodes (Loop,
-    Scan, If), whose size nothing bounds; for more than `MAX_NODES`, `MAX_FIELDS` or `MAX_STRUCTURE`.
+    Raises ValueError for what is no ONNX file; for sparse tensors, functions and graphs inside of nodes
+    (Loop, Scan, If), whose size nothing bounds; for more than `MAX_NODES`, `MAX_FIELDS` or `MAX_STRUCTURE`.
     """
     if path.stat().st_size == 0:
         raise ValueError("the file is empty")

@@ -163,8 +163,8 @@ class OnnxRuntime:
             graph_sizes(self.bundle.file(file), {each.name: each.shape for each in spec.inputs}, beside)
         except Outside as error:
             raise BundleError(
-                f"cannot load {graph} ({file}): its weights point to {str(error)[:120]!r}, which is no file of "
-                f"the bundle; {REPAIR}"
+                f"cannot load {graph} ({file}): its weights point to {str(error)[:120]!r}, which is no "
+                f"file of the bundle; {REPAIR}"
             ) from error
         except (ValueError, OSError) as error:
             raise BundleError(f"cannot load {graph} ({file}): {error}; {REPAIR}") from error

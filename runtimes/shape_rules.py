@@ -5,11 +5,20 @@ com.microsoft). They are for limits: where the size depends on data, an operator
 """
 
 import math
-from collections.abc import Callable, Sequence
-from itertools import zip_longest
+from collections.abc import Callable
 
 from moebius_edge.runtimes.onnx_file import Tensor
-from moebius_edge.runtimes.shapes import Operator, Result, Shape
+from moebius_edge.runtimes.shape_products import (
+    broadcast,
+    conv,
+    conv_transpose,
+    einsum,
+    gemm,
+    global_pool,
+    matmul,
+    pool,
+)
+from moebius_edge.runtimes.shapes import Operator, Result
 
 Rule = Callable[[Operator], Result]
 
@@ -31,103 +40,12 @@ def result(operator: Operator) -> Result:
     return found
 
 
-def broadcast(*shapes: Shape) -> Shape:
-    """Return the shape of several arrays that are computed element by element. Raises ValueError."""
-    sides = []
-    for column in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1):
-        wide = {side for side in column if side != 1} or {1}
-        if len(wide) > 1:
-            raise ValueError(f"its inputs do not fit together: {', '.join(map(str, map(list, shapes)))}")
-        sides.append(wide.pop())
-    return tuple(reversed(sides))
-
-
 def _same(op: Operator) -> Result:
     return Result([op.shape()])
 
 
 def _elementwise(op: Operator) -> Result:
     return Result([broadcast(*(shape for shape in op.shapes if shape is not None))])
-
-
-def _matmul(op: Operator, left: int = 0, right: int = 1) -> Result:
-    a, b = op.shape(left), op.shape(right)
-    rows, columns = a[-2:-1], () if len(b) == 1 else b[-1:]
-    if a[-1] != (b[0] if len(b) == 1 else b[-2]):
-        raise ValueError(f"its inputs do not fit together: {list(a)}, {list(b)}")
-    shape = (*broadcast(a[:-2], b[:-2]), *rows, *columns)
-    return Result([shape], math.prod(shape) * a[-1])
-
-
-def _gemm(op: Operator) -> Result:
-    (m, k), (k2, n) = op.shape(0), op.shape(1)
-    if op.integer("transA"):
-        m, k = k, m
-    if op.integer("transB"):
-        k2, n = n, k2
-    if k != k2:
-        raise ValueError(f"its inputs do not fit together: {k}, {k2}")
-    return Result([(m, n)], m * n * k)
-
-
-def _einsum(op: Operator) -> Result:
-    terms, arrow, wanted = str(op.node.attributes["equation"]).replace(" ", "").partition("->")
-    sides: dict[str, int] = {}
-    for index, term in enumerate(terms.split(",")):
-        for letter, side in zip(term, op.shape(index), strict=True):
-            if not letter.isalpha() or sides.setdefault(letter, side) not in (1, side):
-                raise ValueError("its equation is none that is known here")
-    if not arrow:
-        raise ValueError("its equation is none that is known here")
-    return Result([tuple(sides[letter] for letter in wanted)], math.prod(sides.values()))
-
-
-def _window(op: Operator, kernel: Sequence[int]) -> Shape:
-    """Return the sides of what a window of this size gives, moved over the picture."""
-    picture = op.shape()[2:]
-    count = len(picture)
-    strides, steps = (op.integers(name) or [1] * count for name in ("strides", "dilations"))
-    pads = op.integers("pads") or [0] * 2 * count
-    auto = op.node.attributes.get("auto_pad", "NOTSET")
-    up = op.integer("ceil_mode")
-    sides = []
-    for i, side in enumerate(picture):
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            sides.append(-(-side // strides[i]))
-            continue
-        padded = side if auto == "VALID" else side + pads[i] + pads[i + count]
-        room = padded - steps[i] * (kernel[i] - 1) - 1
-        sides.append((-(-room // strides[i]) if up else room // strides[i]) + 1)
-    return tuple(sides)
-
-
-def _conv(op: Operator, weights: int = 1) -> Result:
-    kernel = op.shape(weights)
-    shape = (op.shape()[0], kernel[0], *_window(op, kernel[2:]))
-    return Result([shape], math.prod(shape) * math.prod(kernel[1:]))
-
-
-def _conv_transpose(op: Operator) -> Result:
-    picture, kernel = op.shape()[2:], op.shape(1)
-    count = len(picture)
-    strides, steps = (op.integers(name) or [1] * count for name in ("strides", "dilations"))
-    pads, extra = op.integers("pads") or [0] * 2 * count, op.integers("output_padding") or [0] * count
-    sides = op.integers("output_shape") or [
-        strides[i] * (side - 1) + extra[i] + steps[i] * (kernel[2 + i] - 1) + 1 - pads[i] - pads[i + count]
-        for i, side in enumerate(picture)
-    ]
-    shape = (op.shape()[0], kernel[1] * op.integer("group", 1), *sides)
-    return Result([shape], math.prod(op.shape()) * math.prod(kernel[1:]))
-
-
-def _pool(op: Operator) -> Result:
-    kernel = op.integers("kernel_shape") or []
-    shape = (*op.shape()[:2], *_window(op, kernel))
-    return Result([shape], math.prod(shape) * math.prod(kernel))
-
-
-def _global_pool(op: Operator) -> Result:
-    return Result([(*op.shape()[:2], *(1 for _ in op.shape()[2:]))])
 
 
 def _reshape(op: Operator) -> Result:
@@ -310,22 +228,22 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, _elementwise),
     **dict.fromkeys(REDUCED, _reduce),
     **dict.fromkeys(("ArgMax", "ArgMin"), _arg),
-    **dict.fromkeys(("MaxPool", "AveragePool"), _pool),
-    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _global_pool),
+    **dict.fromkeys(("MaxPool", "AveragePool"), pool),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), global_pool),
     **dict.fromkeys(("DepthToSpace", "SpaceToDepth"), _depth_space),
     "Concat": _concat,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
-    "Einsum": _einsum,
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "Einsum": einsum,
     "Expand": _expand,
     "Flatten": _flatten,
     "Gather": _gather,
     "GatherElements": _like_indices,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-    "MatMulInteger": _matmul,
+    "Gemm": gemm,
+    "MatMul": matmul,
+    "MatMulInteger": matmul,
     "Pad": _pad,
     "Range": _range,
     "Reshape": _reshape,

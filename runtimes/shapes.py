@@ -33,7 +33,7 @@ class Operator:
         return value if isinstance(value, int) else otherwise
 
     def integers(self, name: str, index: int | None = None) -> list[int] | None:
-        """Return a list of whole numbers: the attribute `name`, or the stored input `index`; None: neither."""
+        """Return a list of whole numbers: the attribute `name`, or the stored input `index`, or None."""
         value = self.node.attributes.get(name)
         if isinstance(value, list):
             return value

@@ -8,7 +8,6 @@ format, and what the hashes do and do not promise, are in docs/bundle.md.
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from moebius_edge.bundle import manifest as schema
 from moebius_edge.bundle.manifest import MANIFEST_NAME, MAX_FILES, MAX_MANIFEST_BYTES, FileEntry, Manifest
 from moebius_edge.common.errors import BundleError, ExportError, InvalidInput
+from moebius_edge.common.files import write_atomically
 from moebius_edge.common.staging import locked, stage
 from moebius_edge.common.tensors import Array, TensorFileError, read_tensors
 
@@ -164,18 +164,13 @@ def _replace(folder: Path, data: bytes) -> None:
     A stray file inside would spoil the bundle. Where nothing can be written beside the bundle, because it is
     mounted, the file lies inside, under a name that is not counted (see `_listing`).
     """
-    unique = secrets.token_hex(4)
-    beside = folder.with_name(f".{folder.name}.manifest-{unique}")
-    for temporary in (beside, folder / f"._{MANIFEST_NAME}-{unique}"):
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(folder / MANIFEST_NAME)
-            return
-        except OSError as error:
-            if temporary is not beside or error.errno not in ELSEWHERE:
-                raise
-        finally:
-            temporary.unlink(missing_ok=True)
+    path = folder / MANIFEST_NAME
+    try:
+        write_atomically(path, data, beside=folder)
+    except OSError as error:
+        if error.errno not in ELSEWHERE:
+            raise
+        write_atomically(path, data)
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -4,7 +4,15 @@ import errno
 import hashlib
 import secrets
 import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from moebius_edge.common.locks import lock, release, remove_abandoned_file
+
+# Of temporary files. A bundle does not count names that begin with "._": see `moebius_edge.bundle.folder`.
+PREFIX, SUFFIX = "._moebius-edge-", ".tmp"
 
 
 def plain_size(path: Path) -> int:
@@ -24,18 +32,45 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, beside: Path | None = None) -> None:
     """Write a file so that `path` has either its old contents or all of the new ones.
 
-    Raises OSError that names `path`.
+    They are first written to a hidden file in the folder of `beside` (None: of `path`), on the same disk. What
+    killed processes have left there is removed first. Raises OSError that names `path`.
     """
-    temporary = path.with_name(f".moebius-edge-{secrets.token_hex(4)}.tmp")
+    folder = (beside or path).parent
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-        temporary.replace(path)
+        for left in folder.glob(f"{PREFIX}????????{SUFFIX}"):
+            remove_abandoned_file(left)
+        with _temporary(folder) as temporary:
+            temporary.write_bytes(data)
+            temporary.replace(path)
     except OSError as error:
-        error.filename = str(path)  # the temporary name would mean nothing to anybody
+        error.filename, error.filename2 = str(path), None  # the temporary name would mean nothing to anybody
         raise
+
+
+@contextmanager
+def _temporary(folder: Path) -> Iterator[Path]:
+    """Yield the path of a new file, locked while the block runs; it is removed when it is still there then."""
+    while True:
+        path = folder / f"{PREFIX}{secrets.token_hex(4)}{SUFFIX}"
+        path.open("xb").close()
+        held = _lock_new(path)
+        if held is not None or sys.platform == "win32":
+            break
+    try:
+        yield path
     finally:
-        temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        release(held)
+
+
+def _lock_new(path: Path) -> int | None:
+    """Lock a file that was just made; None when another process took it for an abandoned one before that."""
+    with suppress(FileNotFoundError):
+        held = lock(path)
+        if path.exists():
+            return held
+        release(held)
+    return None

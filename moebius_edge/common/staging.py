@@ -15,13 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from moebius_edge.common.errors import ExportError
-
-if sys.platform != "win32":  # Windows has no flock: there, age decides (see `_abandoned`)
-    import fcntl
+from moebius_edge.common.errors import ExportError, MoebiusError
+from moebius_edge.common.locks import abandoned, lock, release
 
 LOCK_SECONDS = 10.0
-STALE_SECONDS = 24 * 3600.0
 
 
 @contextmanager
@@ -39,7 +36,7 @@ def stage(output: Path, *, overwrite: bool, replaceable: str) -> Iterator[Path]:
     made: list[Path] = []
     try:
         made = _make_parents(output.parent)
-        with _build(output, overwrite, replaceable) as folder:
+        with _build(output, overwrite, replaceable) as folder, _renamed(folder.name, output.name):
             yield folder
     except OSError as error:
         _remove_empty(made)
@@ -56,9 +53,9 @@ def _build(output: Path, overwrite: bool, replaceable: str) -> Iterator[Path]:
     with locked(output.parent):
         _sweep(output)
         refuse_occupied(output, overwrite, replaceable)
-        folder = output.with_name(f".{output.name}.tmp-{secrets.token_hex(4)}")
+        folder = _temporary(output)
         folder.mkdir()
-        lock = _lock(folder)
+        held = lock(folder)
     try:
         yield folder
         if not (folder / replaceable).is_file():
@@ -69,8 +66,17 @@ def _build(output: Path, overwrite: bool, replaceable: str) -> Iterator[Path]:
             _swap(folder, output)
     finally:
         shutil.rmtree(folder, ignore_errors=True)  # after a successful swap there is nothing of that name
-        if lock is not None:
-            os.close(lock)
+        release(held)
+
+
+@contextmanager
+def _renamed(temporary: str, name: str) -> Iterator[None]:
+    """Let errors name the output: its temporary name would mean nothing to anybody."""
+    try:
+        yield
+    except MoebiusError as error:
+        error.args = tuple(str(arg).replace(temporary, name) for arg in error.args)
+        raise
 
 
 def refuse_occupied(output: Path, overwrite: bool, replaceable: str) -> None:
@@ -106,14 +112,27 @@ def _swap(folder: Path, output: Path) -> None:
         raise
     _flush_folder(output.parent)
     if replacing:
-        shutil.rmtree(old, ignore_errors=True)
+        _discard(old, output)
+
+
+def _discard(old: Path, output: Path) -> None:
+    """Remove a folder that was replaced.
+
+    First it gets a name by which nobody puts it back: a process that dies half-way leaves half of it.
+    """
+    with suppress(OSError):
+        shutil.rmtree(old.rename(_temporary(output)), ignore_errors=True)
+
+
+def _temporary(output: Path) -> Path:
+    return output.with_name(f".{output.name}.tmp-{secrets.token_hex(4)}")
 
 
 def _sweep(output: Path) -> None:
     """Put back or remove what killed exports to the same place have left."""
     for old in output.parent.glob(f".{_escaped(output.name)}.old-????????"):
         if os.path.lexists(output):
-            shutil.rmtree(old, ignore_errors=True)
+            _discard(old, output)
         else:
             old.rename(output)
     for folder in output.parent.glob(f".{_escaped(output.name)}.tmp-????????"):
@@ -126,30 +145,11 @@ def _escaped(name: str) -> str:
 
 
 def _abandoned(folder: Path) -> bool:
-    if sys.platform == "win32":
-        return time.time() - folder.stat().st_mtime > STALE_SECONDS
-    lock = _lock(folder)
-    if lock is not None:
-        os.close(lock)
-    return lock is not None
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock the folder and return the descriptor that holds the lock.
-
-    None where another process has it, and on Windows.
-    """
-    if sys.platform == "win32":
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
+    held = lock(folder)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError:  # a file system without locks: go on without
-        pass
-    return descriptor
+        return abandoned(folder, held)
+    finally:
+        release(held)
 
 
 @contextmanager
@@ -159,15 +159,14 @@ def locked(parent: Path) -> Iterator[None]:
     Raises ExportError when another process has held it for `LOCK_SECONDS`.
     """
     deadline = time.monotonic() + LOCK_SECONDS
-    while (lock := _lock(parent)) is None and sys.platform != "win32":
+    while (held := lock(parent)) is None and sys.platform != "win32":
         if time.monotonic() > deadline:
             raise ExportError(f"{parent} is locked by another export; try again when it has ended")
         time.sleep(0.02)
     try:
         yield
     finally:
-        if lock is not None:
-            os.close(lock)
+        release(held)
 
 
 def _make_parents(parent: Path) -> list[Path]:
