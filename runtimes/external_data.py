@@ -24,6 +24,8 @@ FIELDS: dict[str, dict[int, str]] = {
     "Sparse": {1: "Tensor", 2: "Tensor"},
     "Tensor": {13: "Entry"},
 }
+
+
 def graph_files(bundle: Bundle, graph: str) -> set[str]:
     """Return the names of a bundle's files that hold a graph.
 

@@ -6,7 +6,7 @@ the rest when it runs. How large all of it is follows from the file, because the
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from moebius_edge.runtimes.onnx_file import BITS, Node, OnnxFile, Tensor, read
@@ -25,23 +25,24 @@ class Sizes:
     value: int = 0  # the largest value
     alive: int = 0  # all values that are needed at one time, in the order of the file
     stored: int = 0  # all stored tensors
-    folded: int = 0  # all values that follow from stored ones alone; see `NOT_FOLDED`
+    folded: int = 0  # all values that follow from stored ones alone, but see `NOT_FOLDED`
     folded_work: int = 0  # multiplications, or numbers read and written, to compute these
     work: int = 0  # the same for the whole graph
 
 
-# At least four times what the full-size graphs take (docs/bundle.md has the numbers).
+# At least four times what the full-size graphs take (docs/bundle.md has the numbers). What is folded must
+# also follow from the size of the file: engines keep the steps to it, too, and w4 has eight for a weight.
+FOLDED_PER_BYTE, FOLDED_ALWAYS = 48, 1 << 24
 MOST = Sizes(
     value=1 << 28,
     alive=1 << 30,
     stored=1 << 30,
-    folded=1 << 28,
+    folded=1 << 33,
     folded_work=1 << 34,
     work=1 << 43,
 )
-# Engines keep quantized weights as integers, so a graph may have its whole weights behind these.
+# Engines keep quantized weights as integers: what these give, and what follows from it, waits for the run.
 NOT_FOLDED = frozenset({"DequantizeLinear"})
-LIMITS = tuple(asdict(MOST).items())
 WORDS = {
     "value": "a value of {found:,} numbers",
     "alive": "values of {found:,} numbers at one time",
@@ -61,12 +62,17 @@ class Value:
     tensor: Tensor | None = None  # if it is stored
 
 
+Values = dict[str, Value]
+
+
 class _Walk:
     """The graph's values so far, and what they take."""
 
-    def __init__(self, file: OnnxFile, inputs: Mapping[str, Shape]) -> None:
-        self.file, self.sizes = file, Sizes()
-        self.values = {name: Value(shape, False) for name, shape in inputs.items()}
+    def __init__(self, file: OnnxFile, inputs: Mapping[str, Shape], values: Values, weights: int) -> None:
+        self.file, self.sizes, self.values = file, Sizes(), values
+        folded = min(MOST.folded, FOLDED_PER_BYTE * weights + FOLDED_ALWAYS)
+        self.most = tuple(asdict(replace(MOST, folded=folded)).items())
+        values.update({name: Value(shape, False) for name, shape in inputs.items()})
         self.last: dict[str, int] = {}  # value -> the node that reads it last
         self.born: list[list[str]] = []  # node -> what it gives
         for tensor in file.tensors.values():
@@ -80,13 +86,13 @@ class _Walk:
         found = result(
             Operator(node, [value and value.shape for value in read], lambda index: self._stored(read, index))
         )
-        folded = all(value is None or value.folded for value in read)
+        folded = node.kind not in NOT_FOLDED and all(value is None or value.folded for value in read)
         shapes = [found.shapes[min(i, len(found.shapes) - 1)] for i in range(len(node.outputs))]
         sizes = [math.prod(shape) for shape in shapes]
         work = max(found.work, sum(math.prod(value.shape) for value in read if value), sum(sizes))
         self.sizes.value = max(self.sizes.value, *sizes)
         self.sizes.work += work
-        if folded and node.kind not in NOT_FOLDED:
+        if folded:
             self.sizes.folded += sum(sizes)
             self.sizes.folded_work += work
         self.require()
@@ -126,24 +132,27 @@ class _Walk:
     def require(self) -> None:
         """Raise ValueError when something is over its limit."""
         found = self.sizes
-        for name, most in LIMITS:
+        for name, most in self.most:
             if getattr(found, name) > most:
                 what = WORDS[name].format(found=getattr(found, name))
                 raise ValueError(f"it takes {what}; at most {most:,} are allowed")
 
 
-def graph_sizes(path: Path, inputs: Mapping[str, Shape], files: Mapping[str, int]) -> Sizes:
+def graph_sizes(
+    path: Path, inputs: Mapping[str, Shape], files: Mapping[str, int], values: Values | None = None
+) -> Sizes:
     """Return what the graph of an ONNX file takes, and check that it is within `MOST`.
 
-    `inputs`: name -> shape; `files`: name -> size in bytes of those that its weights may lie in. Raises
-    ValueError for what is no ONNX file, for a graph that may take more, or whose size cannot be told.
+    `inputs`: name -> shape; `files`: name -> size in bytes of those that its weights may lie in, itself
+    among them; `values`: is filled with those of the graph. Raises ValueError for what is no ONNX file, for a graph that may take
+    more, and for one whose size cannot be told; Outside for weights in other files.
     """
     with read(path) as file:
-        for tensor in file.tensors.values():
-            check_tensor(tensor, files)
+        weights = sum(check_tensor(tensor, files) for tensor in file.tensors.values())
+        weights = min(weights, sum(files.values()))  # several may lie at the same place
         if (names := set(file.inputs) - set(file.tensors)) != set(inputs):
             raise ValueError(f"its inputs are {str(sorted(names))[:200]}; the manifest says {sorted(inputs)}")
-        walk = _Walk(file, inputs)
+        walk = _Walk(file, inputs, {} if values is None else values, weights)
         walk.require()
         for node in file.nodes():
             for value in node.attributes.values():
@@ -157,8 +166,8 @@ def graph_sizes(path: Path, inputs: Mapping[str, Shape], files: Mapping[str, int
     return walk.sizes
 
 
-def check_tensor(tensor: Tensor, files: Mapping[str, int]) -> None:
-    """Raise ValueError unless all numbers of a stored tensor are there."""
+def check_tensor(tensor: Tensor, files: Mapping[str, int]) -> int:
+    """Return the bytes of a stored tensor. Raises ValueError unless all its numbers are there."""
     bits = BITS.get(tensor.type)
     name = repr(tensor.name[:80])
     if bits is None or min(tensor.dims, default=0) < 0:
@@ -180,4 +189,7 @@ def check_tensor(tensor: Tensor, files: Mapping[str, int]) -> None:
     else:
         fits = count <= tensor.typed
     if not fits:
-        raise ValueError(f"the stored tensor {name} is {list(tensor.dims)}, but not all its numbers are there")
+        raise ValueError(
+            f"the stored tensor {name} is {list(tensor.dims)}, but not all its numbers are there"
+        )
+    return size

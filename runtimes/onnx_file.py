@@ -16,6 +16,7 @@ from moebius_edge.runtimes.protobuf import CUT_OFF, LENGTH, Field, Reader
 MAX_FIELDS = 2_000_000  # of a file that are read: a few seconds
 MAX_STRUCTURE = 16 << 20  # bytes of a file that are no weights: engines make 25 times as much of them
 MAX_NODES = 32_768
+MAX_ENDS = 1024  # inputs and outputs of a node; engines take the square of the time
 MAX_RANK = 16
 MAX_INTEGERS = 1024  # in an attribute
 
@@ -146,6 +147,8 @@ def _node(reader: Reader, start: int, end: int) -> Node:
         elif number == 5:
             name, value = _attribute(reader, part)
             node.attributes[name] = value
+    if len(node.inputs) + len(node.outputs) > MAX_ENDS:
+        raise ValueError(f"a node has more than {MAX_ENDS:,} inputs and outputs")
     node.kind = kind if domain in ("", "ai.onnx") else f"{domain}:{kind}"
     return node
 
@@ -161,6 +164,8 @@ def _attribute(reader: Reader, attribute: Field) -> tuple[str, Any]:
         elif number == 4:
             value = reader.text(part)
         elif number == 5:
+            if isinstance(value, Tensor):  # protobuf joins the two, and both count
+                raise ValueError("a stored tensor is in two parts")
             value = _tensor(reader, part)
         elif number == 8:
             integers += reader.integers(part, MAX_INTEGERS - len(integers))

@@ -7,7 +7,7 @@ com.microsoft). They are for limits: where the size depends on data, an operator
 import math
 from collections.abc import Callable
 
-from moebius_edge.runtimes.onnx_file import Tensor
+from moebius_edge.runtimes.onnx_file import MAX_RANK, Tensor
 from moebius_edge.runtimes.shape_products import (
     broadcast,
     conv,
@@ -35,7 +35,7 @@ def result(operator: Operator) -> Result:
         found = rule(operator)
     except (ArithmeticError, LookupError, TypeError, MemoryError) as error:
         raise ValueError(f"its inputs do not fit ({type(error).__name__})") from error
-    if any(side < 0 for shape in found.shapes for side in shape):
+    if any(len(shape) > MAX_RANK or min(shape, default=0) < 0 for shape in found.shapes):
         raise ValueError("its inputs do not fit")
     return found
 

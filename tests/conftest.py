@@ -154,7 +154,11 @@ def _graph_spec(name: str) -> GraphSpec:
     return GraphSpec(f"{name}.onnx", inputs, outputs, macs=10)
 
 
-@pytest.fixture
+@pytest.fixture(name="tiny_manifest")
+def _tiny_manifest() -> Manifest:
+    return tiny_manifest()
+
+
 def tiny_manifest() -> Manifest:
     """A valid manifest without files: 8 x 8 pixels, 4 x 4 latents."""
     return Manifest(
@@ -223,15 +227,19 @@ def make_bundle(tmp_path: Path, tiny_manifest: Manifest) -> Callable[..., Bundle
     """`make_bundle(name, overwrite=False, **manifest_changes)` writes and opens a small, real bundle."""
 
     def make(name: str = "tiny.moebius", overwrite: bool = False, **changes: Any) -> Bundle:
-        manifest = replace(tiny_manifest, **changes)
-        with staging(tmp_path / name, overwrite=overwrite) as folder:
-            write_tiny_graphs(folder, manifest)
-            latents = np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4)
-            write_tensors(folder / "capsule.safetensors", {"decoder.latents": latents})
-            seal(folder, manifest)
-        return Bundle.open(tmp_path / name)
+        return write_tiny_bundle(tmp_path / name, replace(tiny_manifest, **changes), overwrite)
 
     return make
+
+
+def write_tiny_bundle(path: Path, manifest: Manifest, overwrite: bool = False) -> Bundle:
+    """Write a small, real bundle and open it."""
+    with staging(path, overwrite=overwrite) as folder:
+        write_tiny_graphs(folder, manifest)
+        latents = np.arange(64, dtype=np.float32).reshape(1, 4, 4, 4)
+        write_tensors(folder / "capsule.safetensors", {"decoder.latents": latents})
+        seal(folder, manifest)
+    return Bundle.open(path)
 
 
 def write_checkpoint(folder: Path, unet: MoebiusConfig, vae: VAEConfig) -> Path:
