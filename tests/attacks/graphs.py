@@ -5,6 +5,7 @@ is wrong with it: a small number that follows from the hostile part is added to 
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -111,10 +112,7 @@ def functions(depth: int, calls: int) -> onnx.ModelProto:
     made = [helper.make_function("x", "F0", ["a"], ["b"], [node("Neg", ["a"], ["b"])], opsets)]
     for level in range(1, depth):
         names = ["a", *(f"t{i}" for i in range(calls - 1)), "b"]
-        steps = [
-            node(f"F{level - 1}", [before], [after], domain="x")
-            for before, after in zip(names, names[1:], strict=False)
-        ]
+        steps = [node(f"F{level - 1}", [before], [after], domain="x") for before, after in pairwise(names)]
         made.append(helper.make_function("x", f"F{level}", ["a"], ["b"], steps, opsets))
     return model([node(f"F{depth - 1}", ["one"], ["x"], domain="x")], {}, made)
 
@@ -122,13 +120,13 @@ def functions(depth: int, calls: int) -> onnx.ModelProto:
 def chain(count: int, kind: str = "Neg", start: str = "one", **attributes: Any) -> onnx.ModelProto:
     """Many operators after each other."""
     names = [start, *(f"v{i}" for i in range(count - 1)), "x"]
-    return model([node(kind, [a], [b], **attributes) for a, b in zip(names, names[1:], strict=False)], {})
+    return model([node(kind, [a], [b], **attributes) for a, b in pairwise(names)], {})
 
 
 def doubling(kind: str, start: str, times: int = 40, **attributes: Any) -> onnx.ModelProto:
     """Each operator reads the one before it twice."""
     names = [start, *(f"v{i}" for i in range(times - 1)), "x"]
-    nodes = [node(kind, [a, a], [b], **attributes) for a, b in zip(names, names[1:], strict=False)]
+    nodes = [node(kind, [a, a], [b], **attributes) for a, b in pairwise(names)]
     return model(nodes, {})
 
 
@@ -136,7 +134,7 @@ def products(side: int, times: int) -> onnx.ModelProto:
     """Large matrices, made while loading, multiplied with each other: small in memory, hours in time."""
     names = ["m", *(f"v{i}" for i in range(times - 1)), "x"]
     nodes = [node("ConstantOfShape", ["n"], ["m"])]
-    nodes += [node("MatMul", [a, "m"], [b]) for a, b in zip(names, names[1:], strict=False)]
+    nodes += [node("MatMul", [a, "m"], [b]) for a, b in pairwise(names)]
     return model(nodes, {"n": ints(side, side)})
 
 
@@ -237,9 +235,7 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     # Constants that grow
     "ConstantOfShape": lambda: one("ConstantOfShape", ["n"], {"n": ints(HUGE)}),
     "ConstantOfShape of 2^62": lambda: one("ConstantOfShape", ["n"], {"n": ints(1 << 62)}),
-    "ConstantOfShape that overflows": lambda: one(
-        "ConstantOfShape", ["n"], {"n": ints(1 << 32, 1 << 32)}
-    ),
+    "ConstantOfShape that overflows": lambda: one("ConstantOfShape", ["n"], {"n": ints(1 << 32, 1 << 32)}),
     "ConstantOfShape by Shape": lambda: model(
         [
             node("Shape", ["latents"], ["s"]),
@@ -253,31 +249,41 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     ),
     "Expand": lambda: one("Expand", ["one", "n"], {"n": ints(HUGE)}),
     "Tile": lambda: one("Tile", ["one", "n"], {"n": ints(HUGE)}),
-    "Range": lambda: one("Range", ["a", "b", "c"], {"a": np.float32(0), "b": np.float32(1e11), "c": np.float32(1)}),
+    "Range": lambda: one(
+        "Range", ["a", "b", "c"], {"a": np.float32(0), "b": np.float32(1e11), "c": np.float32(1)}
+    ),
     "Range of tiny steps": lambda: one(
         "Range", ["a", "b", "c"], {"a": np.float32(0), "b": np.float32(1), "c": np.float32(1e-12)}
     ),
     "Pad": lambda: one("Pad", ["one", "n"], {"n": ints(0, HUGE)}),
     "Resize": lambda: one(
-        "Resize", ["r", "", "f"], {"r": np.ones((1, 1, 2, 2), np.float32), "f": np.array([1, 1, 1e5, 1e5], np.float32)}
+        "Resize",
+        ["r", "", "f"],
+        {"r": np.ones((1, 1, 2, 2), np.float32), "f": np.array([1, 1, 1e5, 1e5], np.float32)},
     ),
     "Concat, doubling": lambda: doubling("Concat", "one", axis=0),
     "Add of a row and a column": lambda: one(
         "Add", ["a", "b"], {"a": np.zeros((1, 1 << 17), np.float32), "b": np.zeros((1 << 17, 1), np.float32)}
     ),
     "MatMul of a column and a row": lambda: one(
-        "MatMul", ["a", "b"], {"a": np.zeros((1 << 17, 1), np.float32), "b": np.zeros((1, 1 << 17), np.float32)}
+        "MatMul",
+        ["a", "b"],
+        {"a": np.zeros((1 << 17, 1), np.float32), "b": np.zeros((1, 1 << 17), np.float32)},
     ),
     "Einsum": lambda: one(
         "Einsum", ["a", "a", "a"], {"a": np.zeros(1 << 11, np.float32)}, equation="i,j,k->ijk"
     ),
     "Gather": lambda: model(
-        [node("ConstantOfShape", ["n"], ["i"], value=numpy_helper.from_array(ints(0))),
-         node("Gather", ["rows", "i"], ["x"])],
+        [
+            node("ConstantOfShape", ["n"], ["i"], value=numpy_helper.from_array(ints(0))),
+            node("Gather", ["rows", "i"], ["x"]),
+        ],
         {"n": ints(1 << 21), "rows": ROWS},
     ),
     "OneHot": lambda: one(
-        "OneHot", ["i", "d", "v"], {"i": np.zeros(1 << 13, np.int64), "d": ints(1 << 20), "v": np.array([0, 1], np.float32)}
+        "OneHot",
+        ["i", "d", "v"],
+        {"i": np.zeros(1 << 13, np.int64), "d": ints(1 << 20), "v": np.array([0, 1], np.float32)},
     ),
     "EyeLike": lambda: model(
         [node("ConstantOfShape", ["n"], ["s"]), node("EyeLike", ["s"], ["x"])], {"n": ints(1 << 15, 1 << 15)}
@@ -285,16 +291,25 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "RandomNormal": lambda: one("RandomNormal", [], {}, shape=[1 << 16, 1 << 16]),
     "HannWindow": lambda: one("HannWindow", ["n"], {"n": np.array(1 << 31, np.int64)}),
     "ConvTranspose": lambda: one(
-        "ConvTranspose", ["r", "k"],
-        {"r": np.ones((1, 1, 2, 2), np.float32), "k": np.ones((1, 1, 2, 2), np.float32)}, strides=[1 << 17, 1 << 17]
+        "ConvTranspose",
+        ["r", "k"],
+        {"r": np.ones((1, 1, 2, 2), np.float32), "k": np.ones((1, 1, 2, 2), np.float32)},
+        strides=[1 << 17, 1 << 17],
     ),
     "LSTM": lambda: model(
         [node("ConstantOfShape", ["n"], ["s"]), node("LSTM", ["s", "wl", "rl"], ["x"], hidden_size=4)],
-        {"n": ints(1 << 26, 1, 1), "wl": np.ones((1, 16, 1), np.float32), "rl": np.ones((1, 16, 4), np.float32)},
+        {
+            "n": ints(1 << 26, 1, 1),
+            "wl": np.ones((1, 16, 1), np.float32),
+            "rl": np.ones((1, 16, 4), np.float32),
+        },
     ),
     "MatMul for hours": lambda: products(1 << 13, 1000),
     "Cast of 2^27, 40 times": lambda: model(
-        [node("ConstantOfShape", ["n"], ["m"]), *(node("Neg", ["m" if i == 0 else f"v{i}"], [f"v{i + 1}" if i < 39 else "x"]) for i in range(40))],
+        [
+            node("ConstantOfShape", ["n"], ["m"]),
+            *(node("Neg", ["m" if i == 0 else f"v{i}"], [f"v{i + 1}" if i < 39 else "x"]) for i in range(40)),
+        ],
         {"n": ints(1 << 27)},
     ),
     # What is computed when it runs
@@ -303,7 +318,9 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "Pad of an input": lambda: one("Pad", ["latents", "n"], {"n": ints(0, 0, 0, 0, 0, 0, 1 << 16, 1 << 16)}),
     "Concat of an input, doubling": lambda: doubling("Concat", "latents", axis=0),
     "many values of 2^27": many_alive,
-    "MaxPool over 2^28": lambda: one("MaxPool", ["latents"], {}, kernel_shape=[1 << 20, 1 << 20], pads=[1 << 19] * 4),
+    "MaxPool over 2^28": lambda: one(
+        "MaxPool", ["latents"], {}, kernel_shape=[1 << 20, 1 << 20], pads=[1 << 19] * 4
+    ),
     "Conv with pads": lambda: one(
         "Conv", ["latents", "k"], {"k": np.ones((1, 4, 1, 1), np.float32)}, pads=[1 << 16] * 4
     ),
@@ -316,7 +333,9 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "a negative side": lambda: model([], {"x": bare("x", [-4], raw_data=bytes(16))}),
     "a tensor of strings": lambda: model([], {"x": bare("x", [HUGE], data_type=TensorProto.STRING)}),
     "a constant in two parts": merged,
-    "4 bits, 2^33 of them": lambda: model([], {"x": bare("x", [HUGE], data_type=TensorProto.INT4, int32_data=[1])}),
+    "4 bits, 2^33 of them": lambda: model(
+        [], {"x": bare("x", [HUGE], data_type=TensorProto.INT4, int32_data=[1])}
+    ),
     "a sparse tensor": lambda: sparse(False),
     "a sparse constant": lambda: sparse(True),
     "weights outside the bundle": lambda: model([], {"x": external([4], location="../secret", length=16)}),
@@ -324,4 +343,4 @@ GRAPHS: dict[str, Callable[[], onnx.ModelProto | bytes]] = {
     "weights before their file": lambda: model([], {"x": external([4], offset=-16, length=16)}),
     "weights of 34 GB in 64 bytes": lambda: model([], {"x": external([HUGE])}),
     "weights longer than they say": lambda: model([], {"x": external([HUGE], offset=0, length=16)}),
-}  # fmt: skip
+}
