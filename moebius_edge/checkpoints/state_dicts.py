@@ -5,10 +5,12 @@ written since 1.6: no code runs, and no small file becomes a large one. Every na
 compared before the model's memory is allocated, every value before the model is handed out.
 """
 
+import io
 import pickle
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -23,6 +25,13 @@ MAX_PICKLE_BYTES = 16 << 20  # the index of an archive, not its tensors; the pub
 MAX_WIDTH = 1 << 16  # of any layer; the published model's widest has 3,072
 SHOWN = 5
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)  # stored forms of a float tensor; used as float32
+# Bytes of a number in an archive, by the class that its pickle names.
+ITEM_BYTES = {
+    **dict.fromkeys(("DoubleStorage", "LongStorage"), 8),
+    **dict.fromkeys(("FloatStorage", "IntStorage"), 4),
+    **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
+    **dict.fromkeys(("CharStorage", "ByteStorage", "BoolStorage", "UntypedStorage"), 1),
+}
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -62,7 +71,55 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # torch raises RuntimeError, EOFError, KeyError, ... for damaged archives
         raise CheckpointError(f"{path.name} is damaged: {_first_line(error)}; download it again") from error
+    _check_entries(path)
     return _check_state(path, state)
+
+
+class _Inert(dict[Any, Any]):
+    """What stands in a pickle for every class and function: it takes anything and does nothing."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__()
+
+
+class _Index(pickle.Unpickler):
+    """Reads of an archive's pickle which entry is to hold how many numbers of which type."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self.wanted: list[tuple[str, int]] = []  # key of the entry, bytes
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return a class of that name that does nothing."""
+        return type(name, (_Inert,), {})
+
+    def persistent_load(self, pid: Any) -> None:
+        """Note an entry: ("storage", class of its numbers, key, device, how many)."""
+        _, kind, key, _, count = pid
+        self.wanted.append((str(key), count * ITEM_BYTES[kind.__name__]))
+
+
+def _check_entries(path: Path) -> None:
+    """Raise CheckpointError unless every entry is as large as its tensors say.
+
+    torch maps the file and would take what follows a shorter one for the rest of its numbers.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (name,) = (each for each in archive.namelist() if each.endswith("/data.pkl"))
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+            index = _Index(archive.read(name))
+            index.load()
+    except Exception as error:  # unpickling may raise anything
+        raise CheckpointError(f"{path.name} is damaged: {_first_line(error)}; download it again") from error
+    folder = name.removesuffix(".pkl")
+    for key, size in index.wanted:
+        found = sizes.get(f"{folder}/{key}", 0)
+        if found != size:
+            raise CheckpointError(
+                f"{path.name} is damaged: its entry data/{key[:60]} has {found:,} bytes, and its tensors say "
+                f"{size:,}; download it again"
+            )
 
 
 def _check_archive(path: Path) -> None:

@@ -35,8 +35,8 @@ def sha256_of(path: Path) -> str:
 def write_atomically(path: Path, data: bytes, beside: Path | None = None) -> None:
     """Write a file so that `path` has either its old contents or all of the new ones.
 
-    They are first written to a hidden file in the folder of `beside` (None: of `path`), on the same disk. What
-    killed processes have left there is removed first. Raises OSError that names `path`.
+    They are first written to a hidden file in the folder of `beside` (None: of `path`), on the same disk.
+    What killed processes have left there is removed first. Raises OSError that names `path`.
     """
     folder = (beside or path).parent
     try:
@@ -52,7 +52,7 @@ def write_atomically(path: Path, data: bytes, beside: Path | None = None) -> Non
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
-    """Yield the path of a new file, locked while the block runs; it is removed when it is still there then."""
+    """Yield the path of a new file, locked while the block runs; afterwards it is removed if still there."""
     while True:
         path = folder / f"{PREFIX}{secrets.token_hex(4)}{SUFFIX}"
         path.open("xb").close()

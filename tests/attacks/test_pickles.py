@@ -200,3 +200,33 @@ def test_archives_in_memory_are_what_these_tests_think() -> None:
     with zipfile.ZipFile(buffer) as archive:
         assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
         assert all(entry.CRC for entry in archive.infolist() if entry.file_size)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.int64, torch.uint8, torch.bfloat16])
+@pytest.mark.parametrize("change", [-4, -1, 4])
+def test_an_entry_of_another_size_than_its_tensor_is_refused(
+    tmp_path: Path, dtype: torch.dtype, change: int
+) -> None:
+    """torch would go on with the bytes of the neighbouring entry."""
+    state = {"a": torch.arange(1000).to(dtype), "b": torch.ones(1000, dtype=dtype)}
+    torch.save(state, tmp_path / "good.bin")
+    assert torch.equal(read_state(tmp_path / "good.bin")["a"], state["a"])
+
+    def cut(name: str, data: bytes) -> bytes:
+        if not name.endswith("/data/0"):
+            return data
+        return data[:change] if change < 0 else data + bytes(change)
+
+    evil = rezip(tmp_path / "good.bin", tmp_path / "evil.bin", cut)
+    assert "entry data/0 has" in refuse(evil)
+
+
+def test_parameters_views_and_an_ordered_dict_are_read(tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4))
+    torch.save(model.state_dict(), tmp_path / "model.bin")
+    assert all(torch.equal(read_state(tmp_path / "model.bin")[k], v) for k, v in model.state_dict().items())
+    whole = torch.arange(12.0)
+    torch.save(
+        {"a": whole[:4], "b": whole[4:].reshape(2, 4), "c": torch.nn.Parameter(whole)}, tmp_path / "v.bin"
+    )
+    assert torch.equal(read_state(tmp_path / "v.bin")["b"], whole[4:].reshape(2, 4))
