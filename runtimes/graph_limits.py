@@ -90,7 +90,7 @@ class _Walk:
         shapes = [found.shapes[min(i, len(found.shapes) - 1)] for i in range(len(node.outputs))]
         sizes = [math.prod(shape) for shape in shapes]
         work = max(found.work, sum(math.prod(value.shape) for value in read if value), sum(sizes))
-        self.sizes.value = max(self.sizes.value, *sizes)
+        self.sizes.value = max([self.sizes.value, *sizes])
         self.sizes.work += work
         if folded:
             self.sizes.folded += sum(sizes)
@@ -144,8 +144,8 @@ def graph_sizes(
     """Return what the graph of an ONNX file takes, and check that it is within `MOST`.
 
     `inputs`: name -> shape; `files`: name -> size in bytes of those that its weights may lie in, itself
-    among them; `values`: is filled with those of the graph. Raises ValueError for what is no ONNX file, for a graph that may take
-    more, and for one whose size cannot be told; Outside for weights in other files.
+    among them; `values`: is filled with those of the graph. Raises ValueError for what is no ONNX file, for a
+    graph that may take more, and for one whose size cannot be told; Outside for weights in other files.
     """
     with read(path) as file:
         weights = sum(check_tensor(tensor, files) for tensor in file.tensors.values())

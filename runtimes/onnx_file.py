@@ -206,11 +206,12 @@ def _tensor(reader: Reader, tensor: Field) -> Tensor:
 
 
 def _numbers(reader: Reader, part: Field) -> list[float]:
-    number, wire, _, _ = part
+    number, wire, start, end = part
     if number in (5, 7):
         return list(reader.integers(part, MAX_INTEGERS))
-    if wire == LENGTH and number in (4, 10):
-        return list(memoryview(reader.bytes(part)).cast("f" if number == 4 else "d"))
+    size, code = (4, "f") if number == 4 else (8, "d")
+    if wire == LENGTH and number in (4, 10) and (end - start) % size == 0:
+        return list(memoryview(reader.bytes(part)).cast(code))
     return []
 
 
