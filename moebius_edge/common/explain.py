@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from moebius_edge.common.errors import MoebiusError
+from moebius_edge.common.interrupts import INTERRUPTED, ended_by_two_interrupts
 
 CLEANING_UP = 30.0  # seconds in which another SIGTERM is one too many
 SOON = 0.05  # seconds until a signal comes again that could not be raised
@@ -19,7 +20,7 @@ SOON = 0.05  # seconds until a signal comes again that could not be raised
 _NAME = re.compile(r"[A-Za-z0-9._-]+")  # of a package, at the start of a requirement
 _EXTRA = re.compile(r"extra == ['\"]([\w-]+)")
 
-MISUSED, INTERRUPTED, TERMINATED = 2, 130, 143  # exit codes; 128 + SIGINT and SIGTERM, as shells have it
+MISUSED, TERMINATED = 2, 143  # exit codes; 128 + SIGTERM, as shells have it
 
 PACKAGE = "moebius-edge"
 
@@ -62,10 +63,10 @@ def explained() -> Iterator[None]:
     """Turn an error of the user or the machine into one sentence and SystemExit with its exit code.
 
     Errors in this program are raised on as they are. SIGTERM, with which services and containers stop a
-    program, ends like Ctrl-C: what was begun is removed as soon as native code returns. What a SIGKILL leaves
-    behind is removed by the next export.
+    program, ends like Ctrl-C: what was begun is removed as soon as native code returns. When it does not, a
+    second Ctrl-C ends the process. What that and a SIGKILL leave behind is removed by the next run.
     """
-    with _stopped_by_signals():
+    with _stopped_by_signals(), ended_by_two_interrupts():
         try:
             yield
         except (KeyboardInterrupt, Exception) as error:

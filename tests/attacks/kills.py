@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 from moebius_edge.bundle.folder import Bundle
@@ -117,16 +117,12 @@ def every_point(folder: Path, writer: str, step: int = 1) -> int:
     return point
 
 
-def at_random(folder: Path, writer: str, rng: random.Random) -> bool:
-    """Kill a writer at a random time; whether it was still running."""
-    whole = seconds(folder.with_name("whole"), writer)
-    return check_one(folder, writer, lambda action: kill_after(rng.uniform(0, whole), action))
-
-
-@cache
-def seconds(folder: Path, writer: str) -> float:
-    """Measure how long a writer takes in a process of its own."""
-    (folder / writer).mkdir(parents=True)
+def at_random(folder: Path, writer: str, rng: random.Random) -> int:
+    """Kill a writer at a random time; return how many attempts it took to be early enough."""
+    folder.mkdir()
     begin = time.perf_counter()
-    kill_at(0, lambda: WRITERS[writer][0](folder / writer))
-    return time.perf_counter() - begin
+    check_one(folder / "whole", writer, partial(kill_at, 0))
+    span, attempt = time.perf_counter() - begin, 1
+    while not check_one(folder / str(attempt), writer, partial(kill_after, rng.uniform(0, span))):
+        span, attempt = span * 0.8, attempt + 1
+    return attempt
