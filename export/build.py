@@ -26,7 +26,7 @@ from moebius_edge.export.onnx.graphs import STAGES
 from moebius_edge.export.options import ExportOptions, check_used
 from moebius_edge.export.rewrites.forms import CPU_INT8
 from moebius_edge.export.self_test import CAPSULE, record_capsule
-from moebius_edge.export.targets.registry import find_target, load_part
+from moebius_edge.export.targets.registry import find_target, load_part, require_ready
 from moebius_edge.onnx_tools.external_data import save
 from moebius_edge.onnx_tools.macs import count_macs
 from moebius_edge.precisions import PRECISIONS, having
@@ -86,8 +86,7 @@ def export_bundle(
     check_used(options, recording=recording is not None, ledger=ledger is not None)
     check_defaults(checkpoint, options)
     # Photos come first: one that cannot be used is found before the graphs take minutes.
-    if target.ready is not None:
-        load_part(target, target.ready)(options.all_settings(), not artifacts)
+    require_ready(target, options.all_settings(), not artifacts)
     evidence = Evidence(recording, ledger, _pairs(checkpoint, options, recording))
     evidence.require(weights_sha256(checkpoint), options)
     with staging(output, overwrite=overwrite) as folder:

@@ -63,12 +63,12 @@ class ExportOptions:
                     if others
                     else f"it has {', '.join(possible) or 'none'}"
                 )
-                raise ExportError(f"{self.target} in {self.precision} has no setting {name!r}; {why}")
+                raise ExportError(f"{self.target} in {self.precision} has no setting {name!r:.80}; {why}")
             if value not in possible[name]:
                 first, *rest = possible[name]
                 expected = ", ".join(sorted(rest))
                 raise ExportError(
-                    f"{name} is {value!r}; {self.precision} takes {first}"
+                    f"{name} is {value!r:.80}; {self.precision} takes {first}"
                     + (f" (the default), {expected}" if rest else " alone")
                 )
 
@@ -110,9 +110,9 @@ def parse_settings(given: Iterable[str]) -> dict[str, str]:
     for text in given:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
-            raise ExportError(f"the setting {text!r} is not NAME=VALUE, like deployment=iOS18")
+            raise ExportError(f"the setting {text!r:.80} is not NAME=VALUE, like deployment=iOS18")
         if name in settings:
-            raise ExportError(f"the setting {name} is given twice: {settings[name]} and {value}")
+            raise ExportError(f"the setting {name:.80} is given twice: {settings[name]:.80} and {value:.80}")
         settings[name] = value
     return settings
 

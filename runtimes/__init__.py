@@ -5,17 +5,20 @@ from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, cast
 
-from moebius_edge.common.errors import InvalidInput, MoebiusError, RuntimeUnavailable
-from moebius_edge.common.explain import install
+from moebius_edge.common.errors import MoebiusError, RuntimeUnavailable
+from moebius_edge.common.explain import PACKAGE, install
+from moebius_edge.common.machine import check_threads
 from moebius_edge.common.plugins import find_plugins, load, wrong_part
 from moebius_edge.runtimes.table import OWN, RuntimeEntry
 
 if TYPE_CHECKING:  # help lists the runtimes, and does not wait for numpy
+    from collections.abc import Mapping
+
     from moebius_edge.bundle.folder import Bundle
+    from moebius_edge.common.tensors import Array
     from moebius_edge.inpaint.runtime import Runtime
 
 GROUP = "moebius_edge.runtimes"  # of entry points: name = "module:RUNTIME"
-MAX_THREADS = 1024  # more than any machine this is for has cores; engines start as many as they are told
 
 
 @cache
@@ -67,8 +70,7 @@ def open_runtime(
     `threads`: of the CPU (None: all); `unit`: one of `units_of` (None: the first). Raises InvalidInput for an
     impossible number of threads, RuntimeUnavailable when the name is unknown or the engine not installed.
     """
-    if threads is not None and not 1 <= threads <= MAX_THREADS:
-        raise InvalidInput(f"threads is {threads}; expected 1 to {MAX_THREADS}, or none for all cores")
+    check_threads(threads)
     if name is None:
         name = default_runtime(bundle)
         _note_stand_in(bundle.manifest.runtime, name)
@@ -83,14 +85,31 @@ def open_runtime(
         ) from error
     chosen = {"unit": unit} if row.units and unit is not None else {}
     try:
-        return cast("Runtime", factory(bundle, threads, **chosen))
+        runtime = cast("Runtime", factory(bundle, threads, **chosen))
+        return runtime if row.package == PACKAGE else _checked(runtime, bundle)
     except (Exception, SystemExit) as error:
-        if row.package == "moebius-edge" or isinstance(error, MoebiusError):
+        if row.package == PACKAGE or isinstance(error, MoebiusError):
             raise
         raise RuntimeUnavailable(
             f"the runtime {name!r} cannot be opened: {type(error).__name__}: {error}; it is of the package "
             f"{row.package}: tell its makers"
         ) from error
+
+
+def _checked(runtime: "Runtime", bundle: "Bundle") -> "Runtime":
+    """Let a runtime of another package check what it gives: a wrong shape may broadcast to a wrong picture."""
+    from moebius_edge.runtimes.inputs import check_outputs, graph_spec  # noqa: PLC0415 (help needs no numpy)
+
+    run = runtime.run
+
+    def checked(graph: str, inputs: "Mapping[str, Array]") -> "dict[str, Array]":
+        outputs = run(graph, inputs)
+        check_outputs(graph, graph_spec(bundle.manifest.graphs, graph).outputs, outputs)
+        return outputs
+
+    # On the object itself, so that all else that it can do stays: a loop of its own, plans, ...
+    runtime.run = checked  # type: ignore[method-assign]
+    return runtime
 
 
 def _note_stand_in(made_for: str, name: str) -> None:

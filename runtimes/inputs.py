@@ -1,11 +1,11 @@
-"""Check the arguments of every runtime before an engine sees them."""
+"""Check the arguments of every runtime before an engine sees them, and what runtimes of others give."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
-from moebius_edge.common.errors import InvalidInput
+from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
 from moebius_edge.common.tensors import Array
 
 
@@ -14,6 +14,21 @@ def graph_spec(graphs: Mapping[str, GraphSpec], graph: str) -> GraphSpec:
     if graph not in graphs:
         raise InvalidInput(f"there is no graph {graph!r}; the bundle has {', '.join(graphs)}")
     return graphs[graph]
+
+
+def check_outputs(graph: str, specs: tuple[TensorSpec, ...], outputs: object) -> None:
+    """Raise RuntimeUnavailable unless `outputs` has arrays of the names, shapes and dtypes of `specs`."""
+    if not isinstance(outputs, Mapping):
+        raise RuntimeUnavailable(f"{graph} gave a {type(outputs).__name__}; expected a table of arrays")
+    for spec in specs:
+        value = outputs.get(spec.name)
+        if not isinstance(value, np.ndarray):
+            raise RuntimeUnavailable(f"{graph} gave no array {spec.name!r}")
+        if value.dtype != spec.dtype or value.shape != spec.shape:
+            raise RuntimeUnavailable(
+                f"{graph} gave {spec.name} as {value.dtype} {list(value.shape)}; expected {spec.dtype} "
+                f"{list(spec.shape)}"
+            )
 
 
 def check_inputs(graph: str, specs: tuple[TensorSpec, ...], inputs: Mapping[str, Array]) -> None:

@@ -17,8 +17,8 @@ import onnxruntime as ort
 
 from moebius_edge.bundle.folder import REPAIR, Bundle
 from moebius_edge.bundle.manifest import GraphSpec, TensorSpec
-from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
-from moebius_edge.common.machine import sums_overflow
+from moebius_edge.common.errors import BundleError, RuntimeUnavailable
+from moebius_edge.common.machine import check_threads, sums_overflow
 from moebius_edge.common.memory import trim_memory
 from moebius_edge.common.telemetry import ONNX_RUNTIME, is_switched_off
 from moebius_edge.common.tensors import Array
@@ -75,13 +75,12 @@ class OnnxRuntime:
     def __init__(self, bundle: Bundle, threads: int | None = None, options: OrtOptions | None = None) -> None:
         """Keep the bundle; sessions are made at first use. `threads` overrides that of `options`.
 
-        Raises InvalidInput for threads below 1.
+        Raises InvalidInput for as many threads as `check_threads` refuses.
         """
         self.bundle = bundle
         self.options = options or OrtOptions()
         self.threads = threads if threads is not None else self.options.threads
-        if self.threads is not None and self.threads < 1:
-            raise InvalidInput(f"threads is {self.threads}; expected 1 or more, or none for all cores")
+        check_threads(self.threads)
         self._sessions: dict[str, Any] = {}
         self._loading = threading.Lock()
 

@@ -1,7 +1,7 @@
 """The export targets: each folder beside this file that holds a `TARGET`, and those of other packages."""
 
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from moebius_edge.common.errors import ExportError
 from moebius_edge.common.explain import install
-from moebius_edge.common.plugins import find_plugins, load, wrong_part
+from moebius_edge.common.plugins import NAME, find_plugins, load, wrong_part
 from moebius_edge.export import targets as folder
 from moebius_edge.export.targets.target import Target
 from moebius_edge.precisions import PRECISIONS, Need
@@ -48,6 +48,8 @@ def _wrong(target: Target) -> str:
     tables = (target.settings, *target.only.values())
     if not all(values for table in tables for values in table.values()):
         return "has a setting without values; expected its default first"
+    if not NAME.fullmatch(target.runtime):
+        return f"names the runtime {target.runtime!r:.80}; expected a lower-case identifier"
     if words := sorted(target.takes - set(get_args(Need))):
         return f"takes {words[0]!r}; known are {', '.join(get_args(Need))}"
     named = {target.default, *target.made_of, *target.made_of.values()}
@@ -77,6 +79,22 @@ def load_part(target: Target, part: str) -> Callable[..., Any]:
         raise ExportError(
             f"the target {target.name} needs {error.name}, which cannot be imported; "
             f"{install(target.extra, target.package)}"
+        ) from error
+
+
+def require_ready(target: Target, settings: Mapping[str, str], kit: bool) -> None:
+    """Let a target say whether it can be exported here with these settings, before anything takes time.
+
+    Raises ExportError, or what the target raises, when it cannot.
+    """
+    if target.ready is None:
+        return
+    try:
+        load_part(target, target.ready)(settings, kit)
+    except SystemExit as error:  # which would end the command as if all were well
+        raise ExportError(
+            f"the target {target.name} cannot be prepared: SystemExit: {error}; it is of the package "
+            f"{target.package}: tell its makers"
         ) from error
 
 

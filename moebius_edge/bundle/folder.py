@@ -112,12 +112,23 @@ def staging(output: str | Path, *, overwrite: bool = False) -> AbstractContextMa
 def refuse_inside(path: Path) -> None:
     """Raise InvalidInput when `path` would lie in a bundle, which then would not open again."""
     for folder in path.resolve().parents:
-        with suppress(OSError, BundleError):  # another program's manifest.json
-            _read_manifest(folder)
+        if _claims_to_be_bundle(folder):
             raise InvalidInput(
                 f"{path} would lie in the bundle {folder.name}, which holds what its manifest lists; choose "
                 "another folder"
             )
+
+
+def _claims_to_be_bundle(folder: Path) -> bool:
+    """Whether the manifest in a folder is of a bundle, be it damaged or of another version.
+
+    Other programs have files of that name, too.
+    """
+    with suppress(OSError, BundleError):
+        path = folder / MANIFEST_NAME
+        if _regular_size(path) <= MAX_MANIFEST_BYTES:
+            return schema.FORMAT.encode() in path.read_bytes()
+    return False
 
 
 def seal(folder: Path, manifest: Manifest) -> Manifest:

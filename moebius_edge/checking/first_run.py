@@ -21,6 +21,7 @@ from moebius_edge.inpaint.runtime import Runtime, Wrapper
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes import open_runtime
 
+MARK = "first run: "  # of the line with the answer: engines and plug-ins print, too, some of them at exit
 EDIT_STEPS = 3  # of the measured edit: 2 are run; the peak does not depend on their number
 
 
@@ -53,7 +54,10 @@ def measure_first_run(
         words = (done.stderr.strip() or "it said nothing").splitlines()[-1]
         killed = " (it was killed: not enough memory?)" if done.returncode < 0 else ""
         raise RuntimeUnavailable(f"running {bundle.folder.name} in a fresh process failed{killed}: {words}")
-    answer = json.loads(done.stdout.splitlines()[-1])
+    lines = [line.removeprefix(MARK) for line in done.stdout.splitlines() if line.startswith(MARK)]
+    if not lines:
+        raise RuntimeUnavailable(f"running {bundle.folder.name} in a fresh process ended without an answer")
+    answer = json.loads(lines[0])
     return FirstRun(answer["peak_mb"], answer["first_run_ms"])
 
 
@@ -100,7 +104,7 @@ def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads:
 
 
 def main() -> int:
-    """Do the work of the fresh process: one JSON request as argument, one JSON answer on stdout.
+    """Do the work of the fresh process: one JSON request as argument, one JSON answer on stdout, after `MARK`.
 
     Returns the exit code, 2 for an error that is said on stderr.
     """
@@ -110,7 +114,8 @@ def main() -> int:
     except (MoebiusError, MemoryError) as error:
         print(str(error) or "not enough memory", file=sys.stderr)
         return 2
-    print(json.dumps({"peak_mb": run.peak_mb, "first_run_ms": run.first_run_ms}))
+    print()  # a line of its own, whatever was printed before
+    print(MARK + json.dumps({"peak_mb": run.peak_mb, "first_run_ms": run.first_run_ms}))
     return 0
 
 

@@ -15,7 +15,7 @@ from moebius_edge.checking import capsule
 from moebius_edge.checking.efficiency import PUBLISHED, EfficiencyRow, note, row
 from moebius_edge.checking.first_run import FirstRun, graph_inputs, measure_first_run
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.common.machine import cores, machine
+from moebius_edge.common.machine import check_threads, cores, machine
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
 from moebius_edge.common.timing import BUSY, Side, interleave, median_ratio, spread, summary
@@ -50,8 +50,7 @@ class ProfileOptions:
             )
         if self.steps is not None and self.steps < 1:
             raise InvalidInput(f"steps is {self.steps}; expected 1 or more, or none for the bundle's default")
-        if self.threads is not None and self.threads < 1:
-            raise InvalidInput(f"threads is {self.threads}; expected 1 or more, or none for all cores")
+        check_threads(self.threads)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from moebius_edge.bundle.folder import Bundle
+from moebius_edge.bundle.folder import REPAIR, Bundle
 from moebius_edge.bundle.manifest import Manifest, tensor_names
 from moebius_edge.checking import capsule
 from moebius_edge.checking.report import (
@@ -33,7 +33,7 @@ from moebius_edge.checking.report import (
 )
 from moebius_edge.checking.thresholds import thresholds
 from moebius_edge.checking.ticking import Ticking
-from moebius_edge.common.errors import MoebiusError, NotFinite
+from moebius_edge.common.errors import BundleError, MoebiusError, NotFinite
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
 from moebius_edge.inpaint.known_solvers import find_solver, known_solvers
@@ -97,6 +97,11 @@ def verify(
     """
     manifest = bundle.manifest
     needed = thresholds(manifest.precision, manifest.settings)
+    if manifest.scheduler.train_timesteps < capsule.STEPS:
+        raise BundleError(
+            f"the bundle's schedule has {manifest.scheduler.train_timesteps} training steps, fewer than the "
+            f"{capsule.STEPS} of its self-test: they do not belong together; {REPAIR}"
+        )
     tensors = capsule.checked(bundle.capsule(), manifest.resolution, manifest.latent_size)
     steps = len(tensors["loop.timesteps"])
     # Every step twice; 2 other runs in the edit, 2 replays, 2 branches of 2 steps. Reference: 2 and 2.

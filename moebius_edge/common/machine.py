@@ -4,12 +4,31 @@ import os
 import platform
 from pathlib import Path
 
+from moebius_edge.common.errors import InvalidInput
+
+THREADS_PER_CORE = 4  # more than any engine gains from
+
 
 def cores() -> int:
     """Count the CPU cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise InvalidInput for a number of CPU threads that is no help: below 1, or above 4 for each core.
+
+    Engines start as many as they are told. None, all cores, is fine.
+    """
+    most = THREADS_PER_CORE * cores()
+    if threads is None or 1 <= threads <= most:
+        return
+    count = f"{cores()} core" + "s" * (cores() > 1)
+    raise InvalidInput(
+        f"threads is {threads}; this machine has {count}, and 1 to {most} threads can be of use here: "
+        f"choose {cores()}, or none for one per core"
+    )
 
 
 def machine() -> dict[str, str]:

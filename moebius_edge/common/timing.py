@@ -43,8 +43,11 @@ def interleave(
 
 
 def median_ratio(times: Sequence[Sequence[float]]) -> float | None:
-    """Return the median over the pairs of (second time / first time); None for one series."""
-    if len(times) < 2:
+    """Return the median over the pairs of (second time / first time).
+
+    None for one series, and where the clock saw no time pass in a first.
+    """
+    if len(times) < 2 or not all(times[0]):
         return None
     return float(np.median(np.divide(times[1], times[0])))
 

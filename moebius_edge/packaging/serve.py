@@ -25,6 +25,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 # What Python's table, or the system's, may not know or have wrong.
+TIMEOUT = 30.0  # seconds without a byte, after which a connection is closed: it keeps a thread
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
 
 
@@ -33,6 +34,8 @@ class Handler(SimpleHTTPRequestHandler):
 
     It lists no folders and follows no link that leads out.
     """
+
+    timeout = TIMEOUT
 
     def guess_type(self, path: Any) -> str:
         """Return the media type, by the suffix."""
@@ -87,8 +90,8 @@ class Server(ThreadingHTTPServer):
         self.server_name, self.server_port = HOST, int(self.server_address[1])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore lost connections; print the traceback of every other error."""
-        if not isinstance(sys.exception(), ConnectionError):
+        """Ignore lost connections and those that stand still; print the traceback of every other error."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 

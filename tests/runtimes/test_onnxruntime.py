@@ -126,7 +126,7 @@ def test_sums_are_made_exact_only_where_they_overflow(
             options.get_session_config_entry(key)
 
 
-@pytest.mark.parametrize("threads", [0, -1])
+@pytest.mark.parametrize("threads", [0, -1, 1024])
 def test_impossible_threads(make_bundle: MakeBundle, threads: int) -> None:
     with pytest.raises(InvalidInput, match="threads is"):
         OnnxRuntime(make_bundle(), threads=threads)
