@@ -97,7 +97,7 @@ def open_runtime(
 
 
 def _checked(runtime: "Runtime", bundle: "Bundle") -> "Runtime":
-    """Let a runtime of another package check what it gives: a wrong shape may broadcast to a wrong picture."""
+    """Let what a runtime of another package gives be checked: a wrong shape may broadcast, unnoticed."""
     from moebius_edge.runtimes.inputs import check_outputs, graph_spec  # noqa: PLC0415 (help needs no numpy)
 
     run = runtime.run

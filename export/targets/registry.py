@@ -43,13 +43,11 @@ def _folders() -> Iterator[Any]:
 def _wrong(target: Target) -> str:
     """Say what is wrong with a row of another package, or ""."""
     parts = (target.ship, target.ready, target.kit, target.take_back, target.doctor, target.made_by)
-    if wrong := "".join(map(wrong_part, parts)):
+    if wrong := "".join(map(wrong_part, parts)) or _wrong_runtime(target.runtime):
         return wrong
     tables = (target.settings, *target.only.values())
     if not all(values for table in tables for values in table.values()):
         return "has a setting without values; expected its default first"
-    if not NAME.fullmatch(target.runtime):
-        return f"names the runtime {target.runtime!r:.80}; expected a lower-case identifier"
     if words := sorted(target.takes - set(get_args(Need))):
         return f"takes {words[0]!r}; known are {', '.join(get_args(Need))}"
     named = {target.default, *target.made_of, *target.made_of.values()}
@@ -59,6 +57,11 @@ def _wrong(target: Target) -> str:
     if target.default not in target.made_of and not row.needs <= target.takes:
         return f"has the default {target.default}, which needs {', '.join(sorted(row.needs - target.takes))}"
     return ""
+
+
+def _wrong_runtime(name: str) -> str:
+    fine = NAME.fullmatch(name)  # or no manifest can hold it, which would be found after the export
+    return "" if fine else f"names the runtime {name!r:.80}; expected a lower-case identifier"
 
 
 def find_target(name: str) -> Target:

@@ -104,7 +104,7 @@ def _measure_here(folder: str, graphs: Sequence[str], name: str | None, threads:
 
 
 def main() -> int:
-    """Do the work of the fresh process: one JSON request as argument, one JSON answer on stdout, after `MARK`.
+    """Do the work of the fresh process: a JSON request as argument, a JSON answer on stdout, after `MARK`.
 
     Returns the exit code, 2 for an error that is said on stderr.
     """

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.folder import Bundle, refuse_inside, seal, staging
 from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common import staging as staging_module
-from moebius_edge.common.errors import BundleError, ExportError
+from moebius_edge.common.errors import BundleError, ExportError, InvalidInput
 from moebius_edge.common.tensors import write_tensors
 
 MakeBundle = Callable[..., Bundle]
@@ -411,3 +411,19 @@ def test_impossible_outputs(tiny_manifest: Manifest, tmp_path: Path, output: str
     with pytest.raises(ExportError):
         filled(tmp_path / output, tiny_manifest).__enter__()
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["damaged", "older"])
+def test_nothing_is_written_into_a_bundle_that_does_not_open(
+    make_bundle: Callable[..., Bundle], kind: str, tiny_manifest: Manifest
+) -> None:
+    bundle = make_bundle()
+    path = bundle.folder / "manifest.json"
+    change = {"damaged": (b'"size": ', b'"size": 9'), "older": (b'_version": 3', b'_version": 2')}[kind]
+    path.write_bytes(path.read_bytes().replace(*change))
+    with pytest.raises(BundleError):
+        Bundle.open(bundle.folder)
+    with pytest.raises(InvalidInput, match=r"would lie in the bundle tiny\.moebius"):
+        staging(bundle.folder / "b")
+    path.write_text('{"name": "a browser extension"}')
+    refuse_inside(bundle.folder / "b")

@@ -133,3 +133,17 @@ def test_a_busy_machine_is_told_by_the_spread(
 
 def test_machine_is_described() -> None:
     assert cores() >= 1 and set(machine()) == {"system", "processor", "cores", "python"}
+
+
+def test_a_clock_that_saw_no_time_pass_gives_no_ratio() -> None:
+    assert median_ratio([[0.0, 1.0], [2.0, 2.0]]) is None
+    assert median_ratio([[1.0, 2.0], [0.0, 6.0]]) == 1.5
+    assert median_ratio([[1.0]]) is None
+
+
+@pytest.mark.parametrize("threads", [0, 4 * cores() + 1, 1024])
+def test_threads_that_are_no_help_are_refused(threads: int) -> None:
+    words = rf"threads is {threads}; this machine has {cores()} cores?, .*: choose {cores()}, or none"
+    with pytest.raises(InvalidInput, match=words):
+        ProfileOptions(threads=threads)
+    assert ProfileOptions(threads=cores()).threads == cores()

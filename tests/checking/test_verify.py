@@ -343,6 +343,12 @@ def test_another_noise_schedule_is_named(bundle: Bundle, reference: Runtime) -> 
     assert {"loop.a", "loop.b", "scheduler.coefficients", "steps.4.latents_db"} <= names(report)
 
 
+def test_a_schedule_shorter_than_the_self_test_is_refused(bundle: Bundle, reference: Runtime) -> None:
+    edited = replace(bundle.manifest.scheduler, train_timesteps=1)
+    with pytest.raises(BundleError, match="schedule has 1 training steps, fewer than the 5 of its self-test"):
+        verify(replace(bundle, manifest=replace(bundle.manifest, scheduler=edited)), reference)
+
+
 def test_unknown_precision_and_incomplete_capsule_are_refused(
     bundle: Bundle, reference: Runtime, tensors: dict[str, Array]
 ) -> None:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from moebius_edge.common.errors import ExportError
-from moebius_edge.export.options import ExportOptions
-from moebius_edge.export.targets.registry import find_target, load_part, own_targets, targets
-from moebius_edge.runtimes import find_runtime, runtimes
+from moebius_edge.common.errors import ExportError, RuntimeUnavailable
+from moebius_edge.export.options import ExportOptions, parse_settings
+from moebius_edge.export.targets.registry import find_target, load_part, own_targets, require_ready, targets
+from moebius_edge.runtimes import find_runtime, open_runtime, runtimes
 from moebius_edge.runtimes.table import OWN
 
 ROW = """
@@ -192,6 +193,11 @@ BROKEN = {
         {"__init__": ROW.replace("settings=", "made_of={'crisp': 'fp32'}, settings=")},
         "names the precision 'crisp'; known are fp32, fp16",
     ),
+    "a runtime that no manifest can name": (
+        {"toaster": "moebius_toaster:TARGET"},
+        {"__init__": ROW.replace('runtime="toaster"', 'runtime="The Toaster"')},
+        "names the runtime 'The Toaster'; expected a lower-case identifier",
+    ),
     "a word that is no need": (
         {"toaster": "moebius_toaster:TARGET"},
         {"__init__": ROW.replace('{"float16"}', '{"int8"}')},
@@ -311,3 +317,57 @@ def test_a_broken_plug_in_breaks_no_command(tmp_path: Path, exported: Path) -> N
     done = run(site, "verify", exported, "--no-reference", "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["ok"]
     assert done.stderr.count("warning: ") == 1 and "moebius-toaster" in done.stderr
+
+
+def test_a_target_that_ends_the_process_is_a_sentence(installed: Install) -> None:
+    ready = "def ready(settings, kit):\n    raise SystemExit(0)"
+    row = ROW.replace("settings=", 'ready="moebius_toaster.ready:ready", settings=')
+    installed(files={**FILES, "__init__": row, "ready": ready})
+    with pytest.raises(
+        ExportError, match=r"toaster cannot be prepared: SystemExit: 0; .*package moebius-toaster"
+    ):
+        require_ready(find_target("toaster"), {}, False)
+
+
+WRONG_OUTPUTS = {
+    "nothing": ("None", "decoder gave a NoneType; expected a table of arrays"),
+    "another name": ("{'picture': image}", "decoder gave no array 'image'"),
+    "a list": ("{'image': image.tolist()}", "decoder gave no array 'image'"),
+    "another shape": (
+        "{'image': image[:, :, :1]}",
+        r"decoder gave image as float32 \[1, 3, 1, 8\]; expected",
+    ),
+    "another type": ("{'image': image.astype('float64')}", "decoder gave image as float64"),
+}
+
+
+@pytest.mark.parametrize("given", WRONG_OUTPUTS)
+def test_what_a_runtime_gives_is_checked(given: str, installed: Install, make_bundle: Any) -> None:
+    """An array of another shape may broadcast, and the picture is wrong without a word."""
+    code, words = WRONG_OUTPUTS[given]
+    engine = ENGINE.replace(
+        "return dict(",
+        f"image = self.sessions[graph].run(names, dict(inputs))[0]\n        return {code}\n        dict(",
+    )
+    installed(files={**FILES, "engine": engine})
+    bundle = make_bundle(runtime="toaster")
+    inputs = {"latents": np.zeros((1, 4, 4, 4), np.float32)}
+    with pytest.raises(RuntimeUnavailable, match=words):
+        open_runtime(bundle).run("decoder", inputs)
+
+
+def test_a_runtime_may_print_at_exit(
+    tmp_path: Path, installed: Install, checkpoint: Path, moebius: Any
+) -> None:
+    noisy = "import atexit\natexit.register(print, 'crumbs')\n" + ENGINE
+    site, bundle = installed(files={**FILES, "engine": noisy}), tmp_path / "t.moebius"
+    assert moebius("export", checkpoint, "--target", "toaster", "-o", bundle).code == 0
+    timed = run(site, "profile", bundle, "--runs", 1, "--edits", 0, "--graph", "decoder")
+    assert timed.returncode == 0, timed.stderr
+
+
+def test_long_settings_are_not_echoed_whole() -> None:
+    for given in (["a" * 5000], ["deployment=" + "x" * 5000], [f"{'b' * 5000}=1"]):
+        with pytest.raises(ExportError) as caught:
+            ExportOptions(target="coreml", settings=parse_settings(given))
+        assert len(str(caught.value)) < 400

@@ -11,16 +11,24 @@ import pytest
 from moebius_edge.common.interrupts import ENDED, HINT, ended_by_two_interrupts
 
 CHILD = """
-    import ctypes, sys, threading
+    import ctypes, sys, threading, time
     from moebius_edge.common.interrupts import ended_by_two_interrupts
-    native, seconds = sys.argv[1], 0.05
-    with ended_by_two_interrupts(seconds):
+    mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+
+    def tell():
+        while libc.pthread_mutex_trylock(mutex) == 0:
+            libc.pthread_mutex_unlock(mutex)
+            time.sleep(0.01)
+        time.sleep(0.3)  # the main thread has the lock and is about to wait for it
         print("ready", flush=True)
+
+    with ended_by_two_interrupts(moment=float(sys.argv[2])):
         try:
-            if native == "hangs":  # locking it twice waits for ever, signals or not
-                mutex, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None)
+            if sys.argv[1] == "hangs":  # locking it twice waits for ever, signals or not
+                threading.Thread(target=tell, daemon=True).start()
                 libc.pthread_mutex_lock(mutex)
                 libc.pthread_mutex_lock(mutex)
+            print("ready", flush=True)
             threading.Event().wait(60)
         except KeyboardInterrupt:
             print("caught", flush=True)
@@ -28,15 +36,15 @@ CHILD = """
 """
 
 
-def child(native: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", textwrap.dedent(CHILD), native]
+def child(native: str, moment: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(CHILD), native, str(moment)]
     made = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert made.stdout is not None and made.stdout.readline() == "ready\n"
     return made
 
 
 def test_twice_ends_a_process_that_native_code_keeps() -> None:
-    process = child("hangs")
+    process = child("hangs", 0.05)
     process.send_signal(signal.SIGINT)
     assert process.stderr is not None and process.stderr.readline() == HINT + "\n"
     assert process.poll() is None
@@ -46,7 +54,7 @@ def test_twice_ends_a_process_that_native_code_keeps() -> None:
 
 
 def test_once_is_enough_where_python_runs() -> None:
-    process = child("waits")
+    process = child("waits", 20.0)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (7, "caught\n", "")

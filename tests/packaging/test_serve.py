@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.packaging.serve import HEADERS, make_server
+from moebius_edge.packaging.serve import HEADERS, Handler, make_server
 
 
 @pytest.fixture
@@ -135,3 +135,15 @@ def test_what_cannot_be_served(site: Path, tmp_path: Path, port: int) -> None:
         make_server(site, port)
     with pytest.raises(InvalidInput, match="70000 is no port"):
         make_server(site, 70000)
+
+
+def test_a_connection_that_stands_still_is_closed(
+    site: Path, port: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert 0 < Handler.timeout <= 60
+    monkeypatch.setattr(Handler, "timeout", 0.1)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as half_open:
+        half_open.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        assert half_open.recv(100) == b""  # closed, not reset
+    assert get(port, "/")[0] == 200
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,88 @@
+"""Files that are written whole or not at all, beside those that killed and living processes have left."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from moebius_edge.common import files, staging
+from moebius_edge.common.errors import BundleError, ExportError
+from moebius_edge.common.files import PREFIX, SUFFIX, write_atomically
+from moebius_edge.common.locks import STALE_SECONDS, abandoned, lock, release
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    dead, living = (tmp_path / f"{PREFIX}{name}{SUFFIX}" for name in ("0badc0de", "12345678"))
+    others = [
+        tmp_path / name for name in (f"{PREFIX}short{SUFFIX}", "photo.tmp", f"{PREFIX}abcdefgh{SUFFIX}")
+    ]
+    for path in (dead, living, *others[:2]):
+        path.write_bytes(b"half")
+    others[2].symlink_to(others[1])
+    held = lock(living)
+    write_atomically(tmp_path / "result.png", b"whole")
+    assert names(tmp_path) == sorted([living.name, "result.png", *(path.name for path in others)])
+    release(held)
+    write_atomically(tmp_path / "result.png", b"again")
+    assert not living.exists() and (tmp_path / "result.png").read_bytes() == b"again"
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run may take a file that was just made for one that nobody writes."""
+    swept = []
+
+    def swept_first(path: Path) -> int | None:
+        if not swept:
+            swept.append(path)
+            path.unlink()
+        return lock(path)
+
+    monkeypatch.setattr(files, "lock", swept_first)
+    write_atomically(tmp_path / "result.png", b"whole")
+    assert len(swept) == 1 and names(tmp_path) == ["result.png"]
+
+
+def test_without_locks_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"half")
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    held = lock(path)
+    assert held is not None and not abandoned(path, held)
+    old = path.stat().st_mtime - STALE_SECONDS - 1
+    os.utime(path, (old, old))
+    assert abandoned(path, held)
+    release(held)
+
+
+@pytest.mark.parametrize("place", ["nowhere/result.png", "."])
+def test_errors_name_the_output(tmp_path: Path, place: str) -> None:
+    path = tmp_path / place
+    with pytest.raises(OSError) as caught:
+        write_atomically(path, b"whole")
+    assert caught.value.filename == str(path) and "moebius-edge" not in str(caught.value)
+    assert names(tmp_path) == []
+
+
+def test_errors_about_a_folder_that_is_being_written_name_the_output(tmp_path: Path) -> None:
+    with (
+        pytest.raises(BundleError, match=r"^weights in b.moebius are wrong$"),
+        staging.stage(tmp_path / "b.moebius", overwrite=False, replaceable="x") as folder,
+    ):
+        raise BundleError(f"weights in {folder.name} are wrong")
+    with (
+        pytest.raises(ExportError, match=r"cannot write .*b.moebius: No space left") as caught,
+        staging.stage(tmp_path / "b.moebius", overwrite=False, replaceable="x"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert ".tmp-" not in str(caught.value) and names(tmp_path) == []
