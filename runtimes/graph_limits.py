@@ -5,7 +5,7 @@ the rest when it runs. How large all of it is follows from the file, because the
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ class Outside(ValueError):
     """Weights lie in a file that they may not lie in; the message is its name."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Sizes:
     """What a graph takes, or what it may take. Numbers are elements of arrays."""
 
@@ -53,7 +53,7 @@ WORDS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Value:
     """One array of the graph."""
 
@@ -70,8 +70,7 @@ class _Walk:
 
     def __init__(self, file: OnnxFile, inputs: Mapping[str, Shape], values: Values, weights: int) -> None:
         self.file, self.sizes, self.values = file, Sizes(), values
-        folded = min(MOST.folded, FOLDED_PER_BYTE * weights + FOLDED_ALWAYS)
-        self.most = tuple(asdict(replace(MOST, folded=folded)).items())
+        self.folded = min(MOST.folded, FOLDED_PER_BYTE * weights + FOLDED_ALWAYS)
         values.update({name: Value(shape, False) for name, shape in inputs.items()})
         self.last: dict[str, int] = {}  # value -> the node that reads it last
         self.born: list[list[str]] = []  # node -> what it gives
@@ -83,23 +82,23 @@ class _Walk:
         """Take one more node. Raises ValueError for one whose size cannot be told, or is over a limit."""
         read = [self._value(name) for name in node.inputs]
         tensor = node.attributes.get("value") if node.kind == "Constant" else None
-        found = result(
-            Operator(node, [value and value.shape for value in read], lambda index: self._stored(read, index))
-        )
+        shapes = [None if value is None else value.shape for value in read]
+        found = result(Operator(node, shapes, lambda index: self._stored(read, index)))
         folded = node.kind not in NOT_FOLDED and all(value is None or value.folded for value in read)
-        shapes = [found.shapes[min(i, len(found.shapes) - 1)] for i in range(len(node.outputs))]
-        sizes = [math.prod(shape) for shape in shapes]
+        made = [found.shapes[min(i, len(found.shapes) - 1)] for i in range(len(node.outputs))]
+        sizes = [math.prod(shape) for shape in made]
         work = max(found.work, sum(math.prod(value.shape) for value in read if value), sum(sizes))
         self.sizes.value = max([self.sizes.value, *sizes])
         self.sizes.work += work
         if folded:
             self.sizes.folded += sum(sizes)
             self.sizes.folded_work += work
-        self.require()
+        if self.sizes.value > MOST.value or self.sizes.folded > self.folded:
+            self.require()
         for name in node.inputs:
             self.last[name] = len(self.born)
         self.born.append([name for name in node.outputs if name])
-        for name, shape in zip(node.outputs, shapes, strict=True):
+        for name, shape in zip(node.outputs, made, strict=True):
             self.values[name] = Value(shape, folded, tensor if isinstance(tensor, Tensor) else None)
 
     def end(self) -> None:
@@ -123,7 +122,7 @@ class _Walk:
             raise ValueError(f"it reads {name[:80]!r}, which nothing before it gives")
         return self.values[name]
 
-    def _stored(self, read: list[Value | None], index: int) -> list[float]:
+    def _stored(self, read: list[Value | None], index: int) -> Sequence[float]:
         value = read[index] if index < len(read) else None
         if value is None or value.tensor is None:
             raise ValueError("its size is computed, not stored")
@@ -131,11 +130,12 @@ class _Walk:
 
     def require(self) -> None:
         """Raise ValueError when something is over its limit."""
-        found = self.sizes
-        for name, most in self.most:
-            if getattr(found, name) > most:
-                what = WORDS[name].format(found=getattr(found, name))
-                raise ValueError(f"it takes {what}; at most {most:,} are allowed")
+        most = asdict(replace(MOST, folded=self.folded))
+        for name, found in asdict(self.sizes).items():
+            if found > most[name]:
+                raise ValueError(
+                    f"it takes {WORDS[name].format(found=found)}; at most {most[name]:,} are allowed"
+                )
 
 
 def graph_sizes(

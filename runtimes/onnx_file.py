@@ -5,11 +5,14 @@ lie. What no exporter of this project writes is refused on the way: see `read`.
 """
 
 import mmap
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from moebius_edge.runtimes.protobuf import CUT_OFF, LENGTH, Field, Reader
 
@@ -28,12 +31,12 @@ BITS = {
     **dict.fromkeys((7, 11, 13, 14), 64),  # int64, double, uint64, complex64
     **{15: 128, 21: 4, 22: 4, 23: 4},  # complex128, uint4, int4, float4
 }
-CODES = {1: "f", 6: "i", 7: "q", 11: "d"}  # those whose numbers can decide a size, by the module struct
+CODES = {1: "<f4", 6: "<i4", 7: "<i8", 11: "<f8"}  # those whose numbers can decide a size, for numpy
 # Fields of TensorProto with numbers: the most elements that a byte of them can hold.
 RAW, TYPED = 9, {4: 0.25, 5: 2, 7: 1, 10: 0.125, 11: 1}
 
 
-@dataclass
+@dataclass(slots=True)
 class Tensor:
     """One stored tensor."""
 
@@ -42,11 +45,11 @@ class Tensor:
     dims: tuple[int, ...] = ()
     raw: tuple[int, int] | None = None  # where its bytes are in the file
     typed: float = 0  # elements that its other fields can hold at most
-    numbers: list[float] = field(default_factory=list)  # of a small one that is not raw
-    external: dict[str, str] = field(default_factory=dict)  # location, offset, length
+    numbers: Sequence[float] = ()  # of a small one that is not raw
+    external: dict[str, str] | None = None  # location, offset, length
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """One operator."""
 
@@ -70,7 +73,7 @@ class OnnxFile:
         for span in self.spans:
             yield _node(self.reader, *span)
 
-    def numbers(self, tensor: Tensor) -> list[float]:
+    def numbers(self, tensor: Tensor) -> Sequence[float]:
         """Return the numbers of a small tensor. Raises ValueError when they are elsewhere, or too many."""
         code = CODES.get(tensor.type)
         if code is None or tensor.external:
@@ -80,7 +83,8 @@ class OnnxFile:
         start, end = tensor.raw
         if end - start > 8 * MAX_INTEGERS:
             raise ValueError(f"{tensor.name[:80]!r} has more than {MAX_INTEGERS} numbers")
-        return list(memoryview(self.reader.data[start:end]).cast(code))
+        found: list[float] = np.frombuffer(self.reader.data[start:end], code).tolist()
+        return found
 
 
 @contextmanager
@@ -154,7 +158,9 @@ def _node(reader: Reader, start: int, end: int) -> Node:
 
 
 def _attribute(reader: Reader, attribute: Field) -> tuple[str, Any]:
-    name, value, integers = "", None, []
+    name = ""
+    value: Any = None
+    integers: list[int] = []
     for part in reader.fields(*_span(attribute)):
         number = part[0]
         if number == 1:
@@ -196,11 +202,11 @@ def _tensor(reader: Reader, tensor: Field) -> Tensor:
             found.raw = (start, end)
         elif number == 13:
             entry = {each[0]: reader.text(each) for each in reader.fields(start, end)}
-            found.external[entry.get(1, "")] = entry.get(2, "")
+            found.external = (found.external or {}) | {sys.intern(entry.get(1, "")): entry.get(2, "")}
         elif number in TYPED:
             found.typed += (end - start) * TYPED[number] if wire == LENGTH else 1
             if len(found.numbers) < MAX_INTEGERS and end - start <= 8 * MAX_INTEGERS:
-                found.numbers += _numbers(reader, part)
+                found.numbers = (*found.numbers, *_numbers(reader, part))
     found.dims = tuple(dims)
     return found
 
@@ -209,10 +215,11 @@ def _numbers(reader: Reader, part: Field) -> list[float]:
     number, wire, start, end = part
     if number in (5, 7):
         return list(reader.integers(part, MAX_INTEGERS))
-    size, code = (4, "f") if number == 4 else (8, "d")
-    if wire == LENGTH and number in (4, 10) and (end - start) % size == 0:
-        return list(memoryview(reader.bytes(part)).cast(code))
-    return []
+    size = 4 if number == 4 else 8
+    if wire != LENGTH or number not in (4, 10) or (end - start) % size:
+        return []
+    found: list[float] = np.frombuffer(reader.bytes(part), f"<f{size}").tolist()
+    return found
 
 
 def _span(field: Field) -> tuple[int, int]:

@@ -8,13 +8,13 @@ from moebius_edge.runtimes.onnx_file import Node
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Operator:
     """One node with what is known of its inputs."""
 
     node: Node
     shapes: Sequence[Shape | None]  # of the inputs; None for one that is left away
-    stored: Callable[[int], list[float]]  # the numbers of an input; raises ValueError when it is computed
+    stored: Callable[[int], Sequence[float]]  # the numbers of an input; raises ValueError when it is computed
 
     def shape(self, index: int = 0) -> Shape:
         """Return the shape of an input. Raises ValueError when it is left away."""
@@ -44,7 +44,7 @@ class Operator:
         return [int(number) for number in self.stored(index)]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Result:
     """What an operator gives."""
 
