@@ -6,7 +6,6 @@ whatever the main thread does. A thread reads it: engines let other threads run 
 
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -24,7 +23,9 @@ class _Watch:
     def __init__(self, moment: float) -> None:
         self.moment = moment
         self.handled = threading.Event()
-        self.reading, self.writing = socket.socketpair()
+        from socket import socketpair  # noqa: PLC0415 (4 MB, of which a library that is imported has no need)
+
+        self.reading, self.writing = socketpair()  # not a pipe: Windows takes sockets alone
         self.writing.setblocking(False)
         self.thread = threading.Thread(target=self._follow, name="interrupts", daemon=True)
 
