@@ -5,6 +5,7 @@ rounding to float16 where the program has float16 values. So it shows what a bun
 Apple's engines compute it, nor how they round inside an operator. It is slow, and meant for `verify`.
 """
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from moebius_edge.common.memory import trim_memory
 from moebius_edge.common.silence import silenced_coremltools
 from moebius_edge.common.tensors import Array
 from moebius_edge.runtimes import mlpackage
+from moebius_edge.runtimes.graph_limits import MOST
 from moebius_edge.runtimes.inputs import check_inputs, graph_spec
 from moebius_edge.runtimes.mil_operators import OPERATORS
 
@@ -58,12 +60,17 @@ class Program:
         return cls(main)
 
     def __init__(self, main: Any) -> None:
-        """Take the function `main`. Raises BundleError for one with operators that are not known here."""
+        """Take the function `main`. Raises BundleError for unknown operators and for huge values."""
         self.main = main
         self.operations = [op for op in main.operations if op.op_type != "const" and not _constant(op)]
         unknown = {op.op_type for op in self.operations} - OPERATORS.keys()
         if unknown:
             raise BundleError(f"it has operators that are not known here: {', '.join(sorted(unknown))}")
+        made = [math.prod(var.shape) for op in self.operations for var in op.outputs]
+        if max(made, default=0) > MOST.value:
+            raise BundleError(
+                f"it takes a value of {max(made):,} numbers; at most {MOST.value:,} are allowed"
+            )
         read = [var for op in self.operations for var in variables(op)]
         self.stored = {var.name: _plain(var) for var in read if _stored(var)}  # weights and parameters, once
         self.readers = Counter(var.name for var in read if not _stored(var))

@@ -1,6 +1,7 @@
 """Core ML's runtime against a stand-in for Apple's engine: the interpreter behind coremltools' interface."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,9 +13,9 @@ from coremltools.models import compute_plan
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.checking.prove import prove
-from moebius_edge.common.errors import InvalidInput, RuntimeUnavailable
+from moebius_edge.common.errors import BundleError, InvalidInput, RuntimeUnavailable
 from moebius_edge.inpaint.runtime import DevicePlan
-from moebius_edge.runtimes import open_runtime, units_of
+from moebius_edge.runtimes import mil, open_runtime, units_of
 from moebius_edge.runtimes.mil import Program
 
 
@@ -130,3 +131,9 @@ def test_on_linux_the_command_says_what_to_do(coreml: Bundle, monkeypatch: pytes
     # Without a name: what stands in for it here, as one unit.
     proof = prove(coreml, runs=1)
     assert proof.runtime == "mil" and [unit.unit for unit in proof.units] == ["default"] and proof.ok
+
+
+def test_a_program_with_a_huge_value_is_refused(coreml: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mil, "MOST", replace(mil.MOST, value=100))
+    with pytest.raises(BundleError, match=r"it takes a value of [\d,]+ numbers; at most 100 are allowed"):
+        mil.load(coreml, coreml.manifest.graphs["decoder"])
