@@ -31,7 +31,7 @@ public final class Fill {
     void paste(Photo photo, Mask mask, int feather, Photo.Sink sink) {
         Box part = mask.box().grown(feather).common(crop.inside(photo.width(), photo.height()));
         int width = part.width();
-        Feather feathered = new Feather(mask.part(part), feather);
+        Feather feathered = new Feather(mask, part, feather);
         Resized scaled = scaled();
         byte[] fresh = new byte[3 * crop.side];
         byte[] row = new byte[3 * width];

@@ -136,21 +136,15 @@ public final class Mask {
 
     /** Of the same picture, only what is marked in `area`, which is the bounding box of that. */
     Mask only(Box area) {
+        if (area.width() == right - left && area.height() == bottom - top) {
+            return this;
+        }
         byte[] marked = new byte[Math.multiplyExact(area.width(), area.height())];
         for (int y = area.top; y < area.bottom; y++) {
             int from = (y - top) * (right - left) + area.left - left;
             System.arraycopy(box, from, marked, (y - area.top) * area.width(), area.width());
         }
         return new Mask(width, height, area.left, area.top, area.right, area.bottom, marked);
-    }
-
-    /** A part of the picture, as a mask of that size. */
-    Mask part(Box area) {
-        return read(area.width(), area.height(), (y, into) -> {
-            for (int x = 0; x < into.length; x++) {
-                into[x] = (byte) (at(area.left + x, area.top + y) ? 1 : 0);
-            }
-        });
     }
 
     /** Dilated by a square of side 2 radius + 1: marked is what has a marked pixel in the square around it. */

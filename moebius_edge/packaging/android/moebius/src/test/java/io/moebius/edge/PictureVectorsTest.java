@@ -111,7 +111,8 @@ public class PictureVectorsTest {
         for (Object each : part("feathers")) {
             JsonObject vector = (JsonObject) each;
             int[] size = integers(vector, "size");
-            Feather feather = new Feather(Mask.of(bytes(vector, "mask"), size[0], size[1]), vector.integer("feather", 0, 4096));
+            Mask mask = Mask.of(bytes(vector, "mask"), size[0], size[1]);
+            Feather feather = new Feather(mask, new Box(0, 0, size[0], size[1]), vector.integer("feather", 0, 4096));
             float[] expected = floats(vector, "opacity");
             float[] row = new float[size[0]];
             for (int y = 0; y < size[1]; y++) {
