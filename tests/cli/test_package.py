@@ -60,7 +60,7 @@ def test_a_project_is_written(
     assert "CC0-1.0" in (output / "LICENSE-model").read_text()
     assert "Do what you like." in (output / "LICENSE-model").read_text()
     vectors = json.loads((output / PLATFORMS[platform].vectors).read_text())
-    assert vectors["format"] == "moebius-edge-vectors-3"
+    assert vectors["format"] == "moebius-edge-vectors-4"
     again = moebius("package", exported, "--platform", platform, "-o", output, "--license", license_text)
     assert again.code == 2 and "already exists" in again.err
     once_more = ("--overwrite", "--license", license_text)

@@ -3,7 +3,6 @@
 Python's ONNX Runtime runs its graphs, through a pipe. What only Gradle or a phone can show is not tested.
 """
 
-import copy
 import json
 import os
 import re
@@ -32,10 +31,12 @@ from moebius_edge.common.samples import capsule_photo, sample
 from moebius_edge.common.tensors import Array, write_tensors
 from moebius_edge.devices import report
 from moebius_edge.devices.app import APP, RESULT, TAG
+from moebius_edge.inpaint.morphology import Box
 from moebius_edge.inpaint.runtime import Runtime, Wrapper
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.packaging.package import app_json, find_platform
+from moebius_edge.packaging.vector_values import boxed
 from moebius_edge.runtimes import open_runtime
 from tests.conftest import SMALL, SMALL_VAE, save_graph
 
@@ -44,7 +45,7 @@ ROOT = HERE.parents[1]
 PROJECT = ROOT / "moebius_edge/packaging/android"
 LIBRARY = PROJECT / "moebius/src"
 VECTORS = ("VectorsTest", "PictureVectorsTest")
-TESTS = (*VECTORS, "SchedulerTest", "SecondPassTest", "FaultsTest", "JsonTest", "DeviceTest")
+TESTS = (*VECTORS, "SchedulerTest", "SecondPassTest", "HolesTest", "FaultsTest", "JsonTest", "DeviceTest")
 MAIN = sorted((LIBRARY / "main/java/io/moebius/edge").glob("*.java"))
 EXAMPLE = PROJECT / "example/src/main"
 KOTLIN = sorted([*PROJECT.rglob("*.kt"), *PROJECT.rglob("*.kts")])
@@ -140,11 +141,32 @@ def test_the_librarys_own_tests(java: str, library: Path, unit_tests: Path) -> N
     assert f"OK ({written} tests)" in said, said
 
 
-@pytest.mark.full
-def test_every_part_of_the_vectors_is_compared(
-    java: str, library: Path, unit_tests: Path, tmp_path: Path
-) -> None:
+# What fails when it is given these vectors in the place of the file's: the names of tests.
+Failures = Callable[[Mapping[str, list[Any]]], set[str]]
+
+
+@pytest.fixture
+def failures(java: str, library: Path, unit_tests: Path, tmp_path: Path) -> Failures:
     vectors = json.loads((ROOT / "docs/vectors.json").read_text())
+
+    def failing(parts: Mapping[str, list[Any]]) -> set[str]:
+        path = tmp_path / "vectors.json"
+        path.write_text(json.dumps({**vectors, **parts}))
+        said = run_junit(java, library, unit_tests, path, VECTORS)
+        assert "Time: " in said, said
+        return set(re.findall(r"^\d+\) (\w+)\(", said, re.MULTILINE))
+
+    return failing
+
+
+def spoil(text: str) -> str:
+    """Bytes in base64 that begin with others."""
+    return "/////" + text[5:]
+
+
+@pytest.mark.full
+def test_every_part_of_the_vectors_is_compared(failures: Failures) -> None:
+    changed = json.loads((ROOT / "docs/vectors.json").read_text())
     spoilt: dict[str, Callable[[dict[str, Any]], object]] = {
         "philox": lambda vector: vector["words"].__setitem__(0, 1),
         "draws": lambda vector: vector["latents"].__setitem__(3, 0.5),
@@ -153,34 +175,44 @@ def test_every_part_of_the_vectors_is_compared(
         "refines": lambda vector: vector["result"][0].__setitem__("a", 0.5),
         "encodes": lambda vector: vector["start"].__setitem__(2, 0.5),
         "starts": lambda vector: vector["result"].__setitem__(2, 0.5),
+        "holes": lambda vector: vector["holes"].pop(),
         "crops": lambda vector: vector["crop"].__setitem__("side", 7),
         "grows": lambda vector: vector.__setitem__("radius", vector["radius"] + 1),
         "feathers": lambda vector: vector["opacity"].__setitem__(50, 0.25),
-        "resizes": lambda vector: vector.__setitem__("result", "/////" + vector["result"][5:]),
+        "resizes": lambda vector: vector.__setitem__("result", spoil(vector["result"])),
         "corrections": lambda vector: vector["correction"].__setitem__(7, 0.5),
-        "edits": lambda vector: vector.__setitem__("result", "/////" + vector["result"][5:]),
+        "edits": lambda vector: vector.__setitem__("result", spoil(vector["result"])),
     }
-    assert set(spoilt) == set(vectors) - {"format"}
-
-    def failures(parts: Mapping[str, list[Any]]) -> set[str]:
-        path = tmp_path / "vectors.json"
-        path.write_text(json.dumps({**vectors, **parts}))
-        said = run_junit(java, library, unit_tests, path, VECTORS)
-        return set(re.findall(r"^\d+\) (\w+)\(", said, re.MULTILINE))
-
-    changed = copy.deepcopy(vectors)
-    for name, spoil in spoilt.items():
-        spoil(changed[name][-1])
+    assert set(spoilt) == set(changed) - {"format"}
+    for name, change in spoilt.items():
+        change(changed[name][-1])
     assert failures(changed) == set(spoilt)
     assert failures({name: [] for name in spoilt}) == set(spoilt)
-    second = {"crops": "closer", "edits": "again"}
-    changed = copy.deepcopy({name: vectors[name] for name in second})
-    next(each for each in changed["crops"] if each["closer"])["closer"]["side"] += 1
-    again = next(each for each in changed["edits"] if each["again"])["again"]
-    again["result"] = "/////" + again["result"][5:]
-    assert failures(changed) == set(second)
-    without = {name: [each for each in vectors[name] if not each[key]] for name, key in second.items()}
-    assert failures(without) == set(second)
+
+
+# A change of one vector that is not the last of its part, or the kind of which there must be one.
+SPOILT: dict[str, tuple[Callable[[dict[str, Any]], Any], Callable[[dict[str, Any]], object]]] = {
+    "crops": (lambda crop: crop["closer"], lambda crop: crop["closer"].update(side=1)),
+    "edits": (
+        lambda edit: edit["holes"][0]["again"],
+        lambda edit: edit["holes"][0]["again"].update(picture=spoil(edit["holes"][0]["again"]["picture"])),
+    ),
+    "edits, transparent": (lambda edit: edit["alpha"], lambda edit: edit.update(alpha=None)),
+    "edits, of several holes": (
+        lambda edit: len(edit["holes"]) > 1,
+        lambda edit: edit.update(once=spoil(edit["once"])),
+    ),
+}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", SPOILT)
+def test_vectors_of_every_kind_are_compared_and_wanted(failures: Failures, name: str) -> None:
+    part = name.split(",", maxsplit=1)[0]
+    (kind, change), vectors = SPOILT[name], json.loads((ROOT / "docs/vectors.json").read_text())[part]
+    assert failures({part: [each for each in vectors if not kind(each)]}) == {part}
+    change(next(each for each in vectors if kind(each)))
+    assert failures({part: vectors}) == {part}
 
 
 @pytest.mark.full
@@ -340,30 +372,34 @@ def photo_of(width: int, height: int) -> Bytes:
         return np.asarray(image.convert("RGB").resize((width, height)))
 
 
-def rectangle(photo: Bytes, left: int, top: int, right: int, bottom: int) -> Bytes:
-    mask = np.zeros(photo.shape[:2], np.uint8)
-    mask[top:bottom, left:right] = 255
-    return mask
-
-
 @dataclass(frozen=True)
 class Case:
     """An edit."""
 
     size: tuple[int, int]
-    box: tuple[int, int, int, int]
+    boxes: tuple[Box, ...]
     seed: int = 0
     dilate: int = 0
     blend: str = "harmonic"
-    passes: int = 1
+    together: bool = False
+    clear: Box | None = None  # what of the photo is transparent
+    passes: tuple[int, int] = (1, 0)  # how many first ones, and how many second ones
 
 
 CASES = {
-    "at its own resolution": Case((150, 110), (60, 40, 80, 62), passes=2),
-    "scaled down": Case((400, 300), (60, 40, 220, 180), seed=2**64 - 1, passes=2),
-    "smaller than the model": Case((40, 47), (3, 30, 15, 47), seed=7, dilate=1),
-    "mirrored at both edges": Case((300, 40), (0, 10, 200, 30), seed=3, blend="feather"),
+    "at its own resolution": Case((150, 110), ((60, 40, 80, 62),), passes=(1, 1)),
+    "scaled down": Case((400, 300), ((60, 40, 220, 180),), seed=2**64 - 1, passes=(1, 1)),
+    "smaller than the model": Case((40, 47), ((3, 30, 15, 47),), seed=7, dilate=1),
+    "mirrored at both edges": Case((300, 40), ((0, 10, 200, 30),), seed=3, blend="feather"),
+    "far apart": Case((500, 400), ((10, 8, 40, 30), (330, 240, 420, 330)), dilate=2, passes=(2, 2)),
+    "far apart, together": Case((300, 60), ((5, 8, 20, 30), (270, 10, 290, 40)), together=True),
+    "cut out": Case((150, 110), ((60, 40, 80, 62),), clear=(70, 0, 150, 80), passes=(1, 1)),
 }
+
+
+def alpha_of(case: Case) -> Bytes:
+    """Alpha [H,W] of a case's photo, 0 in what is clear."""
+    return np.where(boxed(case.size, () if case.clear is None else (case.clear,)), 0, 90).astype(np.uint8)
 
 
 def edit(
@@ -376,11 +412,12 @@ def edit(
     mask: Bytes,
     case: Case,
 ) -> tuple[int, str, Path]:
-    photo.tofile(folder / "photo")
-    mask.tofile(folder / "mask")
+    alpha = alpha_of(case)[: 0 if case.clear is None else None]
+    for name, array in (("photo", photo), ("alpha", alpha), ("mask", mask)):
+        array.tofile(folder / name)
     height, width = photo.shape[:2]
-    options = [case.seed, case.dilate, case.blend.upper()]
-    paths = [folder / "photo", folder / "mask"]
+    options = [case.seed, case.dilate, case.blend.upper(), str(case.together).lower()]
+    paths = [folder / "photo", folder / "alpha", folder / "mask"]
     code, said = run_pipe(
         java, compiled, runtime, "edit", bundle, *paths, width, height, *options, folder / "result"
     )
@@ -394,16 +431,21 @@ def test_an_edit_is_pythons(
 ) -> None:
     case = CASES[name]
     photo = photo_of(*case.size)
-    mask = rectangle(photo, *case.box)
+    mask = boxed(case.size, case.boxes).astype(np.uint8) * 255
     counted = Counted(runtime)
     code, said, path = edit(java, compiled, counted, bundle.folder, tmp_path, photo, mask, case)
     assert (code, said) == (0, "")
     # A second pass has the rows below half of the training steps, 450 to 0, and one encode more.
-    both = {"encoder": 3, "denoiser": 19 + 10, "decoder": 2}
-    assert counted.runs == ({"encoder": 1, "denoiser": 19, "decoder": 1} if case.passes == 1 else both)
+    first, second = case.passes
+    assert counted.runs == {
+        "encoder": first + 2 * second,
+        "denoiser": 19 * first + 10 * second,
+        "decoder": first + second,
+    }
     found = np.fromfile(path, np.uint8).reshape(photo.shape)
-    inpainter = Inpainter.of(bundle.manifest, runtime)
-    expected = np.asarray(inpainter(photo, mask, seed=case.seed, dilate=case.dilate, blend=case.blend))
+    given: Any = photo if case.clear is None else Image.fromarray(np.dstack([photo, alpha_of(case)]))
+    options = {"seed": case.seed, "dilate": case.dilate, "blend": case.blend, "together": case.together}
+    expected = np.asarray(Inpainter.of(bundle.manifest, runtime)(given, mask, **options))[..., :3]
     assert (expected != photo).any()
     outside = (expected == photo).all(axis=-1)
     assert np.array_equal(found[outside], photo[outside])
@@ -446,7 +488,8 @@ def test_faults_end_with_a_sentence_and_no_file(
     java: str, compiled: str, runtime: Runtime, bundle: Bundle, tmp_path: Path
 ) -> None:
     photo = photo_of(150, 110)
-    mask, usual = rectangle(photo, 60, 40, 80, 62), Case((150, 110), (0, 0, 0, 0))
+    usual = Case((150, 110), ((60, 40, 80, 62),))
+    mask = boxed(usual.size, usual.boxes).astype(np.uint8) * 255
     damaged = tmp_path / "damaged.moebius"
     shutil.copytree(bundle.folder, damaged)
     data = bytearray((damaged / "denoiser.onnx").read_bytes())

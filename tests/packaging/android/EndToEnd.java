@@ -20,8 +20,8 @@ import java.nio.file.Paths;
 /**
  * The library as an app uses it, its graphs run by the process that starts it:
  *
- * <p>`edit BUNDLE PHOTO MASK WIDTH HEIGHT SEED DILATE BLEND RESULT`, or `profile BUNDLE APP_JSON RUNS EDITS RESULT`.
- * Photos are raw RGB, masks raw bytes. What is wrong goes to standard error, one sentence.
+ * <p>`edit BUNDLE PHOTO ALPHA MASK WIDTH HEIGHT SEED DILATE BLEND TOGETHER RESULT`, or `profile BUNDLE APP_JSON RUNS EDITS
+ * RESULT`. Photos are raw RGB, masks and alpha raw bytes; an empty file is no alpha. What is wrong goes to standard error, one sentence.
  */
 final class EndToEnd {
     public static void main(String[] arguments) throws IOException {
@@ -40,14 +40,17 @@ final class EndToEnd {
     }
 
     private static byte[] edit(Bundle bundle, PipeGraphRunner runner, String[] arguments) throws IOException {
-        int width = Integer.parseInt(arguments[4]);
-        int height = Integer.parseInt(arguments[5]);
-        RgbPhoto photo = new RgbPhoto(Files.readAllBytes(Paths.get(arguments[2])), width, height);
-        Mask mask = Mask.of(Files.readAllBytes(Paths.get(arguments[3])), width, height);
+        int width = Integer.parseInt(arguments[5]);
+        int height = Integer.parseInt(arguments[6]);
+        byte[] alpha = Files.readAllBytes(Paths.get(arguments[3]));
+        byte[] rgb = Files.readAllBytes(Paths.get(arguments[2]));
+        RgbPhoto photo = new RgbPhoto(rgb, alpha.length == 0 ? null : alpha, width, height);
+        Mask mask = Mask.of(Files.readAllBytes(Paths.get(arguments[4])), width, height);
         Options options = bundle.manifest.options();
-        options.seed = Long.parseUnsignedLong(arguments[6]);
-        options.dilate = Integer.parseInt(arguments[7]);
-        options.blend = Options.Blend.valueOf(arguments[8]);
+        options.seed = Long.parseUnsignedLong(arguments[7]);
+        options.dilate = Integer.parseInt(arguments[8]);
+        options.blend = Options.Blend.valueOf(arguments[9]);
+        options.together = Boolean.parseBoolean(arguments[10]);
         new Inpainter(bundle.manifest, runner).inpaint(photo, mask, options, Progress.NONE, photo);
         return photo.rgb;
     }

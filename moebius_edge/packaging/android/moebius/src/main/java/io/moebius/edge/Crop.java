@@ -20,24 +20,24 @@ public final class Crop {
     }
 
     /**
-     * The square around the bounding box of a mask (docs/loop.md, step 3).
+     * The square around the bounding box of a hole (docs/loop.md, step 3).
      *
-     * @param box left, top, right, bottom; right and bottom are outside
      * @param resolution R, the model's
      * @throws MoebiusException when its side would exceed 16,384 pixels
      */
-    public static Crop choose(int[] box, int width, int height, int resolution, double margin, int feather) {
+    public static Crop choose(Box box, int width, int height, int resolution, double margin, int feather) {
         Crop crop = square(box, width, height, resolution, margin, feather);
         if (crop.side > MAX_SIDE) {
-            throw new MoebiusException("the mask spans " + Math.max(box[2] - box[0], box[3] - box[1])
+            throw new MoebiusException("the mask spans " + Math.max(box.width(), box.height())
                     + " pixels and needs a square of " + crop.side + " around it; at most " + MAX_SIDE
                     + " are allowed: fill its parts one after another, or make the photo smaller");
         }
         return crop;
     }
 
-    private static Crop square(int[] box, int width, int height, int resolution, double margin, int feather) {
-        int hole = Math.max(box[2] - box[0], box[3] - box[1]);
+    /** What {@link #choose} chooses, of any side. */
+    static Crop square(Box box, int width, int height, int resolution, double margin, int feather) {
+        int hole = Math.max(box.width(), box.height());
         int shorter = Math.min(width, height);
         int longer = Math.max(width, height);
         long room = Math.max((long) Math.rint(margin * Math.max(hole, Math.min(resolution, shorter))), feather);
@@ -47,14 +47,14 @@ public final class Crop {
             side = Math.max(shorter, Math.min(least, longer));
         }
         int length = (int) side;
-        return new Crop(place(box[0], box[2], length, width), place(box[1], box[3], length, height), length);
+        return new Crop(place(box.left, box.right, length, width), place(box.top, box.bottom, length, height), length);
     }
 
     /**
      * The square of the second pass, tight around the same hole; null where it is hardly smaller than this one (docs/loop.md,
      * step 13). The rest as for {@link #choose}.
      */
-    public Crop closer(int[] box, int width, int height, int resolution, int feather) {
+    public Crop closer(Box box, int width, int height, int resolution, int feather) {
         Crop close = square(box, width, height, resolution, CLOSE, feather);
         return 5 * close.side <= 4 * side ? close : null;
     }
@@ -66,45 +66,61 @@ public final class Crop {
         return Math.min(Math.max(Math.floorDiv(low + high - side, 2), 0), length - side);
     }
 
-    /** Left, top, right and bottom of the part that lies in a photo of this size; right and bottom are outside. */
-    public int[] inside(int width, int height) {
-        return new int[] {
-            Math.max(left, 0), Math.max(top, 0), Math.min(left + side, width), Math.min(top + side, height)
-        };
+    /** The part that lies in a photo of this size. */
+    public Box inside(int width, int height) {
+        return new Box(Math.max(left, 0), Math.max(top, 0), Math.min(left + side, width), Math.min(top + side, height));
     }
 
     /** The square of a photo, [side, side, 3], mirrored where it reaches over the edges. */
     Resized.Rows cut(Photo photo) {
-        int[] inside = inside(photo.width(), photo.height());
-        int count = inside[2] - inside[0];
-        int[] columns = mirrored(left - inside[0], count);
-        byte[] row = new byte[3 * count];
+        Box inside = inside(photo.width(), photo.height());
+        int[] columns = columns(inside);
+        byte[] row = new byte[3 * inside.width()];
         return (y, into) -> {
-            photo.readRow(inside[0], inside[1] + mirror(y + top - inside[1], inside[3] - inside[1]), count, row);
+            photo.readRow(inside.left, row(y, inside), inside.width(), row);
             for (int x = 0; x < side; x++) {
                 System.arraycopy(row, 3 * columns[x], into, 3 * x, 3);
             }
         };
     }
 
-    /** The square of a mask, [side, side], 0 and 255. */
-    Resized.Rows cut(Mask mask) {
-        int[] inside = inside(mask.width, mask.height);
-        int[] columns = mirrored(left - inside[0], inside[2] - inside[0]);
+    /** Where the square of a photo is fully transparent, [side, side], 0 and 255. */
+    Resized.Rows cutClear(Photo photo) {
+        Box inside = inside(photo.width(), photo.height());
+        int[] columns = columns(inside);
+        byte[] alpha = new byte[inside.width()];
         return (y, into) -> {
-            int row = inside[1] + mirror(y + top - inside[1], inside[3] - inside[1]);
+            photo.readAlpha(inside.left, row(y, inside), inside.width(), alpha);
             for (int x = 0; x < side; x++) {
-                into[x] = (byte) (mask.at(inside[0] + columns[x], row) ? 255 : 0);
+                into[x] = (byte) (alpha[columns[x]] == 0 ? 255 : 0);
             }
         };
     }
 
-    private int[] mirrored(int first, int length) {
+    /** The square of a mask, [side, side], 0 and 255. */
+    Resized.Rows cut(Mask mask) {
+        Box inside = inside(mask.width, mask.height);
+        int[] columns = columns(inside);
+        return (y, into) -> {
+            int row = row(y, inside);
+            for (int x = 0; x < side; x++) {
+                into[x] = (byte) (mask.at(inside.left + columns[x], row) ? 255 : 0);
+            }
+        };
+    }
+
+    /** For each column of the square, the one of the part inside that is seen there. */
+    private int[] columns(Box inside) {
         int[] result = new int[side];
         for (int x = 0; x < side; x++) {
-            result[x] = mirror(first + x, length);
+            result[x] = mirror(left + x - inside.left, inside.width());
         }
         return result;
+    }
+
+    /** For a row of the square, the one of the photo that is seen there. */
+    private int row(int y, Box inside) {
+        return inside.top + mirror(top + y - inside.top, inside.height());
     }
 
     /** ... c b a | a b c ... : the edge pixel itself twice, again and again. */

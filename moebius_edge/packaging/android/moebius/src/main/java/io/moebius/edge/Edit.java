@@ -1,13 +1,10 @@
 package io.moebius.edge;
 
 /**
- * One pass of an edit of a photo: which square of it the model works on, and the way back into the photo (docs/loop.md).
+ * One pass over one hole of a photo: which square of it the model works on, and the way back into the photo (docs/loop.md).
  * Where the square is much wider than the hole its fill is coarse: then {@link #refined} gives a second pass.
  */
 public final class Edit {
-    static final int MIN_SIDE = 8; // pixels: one latent
-    static final long MAX_PIXELS = 128L << 20;
-
     /** The square that the model sees. */
     public final Crop crop;
     /** The square at model resolution, [R,R,3]. */
@@ -18,75 +15,73 @@ public final class Edit {
     public final boolean again;
 
     private final Mask core; // [R,R], what the mask touches of the square: a little less than the hole
+    private final Unknown unknown; // null: every colour in the square means something
     private final Photo photo;
-    private final Mask mask; // grown by `dilate`
+    private final Mask mask; // of this hole alone, grown by `dilate`
+    private final Fill below; // of the first pass; null: this is it
     private final int resolution;
     private final int stride;
     private final Options options;
 
     /**
-     * Steps 1 to 5. `mask` is as large as the upright photo.
+     * Steps 4 and 5, for a hole in its square.
      *
+     * @param mask of this hole alone, grown, as large as the photo
+     * @param below what the first pass filled it with; null: this is the first one
      * @param resolution R, the model's
      * @param stride R / latent size
-     * @throws MoebiusException for a photo or a mask that cannot be used
+     * @throws MoebiusException when the hole covers all of the square, or nothing else in it can be seen
      */
-    public Edit(Photo photo, Mask mask, int resolution, int stride, Options options) {
-        this(photo, grown(photo, mask, options), null, resolution, stride, options);
-    }
-
-    /** `closer` is the square of the second pass; null: this is the first one. */
-    private Edit(Photo photo, Mask grown, Crop closer, int resolution, int stride, Options options) {
+    Edit(Photo photo, Mask mask, Crop crop, Fill below, int resolution, int stride, Options options) {
         this.photo = photo;
-        this.mask = grown;
+        this.mask = mask;
+        this.crop = crop;
+        this.below = below;
         this.resolution = resolution;
         this.stride = stride;
         this.options = options;
-        again = closer != null;
-        crop = again ? closer : Crop.choose(box(), photo.width(), photo.height(), resolution, options.margin, options.feather);
-        picture = square(crop.cut(photo), 3, Resized.Filter.LANCZOS);
-        byte[] touched = square(crop.cut(this.mask), 1, Resized.Filter.BOX);
+        again = below != null;
+        byte[] touched = resized(crop.cut(mask), 1, Resized.Filter.BOX);
         core = Mask.of(touched, resolution, resolution);
         hole = modelHole(touched);
+        Resized.Rows where = unseen();
+        unknown = where == null ? null : Unknown.find(crop.cut(seen()), where, crop.side, resolution);
+        picture = square(Resized.Filter.LANCZOS);
     }
 
-    private static Mask grown(Photo photo, Mask mask, Options options) {
-        check(photo, mask);
-        Mask grown = mask.grow(options.dilate);
-        if (grown.isFull()) {
-            throw new MoebiusException("grown by " + options.dilate + " pixels, the mask covers the whole photo; dilate less");
-        }
-        return grown;
+    /** The photo as this pass finds it. Computed anew each time, so that between uses a hole keeps the fill's pixels alone. */
+    private Photo seen() {
+        return below == null ? photo : new FilledPhoto(photo, mask, below);
     }
 
-    private static void check(Photo photo, Mask mask) {
-        int width = photo.width();
-        int height = photo.height();
-        if (Math.min(width, height) < MIN_SIDE) {
-            throw new MoebiusException(
-                    "the photo is " + width + "x" + height + " pixels; at least " + MIN_SIDE + "x" + MIN_SIDE + " are needed");
+    /** Which pixels of the square have colours that mean nothing, [side,side]; null: there are none. */
+    private Resized.Rows unseen() {
+        Resized.Rows clear = photo.hasAlpha() ? crop.cutClear(photo) : null;
+        // The filter reaches 3 pixels to each side, of the larger of the model's and the photo's, the hole half a latent.
+        if (again || 6 * Math.max(resolution, crop.side) <= stride * crop.side) {
+            return clear;
         }
-        if ((long) width * height > MAX_PIXELS) {
-            throw new MoebiusException(
-                    "the photo is " + width + "x" + height + " pixels; at most " + MAX_PIXELS + " pixels are allowed");
+        Resized.Rows removed = crop.cut(mask);
+        if (clear == null) {
+            return removed;
         }
-        if (mask.width != width || mask.height != height) {
-            throw new MoebiusException("the mask is " + mask.width + "x" + mask.height + " pixels and the photo " + width + "x"
-                    + height + " (width x height, upright); they must be equal");
-        }
-        if (mask.isEmpty()) {
-            throw new MoebiusException("the mask is empty: mark what is to be filled");
-        }
-        if (mask.isFull()) {
-            throw new MoebiusException("the mask covers the whole photo: nothing is left to fill it from; mark a smaller part");
-        }
+        byte[] row = new byte[crop.side];
+        return (y, into) -> {
+            removed.read(y, into);
+            clear.read(y, row);
+            for (int x = 0; x < row.length; x++) {
+                into[x] |= row[x];
+            }
+        };
     }
 
-    private int[] box() {
-        return new int[] {mask.left, mask.top, mask.right, mask.bottom};
+    /** The square of the photo at model resolution, [R,R,3], what is unknown replaced. */
+    private byte[] square(Resized.Filter filter) {
+        Resized.Rows pixels = crop.cut(seen());
+        return resized(unknown == null ? pixels : unknown.replacedIn(pixels), 3, filter);
     }
 
-    private byte[] square(Resized.Rows source, int channels, Resized.Filter filter) {
+    private byte[] resized(Resized.Rows source, int channels, Resized.Filter filter) {
         Resized resized = new Resized(source, crop.side, crop.side, channels, resolution, resolution, filter);
         byte[] result = new byte[resolution * resolution * channels];
         byte[] row = new byte[resolution * channels];
@@ -127,18 +122,16 @@ public final class Edit {
         if (again || options.refine == 0) {
             return null;
         }
-        return crop.closer(box(), photo.width(), photo.height(), resolution, options.feather);
+        return crop.closer(mask.box(), photo.width(), photo.height(), resolution, options.feather);
     }
 
     /**
      * The second pass, over the photo with the fill of this one in its hole. Only where there is a closer square.
      *
-     * @param decoded the decoder's picture, [1,3,R,R] in [0,1]
      * @throws MoebiusException as the first pass does
      */
-    public Edit refined(Tensor decoded) {
-        Photo filled = new FilledPhoto(photo, mask, crop, scaled(fill(decoded.data)));
-        return new Edit(filled, mask, closer(), resolution, stride, options);
+    Edit refined(Fill fill) {
+        return new Edit(photo, mask, closer(), fill, resolution, stride, options);
     }
 
     /** The picture as [1,3,R,R] in [-1,1] (step 6). */
@@ -183,63 +176,32 @@ public final class Edit {
         return Tensor.of(data, 1, 1, latents.height, latents.width);
     }
 
+    /** Step 12: gives the rows around the hole, with the fill in it, to `sink`; the photo itself may be it. */
+    void finish(Fill fill, Photo.Sink sink) {
+        fill.paste(seen(), mask, options.feather, sink);
+    }
+
     /**
-     * Steps 11 and 12: gives the rows of the crop, with the fill in the mask, to `sink`. Rows and columns that it does not
-     * get stay as they are in the photo; the photo itself may be the sink.
+     * Step 11: its colours are fitted to those around the hole where `blend` says so.
      *
      * @param decoded the decoder's picture, [1,3,R,R] in [0,1]
      */
-    public void finish(Tensor decoded, Photo.Sink sink) {
-        paste(scaled(fill(decoded.data)), sink);
-    }
-
-    /** The fill [R,R,3] at the crop's size. */
-    private Resized scaled(byte[] fill) {
-        int rowBytes = 3 * resolution;
-        return new Resized((y, into) -> System.arraycopy(fill, y * rowBytes, into, 0, rowBytes),
-                resolution, resolution, 3, crop.side, crop.side, Resized.Filter.LANCZOS);
-    }
-
-    /** Step 12: the fill at the crop's size over the photo in the feathered mask. */
-    private void paste(Resized scaled, Photo.Sink sink) {
-        int[] inside = crop.inside(photo.width(), photo.height());
-        int width = inside[2] - inside[0];
-        int height = inside[3] - inside[1];
-        Feather feather = new Feather(mask.part(inside[0], inside[1], width, height), options.feather);
-        byte[] fresh = new byte[3 * crop.side];
-        byte[] row = new byte[3 * width];
-        float[] opacity = new float[width];
-        int shift = 3 * (inside[0] - crop.left);
-        for (int y = inside[1]; y < inside[3]; y++) {
-            photo.readRow(inside[0], y, width, row);
-            scaled.read(y - crop.top, fresh);
-            feather.readNext(opacity);
-            for (int i = 0; i < row.length; i++) {
-                float o = opacity[i / 3];
-                float blended = o * (fresh[shift + i] & 0xFF) + (1f - o) * (row[i] & 0xFF);
-                row[i] = (byte) (int) Math.rint(blended);
-            }
-            sink.writeRow(inside[0], y, width, row);
-        }
-    }
-
-    /** The decoder's picture as bytes [R,R,3], its colours fitted to those around the hole where `blend` says so. */
-    private byte[] fill(float[] decoded) {
+    Fill fill(Tensor decoded) {
         int plane = resolution * resolution;
         boolean harmonic = options.blend == Options.Blend.HARMONIC;
         // The box filter sees a pixel's own area alone: nothing of what is removed in one outside the core.
-        byte[] surround = harmonic ? square(crop.cut(photo), 3, Resized.Filter.BOX) : new byte[0];
+        byte[] surround = harmonic ? square(Resized.Filter.BOX) : new byte[0];
         byte[] result = new byte[3 * plane];
         double[] fill = new double[plane];
         for (int channel = 0; channel < 3; channel++) {
             for (int i = 0; i < plane; i++) {
-                fill[i] = decoded[channel * plane + i] * 255.0;
+                fill[i] = decoded.data[channel * plane + i] * 255.0;
             }
             double[] added = harmonic ? Harmonic.correction(surround, channel, fill, core) : new double[plane];
             for (int i = 0; i < plane; i++) {
                 result[3 * i + channel] = (byte) (int) Math.rint(Math.max(0, Math.min(255, fill[i] + added[i])));
             }
         }
-        return result;
+        return new Fill(crop, result, resolution);
     }
 }

@@ -10,14 +10,16 @@ final class FilledPhoto implements Photo {
     private final Crop crop;
     private final Resized fill;
     private final byte[] row;
+    private final byte[] alpha;
 
-    /** `fill` is as large as `crop`, which contains all of the mask. */
-    FilledPhoto(Photo photo, Mask mask, Crop crop, Resized fill) {
+    /** All of `mask` is in the fill's crop. */
+    FilledPhoto(Photo photo, Mask mask, Fill fill) {
         this.photo = photo;
         this.mask = mask;
-        this.crop = crop;
-        this.fill = fill;
+        this.fill = fill.scaled();
+        crop = fill.crop;
         row = new byte[3 * crop.side];
+        alpha = new byte[crop.side];
     }
 
     @Override
@@ -31,15 +33,30 @@ final class FilledPhoto implements Photo {
     }
 
     @Override
+    public boolean hasAlpha() {
+        return photo.hasAlpha();
+    }
+
+    @Override
+    public void readAlpha(int left, int y, int count, byte[] into) {
+        photo.readAlpha(left, y, count, into);
+    }
+
+    @Override
     public void readRow(int left, int y, int count, byte[] rgb) {
         photo.readRow(left, y, count, rgb);
-        if (y < mask.top || y >= mask.bottom) {
+        int start = Math.max(left, mask.left);
+        int end = Math.min(left + count, mask.right);
+        if (y < mask.top || y >= mask.bottom || start >= end) {
             return;
         }
         fill.read(y - crop.top, row);
-        int end = Math.min(left + count, mask.right);
-        for (int x = Math.max(left, mask.left); x < end; x++) {
-            if (mask.at(x, y)) {
+        boolean cut = photo.hasAlpha();
+        if (cut) {
+            photo.readAlpha(start, y, end - start, alpha);
+        }
+        for (int x = start; x < end; x++) {
+            if (mask.at(x, y) && !(cut && alpha[x - start] == 0)) {
                 System.arraycopy(row, 3 * (x - crop.left), rgb, 3 * (x - left), 3);
             }
         }

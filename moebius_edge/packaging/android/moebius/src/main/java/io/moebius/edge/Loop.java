@@ -1,7 +1,9 @@
 package io.moebius.edge;
 
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 
 /** The loop around the three graphs: encode, denoise, decode. At most one graph is loaded at any time. */
@@ -20,7 +22,7 @@ public final class Loop {
     private final int total;
     private int done = 0;
 
-    /** `total` graph runs are counted, those of all passes. */
+    /** `total` graph runs are counted, those of all passes over all holes. */
     Loop(GraphRunner runner, int resolution, int latentSize, int total, Progress progress) {
         this.runner = runner;
         this.resolution = resolution;
@@ -35,36 +37,50 @@ public final class Loop {
     }
 
     /**
-     * Steps 9 to 11 of docs/loop.md, once for each pass.
+     * Steps 9 to 11 of docs/loop.md for one pass over each hole. Every graph is loaded once, however many holes there are.
      *
-     * @return the decoder's picture, [1,3,R,R] in [0,1]
+     * @return what each hole is to be filled with
      * @throws MoebiusException when numbers stop being finite or a graph gives another shape, and Cancelled
      */
-    Tensor run(Edit edit, Schedule schedule, Noise.Draws draws, double guidance) {
-        Tensor start;
-        Tensor masked;
-        Tensor latents;
+    List<Fill> run(List<Edit> edits, Schedule schedule, Noise.Draws draws, double guidance) {
+        List<Tensor> masked = new ArrayList<>();
+        List<Tensor> latents = new ArrayList<>();
         try {
-            Tensor whole = edit.again ? encode(edit.image(), draws.maskedImage) : null;
-            masked = encode(edit.maskedImage(), draws.maskedImage);
-            float[] under = edit.again ? whole.data : continued(masked.data, edit.latentHole());
-            start = latents(start(draws.latents, under, schedule));
+            for (Edit edit : edits) {
+                Tensor whole = edit.again ? encode(edit.image(), draws.maskedImage) : null;
+                Tensor rest = encode(edit.maskedImage(), draws.maskedImage);
+                float[] under = edit.again ? whole.data : continued(rest.data, edit.latentHole());
+                masked.add(rest);
+                latents.add(latents(start(draws.latents, under, schedule)));
+            }
         } finally {
             runner.release(ENCODER);
         }
         try {
-            latents = denoise(start, edit.latentMask(), masked, schedule, guidance);
+            for (int i = 0; i < edits.size(); i++) {
+                Tensor mask = edits.get(i).latentMask();
+                latents.set(i, denoise(latents.get(i), mask, masked.get(i), schedule, guidance));
+            }
         } finally {
             runner.release(DENOISER);
         }
+        List<Fill> fills = new ArrayList<>();
         try {
-            Tensor picture = output(DECODER, Map.of("latents", latents), "image", 1, 3, resolution, resolution);
-            finite(picture, "the decoder's picture");
-            tick();
-            return picture;
+            for (int i = 0; i < edits.size(); i++) {
+                fills.add(edits.get(i).fill(decode(latents.get(i))));
+            }
         } finally {
             runner.release(DECODER);
         }
+        return fills;
+    }
+
+    /** The decoder's picture, [1,3,R,R] in [0,1]. */
+    private Tensor decode(Tensor latents) {
+        Tensor picture = output(DECODER, Map.of("latents", latents), "image", 1, 3, resolution, resolution);
+        finite(picture, "the decoder's picture");
+        tick();
+        return picture;
     }
 
     /** A sample of the latent posterior: mean + std x draw. */

@@ -110,13 +110,41 @@ public final class Mask {
         }
     }
 
-    /** The part from `x`, `y` on of `partWidth` x `partHeight` pixels, as a mask of that size. */
-    public Mask part(int x, int y, int partWidth, int partHeight) {
-        return read(partWidth, partHeight, (row, into) -> {
-            for (int i = 0; i < partWidth; i++) {
-                into[i] = (byte) (at(x + i, y + row) ? 1 : 0);
+    /** The bounding box of what is marked. */
+    public Box box() {
+        return new Box(left, top, right, bottom);
+    }
+
+    /** The bounding box of what is marked in an area; null: nothing is. */
+    Box boxIn(Box area) {
+        int l = right;
+        int r = left;
+        int t = bottom;
+        int b = top;
+        for (int y = Math.max(area.top, top); y < Math.min(area.bottom, bottom); y++) {
+            for (int x = Math.max(area.left, left); x < Math.min(area.right, right); x++) {
+                if (at(x, y)) {
+                    l = Math.min(l, x);
+                    r = Math.max(r, x + 1);
+                    t = Math.min(t, y);
+                    b = y + 1;
+                }
             }
-        });
+        }
+        return l < r ? new Box(l, t, r, b) : null;
+    }
+
+    /** Of the same picture, only what is marked in `area`, which is the bounding box of that. */
+    Mask only(Box area) {
+        if (area.width() == right - left && area.height() == bottom - top) {
+            return this;
+        }
+        byte[] marked = new byte[Math.multiplyExact(area.width(), area.height())];
+        for (int y = area.top; y < area.bottom; y++) {
+            int from = (y - top) * (right - left) + area.left - left;
+            System.arraycopy(box, from, marked, (y - area.top) * area.width(), area.width());
+        }
+        return new Mask(width, height, area.left, area.top, area.right, area.bottom, marked);
     }
 
     /** Dilated by a square of side 2 radius + 1: marked is what has a marked pixel in the square around it. */

@@ -22,6 +22,8 @@ public final class Options {
     public double margin = 1.0;
     /** Strength of a second, closer pass over a coarse fill, 0 to 1; 0: none. */
     public double refine = 0.5;
+    /** Fills holes that are far apart in one square, all at one scale; else one after another, each in its own. */
+    public boolean together = false;
     /** How the fill meets the photo. */
     public Blend blend = Blend.HARMONIC;
 

@@ -9,6 +9,7 @@ import static org.junit.Assert.assertTrue;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -207,8 +208,25 @@ public class DeviceTest {
         new Inpainter(bundle.manifest, runner).inpaint(photo, mask, bundle.manifest.options(), Progress.NONE, photo);
         long wide = 900L * 900; // the hole and as much on both sides
         long close = 450L * 450;
+        long pasted = (300 + 16) * (200 + 16); // with the feather
         assertEquals("in both passes once for the model and once for the colours beside the hole, then once for the paste",
-                2 * wide + 3 * close, photo.read);
-        assertEquals(close, photo.written);
+                2 * wide + 2 * close + pasted, photo.read);
+        assertEquals(pasted, photo.written);
+    }
+
+    @Test
+    public void ofHolesThatAreFarApartTheirOwnSquaresAreReadAlone() {
+        HugePhoto photo = new HugePhoto();
+        Mask mask = Mask.read(8000, 6000, (y, into) -> {
+            Arrays.fill(into, (byte) 0);
+            if (y < 40 || y >= 5900) {
+                Arrays.fill(into, y < 40 ? 0 : 7900, y < 40 ? 40 : 8000, (byte) 1);
+            }
+        });
+        new Inpainter(bundle.manifest, runner).inpaint(photo, mask, bundle.manifest.options(), Progress.NONE, photo);
+        long small = 2L * 168 * 168 + 2L * 72 * 72 + 48 * 48; // 40 + 2 x 64, 40 + 2 x 16, with the feather on two sides
+        long large = 2L * 300 * 300 + 2L * 150 * 150 + 108 * 108; // 100 + 2 x 100, 100 + 2 x 25
+        assertEquals(small + large, photo.read);
+        assertEquals(48 * 48 + 108 * 108, photo.written);
     }
 }

@@ -18,12 +18,14 @@ final class FakeRunner implements GraphRunner {
     float shift = 0;
     /** The most graphs that were loaded at once. */
     int mostLoaded = 0;
+    /** How often a graph was loaded. */
+    int loads = 0;
     final TreeMap<String, Integer> runs = new TreeMap<>();
     final TreeSet<String> loaded = new TreeSet<>();
 
     @Override
     public Map<String, Tensor> run(String graph, Map<String, Tensor> inputs) {
-        loaded.add(graph);
+        loads += loaded.add(graph) ? 1 : 0;
         mostLoaded = Math.max(mostLoaded, loaded.size());
         runs.merge(graph, 1, Integer::sum);
         Map<String, Tensor> outputs = compute(graph, inputs);

@@ -233,9 +233,10 @@ public class FaultsTest {
                 () -> inpaint(photo, TinyBundle.mask(100, 80, 0, 0, 100, 79), Progress.NONE));
         assertFails("a mask of 3x3 pixels was given 5 bytes", () -> Mask.of(new byte[5], 3, 3));
         assertFails("expected 3 per pixel", () -> new RgbPhoto(new byte[5], 3, 3));
+        assertFails("5 bytes of alpha; expected 1 per pixel", () -> new RgbPhoto(new byte[27], new byte[5], 3, 3));
         Options options = new Options();
         options.dilate = 80;
-        assertFails("grown by 80 pixels", () -> new Edit(photo, usual, 64, 8, options));
+        assertFails("grown by 80 pixels", () -> Edits.plan(photo, usual, 64, 8, options));
         options.dilate = -1;
         assertFails("dilate is -1", options::check);
         options.dilate = 0;

@@ -10,6 +10,7 @@ import static org.junit.Assert.assertTrue;
 
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import org.junit.BeforeClass;
 import org.junit.Test;
@@ -44,13 +45,48 @@ public class PictureVectorsTest {
         assertEquals(expected.number("side"), found.side, 0);
     }
 
+    private static Box box(List<?> numbers) {
+        int[] sides = numbers.stream().mapToInt(side -> ((Double) side).intValue()).toArray();
+        return new Box(sides[0], sides[1], sides[2], sides[3]);
+    }
+
+    @Test
+    public void holes() {
+        for (Object each : part("holes")) {
+            JsonObject vector = (JsonObject) each;
+            int[] size = integers(vector, "size");
+            byte[] marked = new byte[size[0] * size[1]];
+            for (Object numbers : vector.list("boxes")) {
+                Box box = box((List<?>) numbers);
+                for (int y = box.top; y < box.bottom; y++) {
+                    Arrays.fill(marked, y * size[0] + box.left, y * size[0] + box.right, (byte) 1);
+                }
+            }
+            int resolution = vector.integer("resolution", 1, 8192);
+            int feather = vector.integer("feather", 0, 4096);
+            double margin = vector.number("margin");
+            List<Box> found = Holes.of(Mask.of(marked, size[0], size[1]), resolution,
+                    box -> Crop.square(box, size[0], size[1], resolution, margin, feather).inside(size[0], size[1]));
+            List<?> expected = vector.list("holes");
+            assertEquals(expected.size(), found.size());
+            for (int i = 0; i < found.size(); i++) {
+                assertBox(box((List<?>) expected.get(i)), found.get(i));
+            }
+        }
+    }
+
+    private static void assertBox(Box expected, Box found) {
+        assertArrayEquals(new int[] {expected.left, expected.top, expected.right, expected.bottom},
+                new int[] {found.left, found.top, found.right, found.bottom});
+    }
+
     @Test
     public void crops() {
         int closer = 0;
         for (Object each : part("crops")) {
             JsonObject vector = (JsonObject) each;
             int[] size = integers(vector, "size");
-            int[] box = integers(vector, "box");
+            Box box = box(vector.list("box"));
             int resolution = vector.integer("resolution", 1, 8192);
             int feather = vector.integer("feather", 0, 4096);
             Crop found = Crop.choose(box, size[0], size[1], resolution, vector.number("margin"), feather);
@@ -75,7 +111,8 @@ public class PictureVectorsTest {
         for (Object each : part("feathers")) {
             JsonObject vector = (JsonObject) each;
             int[] size = integers(vector, "size");
-            Feather feather = new Feather(Mask.of(bytes(vector, "mask"), size[0], size[1]), vector.integer("feather", 0, 4096));
+            Mask mask = Mask.of(bytes(vector, "mask"), size[0], size[1]);
+            Feather feather = new Feather(mask, new Box(0, 0, size[0], size[1]), vector.integer("feather", 0, 4096));
             float[] expected = floats(vector, "opacity");
             float[] row = new float[size[0]];
             for (int y = 0; y < size[1]; y++) {
@@ -130,27 +167,50 @@ public class PictureVectorsTest {
     @Test
     public void edits() {
         int twice = 0;
+        int cut = 0;
+        int several = 0;
         for (Object each : part("edits")) {
             JsonObject vector = (JsonObject) each;
             int[] size = integers(vector, "size");
             int resolution = vector.integer("resolution", 1, 8192);
             int stride = resolution / vector.integer("latent_size", 1, 1024);
-            RgbPhoto photo = new RgbPhoto(bytes(vector, "photo"), size[0], size[1]);
+            byte[] alpha = vector.isNull("alpha") ? null : bytes(vector, "alpha");
+            RgbPhoto photo = new RgbPhoto(bytes(vector, "photo"), alpha, size[0], size[1]);
             Mask mask = Mask.of(bytes(vector, "mask"), size[0], size[1]);
-            Edit edit = new Edit(photo, mask, resolution, stride, options(vector.object("options")));
-            assertPass(vector, edit, resolution, photo);
-            assertEquals(vector.isNull("again"), edit.closer() == null);
-            if (edit.closer() != null) {
-                twice++;
-                Edit again = edit.refined(modelPicture(resolution));
-                assertTrue(again.again && again.closer() == null);
-                assertPass(vector.object("again"), again, resolution, photo);
-                // Where the photo is the sink, as in an app.
-                again.finish(modelPicture(resolution), photo);
-                assertArrayEquals(bytes(vector.object("again"), "result"), photo.rgb);
+            List<Edit> edits = Edits.plan(photo, mask, resolution, stride, options(vector.object("options")));
+            List<?> holes = vector.list("holes");
+            assertEquals(holes.size(), edits.size());
+            RgbPhoto once = photo.copy();
+            for (int i = 0; i < edits.size(); i++) {
+                assertPass((JsonObject) holes.get(i), edits.get(i), resolution);
+                edits.get(i).finish(edits.get(i).fill(modelPicture(resolution)), once);
             }
+            assertArrayEquals(bytes(vector, "once"), once.rgb);
+            for (int i = 0; i < edits.size(); i++) {
+                JsonObject hole = (JsonObject) holes.get(i);
+                assertEquals(hole.isNull("again"), edits.get(i).closer() == null);
+                twice += hole.isNull("again") ? 0 : 1;
+                // The photo is the sink, as in an app.
+                finish(hole, edits.get(i), resolution, photo);
+            }
+            assertArrayEquals(bytes(vector, "result"), photo.rgb);
+            cut += alpha == null ? 0 : 1;
+            several += edits.size() > 1 ? 1 : 0;
         }
         assertTrue("no edit has a second pass", twice > 0);
+        assertTrue("no photo has alpha", cut > 0);
+        assertTrue("no mask has several holes", several > 0);
+    }
+
+    /** The last pass over a hole. */
+    private static void finish(JsonObject hole, Edit edit, int resolution, RgbPhoto photo) {
+        Edit last = edit;
+        if (edit.closer() != null) {
+            last = edit.refined(edit.fill(modelPicture(resolution)));
+            assertTrue(last.again && last.closer() == null);
+            assertPass(hole.object("again"), last, resolution);
+        }
+        last.finish(last.fill(modelPicture(resolution)), photo);
     }
 
     private static Options options(JsonObject chosen) {
@@ -159,19 +219,17 @@ public class PictureVectorsTest {
         options.feather = chosen.integer("feather", 0, 4096);
         options.margin = chosen.number("margin");
         options.refine = chosen.number("refine");
+        options.together = chosen.bool("together");
         options.blend = Options.Blend.valueOf(chosen.string("blend").toUpperCase(Locale.ROOT));
         return options;
     }
 
-    private static void assertPass(JsonObject expected, Edit edit, int resolution, RgbPhoto photo) {
+    private static void assertPass(JsonObject expected, Edit edit, int resolution) {
         assertCrop(expected.object("crop"), edit.crop);
         assertArrayEquals(bytes(expected, "picture"), edit.picture);
         assertArrayEquals(bytes(expected, "hole"), marked(edit.hole));
         assertTensors(floats(expected, "tensor"), edit, resolution);
         assertArrayEquals(floats(expected, "latent_mask"), edit.latentMask().data, 0f);
-        RgbPhoto result = photo.copy();
-        edit.finish(modelPicture(resolution), result);
-        assertArrayEquals(bytes(expected, "result"), result.rgb);
     }
 
     /** The first 8 columns of row 0, per channel; in the hole the masked image is 0. */

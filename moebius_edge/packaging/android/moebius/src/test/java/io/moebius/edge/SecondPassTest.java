@@ -63,7 +63,8 @@ public class SecondPassTest {
         options.blend = Options.Blend.FEATHER;
         float[] white = new float[3 * 64 * 64];
         Arrays.fill(white, 1f);
-        Edit second = new Edit(photo, mask, 64, 8, options).refined(Tensor.of(white, 1, 3, 64, 64));
+        Edit first = Edits.plan(photo, mask, 64, 8, options).get(0);
+        Edit second = first.refined(first.fill(Tensor.of(white, 1, 3, 64, 64)));
         assertEquals("as large as the model's picture, so that bytes can be compared", 64, second.crop.side);
         float[] image = second.image().data;
         float[] masked = second.maskedImage().data;

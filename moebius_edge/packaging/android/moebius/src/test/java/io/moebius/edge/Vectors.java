@@ -29,7 +29,7 @@ final class Vectors {
             }
         }
         vectors = Json.parse(text, "the vectors");
-        assertEquals("moebius-edge-vectors-3", vectors.string("format"));
+        assertEquals("moebius-edge-vectors-4", vectors.string("format"));
     }
 
     /** The vectors of a part; there is at least one. */

@@ -26,6 +26,13 @@ class BitmapPhoto(val bitmap: Bitmap) : Photo, Photo.Sink {
         }
     }
 
+    override fun hasAlpha() = bitmap.hasAlpha()
+
+    override fun readAlpha(left: Int, y: Int, count: Int, alpha: ByteArray) {
+        load(left, y, count)
+        for (i in 0 until count) alpha[i] = (pixels[i] ushr 24).toByte()
+    }
+
     override fun writeRow(left: Int, y: Int, count: Int, rgb: ByteArray) {
         load(left, y, count)
         for (i in 0 until count) {

@@ -1,0 +1,169 @@
+package io.moebius.edge;
+
+import static org.junit.Assert.assertArrayEquals;
+import static org.junit.Assert.assertEquals;
+import static org.junit.Assert.assertFalse;
+import static org.junit.Assert.assertThrows;
+import static org.junit.Assert.assertTrue;
+
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import org.junit.Before;
+import org.junit.Rule;
+import org.junit.Test;
+import org.junit.rules.TemporaryFolder;
+
+/** Masks whose parts are far apart, and photos that are transparent in places. */
+public class HolesTest {
+    private static final int WIDTH = 500;
+    private static final int HEIGHT = 120;
+
+    @Rule public final TemporaryFolder temporary = new TemporaryFolder();
+
+    private final FakeRunner runner = new FakeRunner();
+    private final RgbPhoto photo = TinyBundle.photo(WIDTH, HEIGHT);
+    private final Mask left = TinyBundle.mask(WIDTH, HEIGHT, 10, 50, 20, 60);
+    private final Mask right = TinyBundle.mask(WIDTH, HEIGHT, 400, 20, 440, 60);
+    private final Mask both = union(left, right);
+    private Options options;
+    private Bundle bundle;
+
+    @Before
+    public void open() throws IOException {
+        bundle = Bundle.open(new TinyBundle().write(temporary.getRoot().toPath().resolve("tiny.moebius")));
+        options = bundle.manifest.options();
+        options.margin = 0.5;
+    }
+
+    private static Mask union(Mask a, Mask b) {
+        return Mask.read(a.width, a.height, (y, into) -> {
+            for (int x = 0; x < into.length; x++) {
+                into[x] = (byte) (a.at(x, y) || b.at(x, y) ? 1 : 0);
+            }
+        });
+    }
+
+    /** In place. */
+    private void inpaint(RgbPhoto edited, Mask mask, Progress progress) {
+        runner.runs.clear();
+        runner.loads = 0;
+        new Inpainter(bundle.manifest, runner).inpaint(edited, mask, options, progress, edited);
+        assertEquals("no two graphs at once", 1, runner.mostLoaded);
+        assertTrue(runner.loaded.isEmpty());
+    }
+
+    @Test
+    public void eachIsFilledAsIfItWereAlone() {
+        RgbPhoto together = photo.copy();
+        inpaint(together, both, Progress.NONE);
+        assertEquals(Map.of("encoder", 4, "denoiser", 6, "decoder", 3), runner.runs);
+        assertEquals("each graph once for each pass, of all holes", 6, runner.loads);
+        RgbPhoto inTurn = photo.copy();
+        inpaint(inTurn, right, Progress.NONE);
+        assertEquals("this one is coarse", Map.of("encoder", 3, "denoiser", 4, "decoder", 2), runner.runs);
+        inpaint(inTurn, left, Progress.NONE);
+        assertEquals("this one is not", Map.of("encoder", 1, "denoiser", 2, "decoder", 1), runner.runs);
+        assertFalse(Arrays.equals(photo.rgb, together.rgb));
+        assertArrayEquals(inTurn.rgb, together.rgb);
+    }
+
+    @Test
+    public void togetherFillsAllInOneSquare() {
+        options.together = true;
+        RgbPhoto one = photo.copy();
+        inpaint(one, both, Progress.NONE);
+        assertEquals(1, (int) runner.runs.get("decoder"));
+        options.together = false;
+        RgbPhoto two = photo.copy();
+        inpaint(two, both, Progress.NONE);
+        assertFalse(Arrays.equals(one.rgb, two.rgb));
+    }
+
+    @Test
+    public void progressCountsAllAndStoppingAnywhereLeavesThePhotoAlone() {
+        byte[] before = photo.rgb.clone();
+        List<String> seen = new ArrayList<>();
+        inpaint(photo.copy(), both, (done, total) -> seen.add(done + "/" + total));
+        assertEquals(13, seen.size());
+        for (int stop = 1; stop <= 13; stop++) {
+            int at = stop;
+            assertEquals(stop + "/13", seen.get(stop - 1));
+            MoebiusException error = assertThrows(MoebiusException.Cancelled.class,
+                    () -> inpaint(photo, both, (done, total) -> done < at));
+            assertEquals("stopped after " + stop + " of 13 graph runs", error.getMessage());
+            assertArrayEquals(before, photo.rgb);
+            assertTrue(runner.loaded.isEmpty());
+        }
+    }
+
+    @Test
+    public void nanInALaterHoleLeavesThePhotoAlone() {
+        byte[] before = photo.rgb.clone();
+        for (Map.Entry<String, Integer> run : Map.of("encoder", 2, "denoiser", 3, "decoder", 2).entrySet()) {
+            runner.broken = run.getKey();
+            runner.sound = run.getValue() - 1;
+            FaultsTest.assertFails("contain NaN or Inf", () -> inpaint(photo, both, Progress.NONE));
+            assertArrayEquals(before, photo.rgb);
+            assertTrue(runner.loaded.isEmpty());
+        }
+    }
+
+    /** A photo that is transparent from column `from` on, with this colour under it. */
+    private static RgbPhoto cut(int width, int height, int from, int colour) {
+        RgbPhoto whole = TinyBundle.photo(width, height);
+        byte[] alpha = new byte[width * height];
+        for (int i = 0; i < alpha.length; i++) {
+            alpha[i] = (byte) (i % width < from ? 1 : 0);
+            if (alpha[i] == 0) {
+                Arrays.fill(whole.rgb, 3 * i, 3 * i + 3, (byte) colour);
+            }
+        }
+        return new RgbPhoto(whole.rgb, alpha, width, height);
+    }
+
+    @Test
+    public void whatIsTransparentStaysAndChangesNothingElse() {
+        Mask mask = TinyBundle.mask(100, 80, 40, 30, 60, 50);
+        RgbPhoto black = cut(100, 80, 50, 0);
+        RgbPhoto white = cut(100, 80, 50, 255);
+        inpaint(black, mask, Progress.NONE);
+        assertEquals("both passes", 2, (int) runner.runs.get("decoder"));
+        inpaint(white, mask, Progress.NONE);
+        boolean filled = false;
+        for (int i = 0; i < black.rgb.length; i++) {
+            boolean clear = i / 3 % 100 >= 50;
+            assertEquals(clear ? 0 : black.rgb[i] & 0xFF, black.rgb[i] & 0xFF);
+            assertEquals(clear ? 255 : black.rgb[i] & 0xFF, white.rgb[i] & 0xFF);
+            filled |= !clear && black.rgb[i] != cut(100, 80, 50, 0).rgb[i];
+        }
+        assertTrue(filled);
+    }
+
+    @Test
+    public void aPhotoThatMayBeTransparentButIsNotIsLikeAnyOther() {
+        Mask mask = TinyBundle.mask(100, 80, 40, 30, 60, 50);
+        RgbPhoto opaque = cut(100, 80, 100, 0);
+        RgbPhoto plain = TinyBundle.photo(100, 80);
+        inpaint(opaque, mask, Progress.NONE);
+        inpaint(plain, mask, Progress.NONE);
+        assertArrayEquals(plain.rgb, opaque.rgb);
+    }
+
+    @Test
+    public void holesThatNobodyWouldSeeOrThatNothingIsSeenAround() {
+        Mask unseen = TinyBundle.mask(100, 80, 60, 30, 80, 50);
+        assertRefused("covers only pixels that are fully transparent", cut(100, 80, 50, 0), unseen);
+        Mask all = TinyBundle.mask(40, 40, 0, 0, 5, 40);
+        assertRefused("everything around the mask is fully transparent", cut(40, 40, 5, 0), all);
+    }
+
+    private void assertRefused(String part, RgbPhoto edited, Mask mask) {
+        byte[] before = edited.rgb.clone();
+        FaultsTest.assertFails(part, () -> inpaint(edited, mask, Progress.NONE));
+        assertTrue("before a graph is run", runner.runs.isEmpty());
+        assertArrayEquals(before, edited.rgb);
+    }
+}
