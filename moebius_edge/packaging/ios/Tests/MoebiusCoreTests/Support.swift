@@ -55,9 +55,17 @@ func example(_ width: Int = 80, _ height: Int = 72) -> (photo: Photo, mask: Mask
         let (x, y) = (i % width, i / width)
         return UInt8((3 * x + y) % 256)
     }
-    var mask = Mask(width: width, height: height, pixels: [Bool](repeating: false, count: width * height))
-    for y in 24..<40 { for x in 30..<50 { mask.pixels[y * width + x] = true } }
+    let mask = boxed(width, height, [Box(left: 30, top: 24, right: 50, bottom: 40)])
     return (Photo(rgb: Picture(width: width, height: height, channels: 3, bytes: bytes)), mask)
+}
+
+/// A mask that is True in these boxes.
+func boxed(_ width: Int, _ height: Int, _ boxes: [Box]) -> Mask {
+    var mask = Mask(width: width, height: height, pixels: [Bool](repeating: false, count: width * height))
+    for box in boxes {
+        for y in box.top..<box.bottom { for x in box.left..<box.right { mask.pixels[y * width + x] = true } }
+    }
+    return mask
 }
 
 /// The message of what `body` throws; fails when it throws nothing, or an error of another type.
