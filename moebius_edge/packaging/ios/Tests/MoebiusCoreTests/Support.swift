@@ -49,14 +49,18 @@ final class FakeRunner: GraphRunner {
     }
 }
 
-/// A smooth photo with a square hole.
-func example(_ width: Int = 80, _ height: Int = 72) -> (photo: Photo, mask: Mask) {
+/// A smooth photo.
+func smooth(_ width: Int, _ height: Int) -> Photo {
     let bytes = (0..<width * height * 3).map { (i: Int) -> UInt8 in
         let (x, y) = (i % width, i / width)
         return UInt8((3 * x + y) % 256)
     }
-    let mask = boxed(width, height, [Box(left: 30, top: 24, right: 50, bottom: 40)])
-    return (Photo(rgb: Picture(width: width, height: height, channels: 3, bytes: bytes)), mask)
+    return Photo(rgb: Picture(width: width, height: height, channels: 3, bytes: bytes))
+}
+
+/// A smooth photo with a square hole.
+func example(_ width: Int = 80, _ height: Int = 72) -> (photo: Photo, mask: Mask) {
+    (smooth(width, height), boxed(width, height, [Box(left: 30, top: 24, right: 50, bottom: 40)]))
 }
 
 /// A mask that is True in these boxes.
