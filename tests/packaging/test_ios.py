@@ -213,12 +213,18 @@ def stage_edit(bundle: Bundle, folder: Path) -> GraphServer:
     (folder / "app.json").write_bytes(app_json(bundle, PLATFORMS["android"]))
     rows, columns, channels = np.indices((288, 320, 3))
     photo = ((rows * 2 + columns * (channels + 1)) % 256).astype(np.uint8)
+    alpha = np.full((288, 320), 255, np.uint8)
+    alpha[:, 80:100] = 0  # the mask reaches into it
     mask = np.zeros((288, 320), np.uint8)
-    mask[90:170, 100:210] = 255
-    mask[120:200, 150:170] = 255
+    mask[30:90, 20:90] = 255
+    mask[60:100, 40:60] = 255
+    mask[220:240, 280:300] = 255  # far from the others: a hole of its own
     runtime = open_runtime(bundle, threads=1)
-    result = np.asarray(Inpainter.of(bundle.manifest, runtime)(photo, mask, steps=4, seed=7, dilate=3))
-    write_tensors(folder / "edit.safetensors", {"photo": photo, "mask": mask, "result": result})
+    result = Inpainter.of(bundle.manifest, runtime)(
+        np.dstack([photo, alpha]), mask, steps=4, seed=7, dilate=3, margin=0.5
+    )
+    tensors = {"photo": photo, "alpha": alpha, "mask": mask, "result": np.asarray(result)[..., :3]}
+    write_tensors(folder / "edit.safetensors", tensors)
     return GraphServer(runtime, folder)
 
 
@@ -230,6 +236,6 @@ def test_an_edit_in_swift_is_pythons(package: Path, small: Bundle, tmp_path: Pat
     command = ("swift", "test", "-c", "release", "--skip-build", "--filter", "EndToEndTests")
     told = swift(*command, "--package-path", str(package), environment={"MOEBIUS_EDIT": str(tmp_path)})
     assert "testAnEditEqualsPythons' passed" in told, told[-3000:]
-    # The edit has a second pass: the rows of timesteps 250 and 0, and one encode more. Then the self-test.
-    assert server.runs == (1 + 3 + 1) + (2 + 2 + 1) + (1 + 4 + 1) + (1 + 4 + 1)
+    # Both holes have a second pass: the rows of timesteps 250 and 0, and one encode more. Then the self-test.
+    assert server.runs == 2 * ((1 + 3 + 1) + (2 + 2 + 1)) + (1 + 4 + 1) + (1 + 4 + 1)
     print(told)

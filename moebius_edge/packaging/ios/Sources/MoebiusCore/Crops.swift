@@ -30,7 +30,8 @@ public struct Crop: Equatable, Sendable {
         return crop
     }
 
-    private static func square(
+    /// What `choose` chooses, of any side.
+    static func square(
         around box: Box, width: Int, height: Int, resolution: Int, margin: Double, feather: Int
     ) -> Crop {
         let hole = max(box.width, box.height)
@@ -89,6 +90,11 @@ public struct Crop: Equatable, Sendable {
         return Picture(width: side, height: side, channels: channels, bytes: bytes)
     }
 
+    /// The square of a mask of the part of a photo that it covers, as bytes 0 and 255.
+    func cut(_ mask: Mask, at part: Box) -> Picture {
+        Crop(left: left - part.left, top: top - part.top, side: side).cut(mask.picture)
+    }
+
     /// Index of the pixel that stands at `i`, inside 0 ..< length or not: … c b a | a b c | c b a …
     private func mirror(_ i: Int, _ length: Int) -> Int {
         let turn = 2 * length
@@ -99,7 +105,8 @@ public struct Crop: Equatable, Sendable {
 
 /// Step 5: the mask at the model's resolution [R,R], every pixel that it touches.
 func touched(_ crop: Crop, _ mask: Mask, resolution: Int) -> Mask {
-    let square = crop.cut(mask.picture).resized(width: resolution, height: resolution, filter: .box)
+    let part = crop.inside(mask.width, mask.height)
+    let square = crop.cut(mask.part(part), at: part).resized(width: resolution, height: resolution, filter: .box)
     return Mask(width: resolution, height: resolution, pixels: square.bytes.map { $0 > 0 })
 }
 
@@ -121,31 +128,4 @@ func modelHole(_ core: Mask, stride: Int) throws -> Mask {
             "the mask, with its dilation, leaves nothing around it to fill it from; mark a smaller part")
     }
     return hole
-}
-
-/// Step 12: the photo [H,W,3] with the model's picture [R,R,3] in the mask; beyond the feather it is the photo.
-func paste(_ crop: Crop, _ photo: Picture, _ mask: Mask, fill: Picture, feather: Int) -> Picture {
-    let seen = crop.inside(photo.width, photo.height)
-    let part = mask.part(seen)
-    guard let box = part.box else { return photo }
-    // Only pixels near the mask can change; the row and the column more let the edge go on as it does in the whole.
-    let near = box.grown(feather + 1, within: part.width, part.height)
-    let opacity = part.part(near).feathered(feather)
-    let scaled = fill.resized(width: crop.side, height: crop.side, filter: .lanczos)
-    var result = photo
-    for y in 0..<near.height {
-        let photoRow = (seen.top + near.top + y) * photo.width + seen.left + near.left
-        let fillRow = (seen.top + near.top + y - crop.top) * crop.side + seen.left + near.left - crop.left
-        for x in 0..<near.width {
-            let alpha = opacity[y * near.width + x]
-            if alpha == 0 { continue }
-            for c in 0..<3 {
-                let to = (photoRow + x) * 3 + c
-                let new = alpha * Float(scaled.bytes[(fillRow + x) * 3 + c])
-                let old = (1 - alpha) * Float(photo.bytes[to])
-                result.bytes[to] = UInt8((new + old).rounded(.toNearestOrEven))
-            }
-        }
-    }
-    return result
 }

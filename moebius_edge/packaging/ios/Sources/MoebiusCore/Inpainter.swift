@@ -26,7 +26,7 @@ public struct ModelShape: Equatable, Sendable {
     var latents: [Int] { [1, latentChannels, latentSize, latentSize] }
 }
 
-/// A photo and a mask in, the photo with the hole filled out: steps 1 to 13 of the loop around the three graphs.
+/// A photo and a mask in, the photo with its holes filled out: steps 1 to 13 of the loop around the three graphs.
 ///
 /// One edit at a time, away from the main thread. Cancelling the task that awaits an edit ends it after the graph
 /// run that is under way.
@@ -51,7 +51,8 @@ public actor Inpainter {
         self.init(runner: runner, shape: manifest.shape, defaults: manifest.editDefaults)
     }
 
-    /// Fills the mask of one photo, in two passes where the fill of one would be coarse. `options` nil: `defaults`.
+    /// Fills the holes of one photo, each in two passes where the fill of one would be coarse. `options` nil:
+    /// `defaults`.
     ///
     /// Returns a photo of the same size and kind. Throws `InpaintError`: `.input`, `.engine`, `.notFinite`,
     /// `.cancelled`, `.busy`.
@@ -66,35 +67,58 @@ public actor Inpainter {
         }
         let chosen = options ?? defaults
         let first = try shape.schedule(steps: chosen.steps, strength: chosen.strength)
-        var edit = try Edit(
+        let second = first.refining(shape.noise, strength: chosen.refine)
+        var edits = try Edits(
             photo: photo, mask: mask, resolution: shape.resolution, latentSize: shape.latentSize, options: chosen)
+        let coarse = edits.first.filter { $0.closer != nil }.count
+        let again = second.map { coarse * runs($0, encodes: 2) } ?? 0
+        let counter = Counter(total: edits.first.count * runs(first, encodes: 1) + again, progress: progress)
         let draws = Draws(seed: chosen.seed, latentSize: shape.latentSize, noiseOffset: chosen.noiseOffset)
-        guard let closer = edit.closer(), let second = first.refining(shape.noise, strength: chosen.refine) else {
-            let counter = Counter(total: runs(first, encodes: 1), progress: progress)
-            return edit.finish(try await pass(edit, draws, first, counter))
+        let settings = Settings(draws: draws, guidance: chosen.guidance)
+        var finer: [Edit] = []
+        for (edit, fill) in zip(edits.first, try await pass(edits.first, first, settings, counter)) {
+            if second != nil, let closer = edit.closer {
+                finer.append(try edits.refine(edit, fill, closer))
+            } else {
+                edits.finish(edit, fill)
+            }
         }
-        let counter = Counter(total: runs(first, encodes: 1) + runs(second, encodes: 2), progress: progress)
-        edit = try edit.refined(try await pass(edit, draws, first, counter), closer)
-        return edit.finish(try await pass(edit, draws, second, counter))
+        if let second = second, !finer.isEmpty {
+            let fills = try await pass(finer, second, settings, counter)
+            for (edit, fill) in zip(finer, fills) { edits.finish(edit, fill) }
+        }
+        return edits.photo.inItsColours
     }
 
-    /// How many graphs a pass runs: the encodes, the steps, a decode.
+    /// What is the same in all passes over all holes.
+    private struct Settings {
+        let draws: Draws
+        let guidance: Double
+    }
+
+    /// How many graphs a pass over a hole runs: the encodes, the steps, a decode.
     private func runs(_ schedule: Schedule, encodes: Int) -> Int { encodes + schedule.steps.count + 1 }
 
-    /// Steps 9 to 11, once for each pass: the decoder's picture.
+    /// Steps 9 to 11, over some holes: their fills. Each graph is loaded once for all of them.
     private func pass(
-        _ edit: Edit, _ draws: Draws, _ schedule: Schedule, _ counter: Counter
-    ) async throws -> Tensor {
-        let (start, masked) = try await encoded(edit, draws, schedule.start, counter)
+        _ edits: [Edit], _ schedule: Schedule, _ settings: Settings, _ counter: Counter
+    ) async throws -> [Picture] {
+        var latents: [Tensor] = []
+        var conditions: [[String: Tensor]] = []
+        for edit in edits {
+            let (start, masked) = try await encoded(edit, settings.draws, schedule.start, counter)
+            latents.append(start)
+            conditions.append(["mask": edit.latentMask, "masked_latents": masked])
+        }
         finish(.encoder)
-        let conditions = ["mask": edit.latentMask, "masked_latents": masked]
-        let latents = try await denoised(start, conditions, schedule.steps, edit.options.guidance, counter)
+        for i in edits.indices {
+            latents[i] = try await denoised(latents[i], conditions[i], schedule.steps, settings.guidance, counter)
+        }
         finish(.denoiser)
-        let decoded = try await run(.decoder, ["latents": latents], counter)
+        var fills: [Picture] = []
+        for (edit, latents) in zip(edits, latents) { fills.append(edit.fill(try await decode(latents, counter))) }
         finish(.decoder)
-        let size = [1, 3, shape.resolution, shape.resolution]
-        let image = try runner.output("image", of: .decoder, from: decoded, shape: size)
-        return try finite(image, "the decoder's picture")
+        return fills
     }
 
     /// Step 9: the latents that the loop starts from, and those of the masked picture.
@@ -132,6 +156,13 @@ public actor Inpainter {
             latents = try finite(latents, "the latents after step \(index + 1) of \(steps.count)")
         }
         return latents
+    }
+
+    private func decode(_ latents: Tensor, _ counter: Counter) async throws -> Tensor {
+        let decoded = try await run(.decoder, ["latents": latents], counter)
+        let size = [1, 3, shape.resolution, shape.resolution]
+        let image = try runner.output("image", of: .decoder, from: decoded, shape: size)
+        return try finite(image, "the decoder's picture")
     }
 
     private func run(_ graph: Graph, _ inputs: [String: Tensor], _ counter: Counter) async throws -> [String: Tensor] {

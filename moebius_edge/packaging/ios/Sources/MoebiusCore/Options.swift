@@ -18,6 +18,8 @@ public struct EditOptions: Equatable, Sendable {
     public var margin = 1.0
     /// Strength of a second, closer pass over a coarse fill, 0 to 1; 0: none.
     public var refine = 0.5
+    /// Fill holes that are far apart in one square, all at one scale, instead of one after another.
+    public var together = false
     /// How the fill meets the photo.
     public var blend = Blend.harmonic
 

@@ -48,7 +48,8 @@ public struct Picture: Equatable, Sendable {
 public struct Photo: Equatable, Sendable {
     /// [H,W,3], upright.
     public var rgb: Picture
-    /// [H,W,1]; returned untouched.
+    /// [H,W,1]; returned untouched. Where it is 0 the photo is *clear*: the model does not see the colour there, and
+    /// it stays.
     public var alpha: Picture?
     /// The result is grey, too: its three channels are equal.
     public var grey: Bool
@@ -60,14 +61,16 @@ public struct Photo: Equatable, Sendable {
         (self.rgb, self.alpha, self.grey) = (rgb, alpha, grey)
     }
 
-    /// The photo with other pixels. Of a grey one, ITU-R 601 luma in Pillow's fixed-point numbers: equal channels
-    /// give that same value, so untouched pixels stay untouched.
-    func with(_ pixels: Picture) -> Photo {
+    /// Pixel `i` of all, row by row, is fully transparent: its colour means nothing.
+    func isClear(_ i: Int) -> Bool { alpha.map { $0.bytes[i] == 0 } ?? false }
+
+    /// Of a grey photo all channels made ITU-R 601 luma again, in Pillow's fixed-point numbers: equal channels give
+    /// that same value, so untouched pixels stay untouched.
+    var inItsColours: Photo {
+        guard grey else { return self }
         var result = self
-        result.rgb = pixels
-        guard grey else { return result }
-        for i in stride(from: 0, to: pixels.bytes.count, by: 3) {
-            let (r, g, b) = (Int(pixels.bytes[i]), Int(pixels.bytes[i + 1]), Int(pixels.bytes[i + 2]))
+        for i in stride(from: 0, to: rgb.bytes.count, by: 3) {
+            let (r, g, b) = (Int(rgb.bytes[i]), Int(rgb.bytes[i + 1]), Int(rgb.bytes[i + 2]))
             let luma = UInt8((r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16)
             for c in 0..<3 { result.rgb.bytes[i + c] = luma }
         }
@@ -107,9 +110,8 @@ public struct Mask: Equatable, Sendable {
         for y in 0..<height {
             let row = pixels[y * width..<(y + 1) * width]
             guard let first = row.firstIndex(of: true), let last = row.lastIndex(of: true) else { continue }
-            let (left, right) = (first - row.startIndex, last - row.startIndex + 1)
-            let old = found ?? Box(left: left, top: y, right: right, bottom: y + 1)
-            found = Box(left: min(old.left, left), top: old.top, right: max(old.right, right), bottom: y + 1)
+            let line = Box(left: first - row.startIndex, top: y, right: last - row.startIndex + 1, bottom: y + 1)
+            found = found?.joined(line) ?? line
         }
         return found
     }
@@ -136,6 +138,17 @@ public struct Box: Equatable, Sendable {
 
     var width: Int { right - left }
     var height: Int { bottom - top }
+    var area: Int { width * height }
+
+    func overlaps(_ other: Box) -> Bool {
+        left < other.right && other.left < right && top < other.bottom && other.top < bottom
+    }
+
+    /// The box around both.
+    func joined(_ other: Box) -> Box {
+        Box(left: min(left, other.left), top: min(top, other.top),
+            right: max(right, other.right), bottom: max(bottom, other.bottom))
+    }
 
     /// Grown by `pixels` on each side and clipped to a width and a height.
     func grown(_ pixels: Int, within width: Int, _ height: Int) -> Box {

@@ -8,7 +8,8 @@ import UniformTypeIdentifiers
 /// A photo as the loop sees it, and the way back into a file of its kind and colour space.
 ///
 /// Pixels are taken as they are, in the photo's own RGB or grey colour space (Display P3 stays Display P3); other
-/// spaces become sRGB. Alpha is not premultiplied and is returned untouched. Deeper photos are rounded to 8 bits.
+/// spaces become sRGB. Alpha is not premultiplied and is returned untouched; where it is 0 the loop leaves the photo as
+/// it is. Deeper photos are rounded to 8 bits.
 public struct PhotoFile: @unchecked Sendable {
     /// Upright, whatever the EXIF orientation is.
     public let photo: Photo

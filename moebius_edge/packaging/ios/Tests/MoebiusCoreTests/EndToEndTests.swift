@@ -58,7 +58,7 @@ private final class PipedRunner: GraphRunner {
 }
 
 /// A whole edit with real graphs equals Python's. Runs when MOEBIUS_EDIT names a folder with a package (`app.json`,
-/// `model/`), the pipes `requests` and `answers`, and `edit.safetensors`: `photo`, `mask`, `result` as bytes.
+/// `model/`), the pipes `requests` and `answers`, and `edit.safetensors`: `photo`, `alpha`, `mask`, `result` as bytes.
 final class EndToEndTests: XCTestCase {
     func testAnEditEqualsPythons() async throws {
         guard let path = ProcessInfo.processInfo.environment["MOEBIUS_EDIT"] else {
@@ -69,22 +69,25 @@ final class EndToEndTests: XCTestCase {
         try bundle.checkContents()
         let file = try TensorFile(Data(contentsOf: folder.appendingPathComponent("edit.safetensors")), name: "edit")
         let (width, height) = (320, 288)
-        let photo = Picture(width: width, height: height, channels: 3, bytes: try file.bytes("photo", [height, width, 3]))
-        let pixels = try file.bytes("mask", [height, width]).map { $0 > 127 }
-        let mask = Mask(width: width, height: height, pixels: pixels)
-        let truth = try file.bytes("result", [height, width, 3])
+        func picture(_ name: String, _ channels: Int) throws -> Picture {
+            let bytes = try file.bytes(name, [height, width] + (channels == 1 ? [] : [channels]))
+            return Picture(width: width, height: height, channels: channels, bytes: bytes)
+        }
+        let photo = Photo(rgb: try picture("photo", 3), alpha: try picture("alpha", 1))
+        let mask = Mask(bright: try picture("mask", 1))
+        let truth = try picture("result", 3).bytes
 
         let runner = try PipedRunner(folder)
         defer { try? runner.end() }
         let inpainter = Inpainter(runner: runner, manifest: bundle.manifest)
         var options = inpainter.defaults
-        (options.steps, options.seed, options.dilate) = (4, 7, 3)
-        let found = try await inpainter.inpaint(Photo(rgb: photo), mask: mask, options: options).rgb.bytes
+        (options.steps, options.seed, options.dilate, options.margin) = (4, 7, 3, 0.5)
+        let found = try await inpainter.inpaint(photo, mask: mask, options: options).rgb.bytes
         let worst: Int = zip(found, truth).map { abs(Int($0) - Int($1)) }.max()!
         XCTAssertLessThanOrEqual(worst, 1)
         let differ: Int = zip(found, truth).filter { $0 != $1 }.count
         XCTAssertLessThan(differ, 100)
-        let touched: Int = zip(photo.bytes, truth).filter { $0 != $1 }.count
+        let touched: Int = zip(photo.rgb.bytes, truth).filter { $0 != $1 }.count
         XCTAssertGreaterThan(touched, 5_000)
 
         let report = try await selfTest(

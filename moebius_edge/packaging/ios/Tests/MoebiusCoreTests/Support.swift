@@ -49,15 +49,27 @@ final class FakeRunner: GraphRunner {
     }
 }
 
-/// A smooth photo with a square hole.
-func example(_ width: Int = 80, _ height: Int = 72) -> (photo: Photo, mask: Mask) {
+/// A smooth photo.
+func smooth(_ width: Int, _ height: Int) -> Photo {
     let bytes = (0..<width * height * 3).map { (i: Int) -> UInt8 in
         let (x, y) = (i % width, i / width)
         return UInt8((3 * x + y) % 256)
     }
+    return Photo(rgb: Picture(width: width, height: height, channels: 3, bytes: bytes))
+}
+
+/// A smooth photo with a square hole.
+func example(_ width: Int = 80, _ height: Int = 72) -> (photo: Photo, mask: Mask) {
+    (smooth(width, height), boxed(width, height, [Box(left: 30, top: 24, right: 50, bottom: 40)]))
+}
+
+/// A mask that is True in these boxes.
+func boxed(_ width: Int, _ height: Int, _ boxes: [Box]) -> Mask {
     var mask = Mask(width: width, height: height, pixels: [Bool](repeating: false, count: width * height))
-    for y in 24..<40 { for x in 30..<50 { mask.pixels[y * width + x] = true } }
-    return (Photo(rgb: Picture(width: width, height: height, channels: 3, bytes: bytes)), mask)
+    for box in boxes {
+        for y in box.top..<box.bottom { for x in box.left..<box.right { mask.pixels[y * width + x] = true } }
+    }
+    return mask
 }
 
 /// The message of what `body` throws; fails when it throws nothing, or an error of another type.
