@@ -80,21 +80,40 @@ function virtual(width: number, height: number, channels: number, read = new Set
 }
 
 test("a hole is filled as if it were alone, and reads its own square", () => {
-  const [width, height] = [400, 3000];
-  const [upper, lower]: [Box, Box] = [[10, 20, 30, 40], [300, 2900, 330, 2950]];
-  const decoded = decodedOf(64);
-  const read = new Set<number>();
-  const both = boxed(width, height, upper, lower);
-  const together = planEdits(virtual(width, height, 3, read), null, both, MODEL, DEFAULT_OPTIONS);
-  assert.equal(together.length, 2);
-  together.forEach((edit, i) => {
-    const photo = virtual(width, height, 3);
-    const [alone] = planEdits(photo, null, boxed(width, height, [upper, lower][i]!), MODEL, DEFAULT_OPTIONS);
-    assert.deepEqual(edit.crop, alone!.crop);
-    assert.deepEqual(edit.refined(decoded).finish(decoded), alone!.refined(decoded).finish(decoded));
-  });
-  const inSquares = [...read].every((y) => together.some(({ crop }) => crop.top <= y && y < crop.top + crop.side));
-  assert.ok(inSquares && read.size < 400, `${read.size} rows of ${height}`);
+  const [height, decoded] = [3000, decodedOf(64)];
+  const last = (edit: Edit): Edit => (edit.coarse ? edit.refined(decoded) : edit);
+  for (const width of [400, 64]) {
+    const boxes: Box[] = [[10, 20, 30, 40], [width - 40, 2900, width - 10, 2950]];
+    const read = new Set<number>();
+    const mask = boxed(width, height, ...boxes);
+    const both = planEdits(virtual(width, height, 3, read), null, mask, MODEL, DEFAULT_OPTIONS);
+    assert.equal(both.length, 2);
+    both.forEach((edit, i) => {
+      const photo = virtual(width, height, 3);
+      const [alone] = planEdits(photo, null, boxed(width, height, boxes[i]!), MODEL, DEFAULT_OPTIONS);
+      assert.deepEqual(edit.crop, alone!.crop);
+      assert.deepEqual(last(edit).finish(decoded), last(alone!).finish(decoded));
+    });
+    assert.ok(both.some(({ coarse }) => coarse));
+    assert.ok([...read].every((y) => both.some(({ crop }) => crop.top <= y && y < crop.top + crop.side)));
+    assert.ok(read.size < 400, `${read.size} rows of ${height}`);
+  }
+});
+
+test("what is removed is unknown in squares below three quarters of the model, on the first pass alone", () => {
+  const pictureOf = (side: number, under: number): Uint8Array => {
+    const pixels = new Uint8Array(3 * side ** 2).map((_, i) => (5 * i) % 256);
+    for (let y = 20; y < 26; y++) pixels.fill(under, 3 * (y * side + 20), 3 * (y * side + 26));
+    const mask = boxed(side, side, [20, 20, 26, 26]);
+    return planEdits(rowsOf(pixels, side, side, 3), null, mask, MODEL, DEFAULT_OPTIONS)[0]!.picture;
+  };
+  assert.deepEqual(pictureOf(47, 0), pictureOf(47, 255));
+  assert.notDeepEqual(pictureOf(48, 0), pictureOf(48, 255));
+  const options = { ...DEFAULT_OPTIONS, feather: 0, blend: "feather" } as const;
+  const [edit] = planEdits(virtual(30, 100, 3), null, boxed(30, 100, [3, 40, 27, 64]), MODEL, options);
+  const [black, white] = [0, 1].map((value) => edit!.refined(new Float32Array(3 * 64 ** 2).fill(value)));
+  assert.ok(black!.crop.side < 48);
+  assert.notDeepEqual(black!.picture, white!.picture);
 });
 
 test("colours under full transparency change nothing, and stay", () => {
