@@ -388,6 +388,97 @@ def test_two_passes(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
     assert differences(found, inpainter(photo, mask, refine=0.0, **SHORT), hole)[0] > IN_SECOND_PASS
 
 
+def test_holes_far_apart(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """Each in a square of its own, all counted as one; Cancel stops between them as well."""
+    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+    with Image.open(sample("wren")[0]) as image:
+        image.resize((360, 240)).save(photo)
+    hole = np.zeros((240, 360), np.bool_)
+    hole[15:30, 20:40] = hole[200:220, 320:330] = True
+    Image.fromarray(hole).save(mask)
+    page.open().ready()
+    page.photo(photo)
+    page.mask(mask)
+    page.choose(steps=200)  # for each hole 1 + 198 + 1 runs of graphs, then 2 + 100 + 1
+    page.tab.click("#run")
+    page.says("#status", re.compile(r"Filling: (3[1-9]|4\d|5[0-8])\d of 606"))
+    page.tab.keyboard.press("Escape")
+    page.says("#status", "Stopped.")
+    page.choose()
+    page.run()
+    found = page.download("#download", tmp_path / "found.png")
+    near, beyond = differences(found, inpainter(photo, mask, **SHORT), hole)
+    assert near <= IN_SECOND_PASS
+    assert beyond == 0
+    assert differences(found, inpainter(photo, mask, together=True, **SHORT), hole)[0] > IN_SECOND_PASS
+    # Stopped, the next run leaves the result as it is, and what is kept is the photo of the next edit.
+    page.choose(steps=MANY)
+    page.tab.click("#run")
+    page.says("#status", FILLING)
+    page.tab.keyboard.press("Escape")
+    page.says("#status", "Stopped.")
+    assert page.download("#download", tmp_path / "again.png").tobytes() == found.tobytes()
+    page.tab.click("#keep")
+    page.mask(mask)
+    page.choose(seed=SEED + 1)
+    page.run()
+    second = page.download("#download", tmp_path / "second.png")
+    found.save(photo)
+    expected = inpainter(photo, mask, seed=SEED + 1, steps=STEPS)
+    assert differences(second, expected, hole)[0] <= IN_SECOND_PASS
+
+
+def test_cut_out(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """What lies under full transparency does not matter, and stays; a mask of nothing else is refused."""
+    with Image.open(sample("wren")[0]) as image:
+        rgba = np.asarray(image.convert("RGBA").resize((90, 70))).copy()
+    hole = np.zeros((70, 90), np.bool_)
+    hole[20:40, 30:50] = True
+    rgba[:, :35, 3] = 0
+    mask, outside = tmp_path / "mask.png", tmp_path / "outside.png"
+    Image.fromarray(hole).save(mask)
+    Image.fromarray(np.roll(hole, -25, axis=1)).save(outside)
+    page.open().ready()
+    page.choose()
+    seen = []
+    for under in (0, 200):
+        rgba[:, :35, :3] = under
+        photo = tmp_path / f"{under}.png"
+        Image.fromarray(rgba).save(photo)
+        page.photo(photo)
+        page.mask(mask)
+        page.run()
+        found = page.download("#download", tmp_path / "found.png")
+        near, beyond = differences(found, inpainter(photo, mask, **SHORT), hole)
+        assert near <= IN_SECOND_PASS
+        assert beyond == 0
+        assert (np.asarray(found)[:, :35] == rgba[:, :35]).all()
+        seen.append(np.asarray(found)[:, 35:])
+    assert (seen[0] == seen[1]).all()
+    page.tab.click("#edit-mask")
+    page.mask(outside)
+    page.tab.click("#run")
+    page.says("#error", "The mask covers only what is fully transparent")
+
+
+def test_webp_with_alpha(page: Page, tmp_path: Path) -> None:
+    """By way of a canvas: alpha is exact, colours are where it is full, and are black where it is 0."""
+    photo, mask = small_photo(tmp_path / "photo.png", "RGBA")
+    rgba = np.asarray(Image.open(photo)).copy()
+    rgba[:, 30:, 3], rgba[:, :10, 3] = 255, 0
+    photo = photo.with_suffix(".webp")
+    Image.fromarray(rgba).save(photo, lossless=True, exact=True)
+    page.open().ready()
+    page.choose()
+    page.photo(photo)
+    page.mask(mask)
+    page.run()
+    found = np.asarray(page.download("#download", tmp_path / "found.png"))
+    assert (found[..., 3] == rgba[..., 3]).all()
+    assert (found[:, 33:] == rgba[:, 33:]).all()  # farther from the mask than the feather
+    assert (found[:, :4, :3] == 0).all()
+
+
 def test_tab_closed_in_the_middle(new_page: Callable[[], Page], host: Host, tmp_path: Path) -> None:
     photo, mask = small_photo(tmp_path / "photo.png")
     first = new_page().open().ready()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.packaging.web.project import ROOT, TEMPLATE, node_modules, run
 
-PARTS = 17  # 14 of vectors.json, the format included, the listed table, and one pass or two
+PARTS = 27  # 15 of vectors.json, the format included, the listed table, edits (4), holes (3), passes (4)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 /** The page: what happens when. */
 
 import * as Comlink from "comlink";
+import type { HoleJobs } from "./loop/passes.js";
 import { Cancelled, Model } from "./model.js";
 import type { PhotoApi } from "./photo.worker.js";
 import { SelfTestFailed } from "./selftest.js";
@@ -177,22 +178,33 @@ async function run(): Promise<void> {
       if (state.stopped) return;
       status.show("Preparing…", 0);
       const { resolution, latent_size: latentSize } = model.manifest;
-      const plan = await photos.plan(painter.parts, { resolution, latentSize }, dilate);
-      if (state.stopped) return;
-      const refined = async (decoded: Float32Array) => {
-        const job = await photos.refine(Comlink.transfer(decoded, [decoded.buffer]));
-        if (state.stopped) throw new Cancelled("Stopped.");
-        return job;
-      };
-      const decoded = await model.run({ ...plan, refined }, settings, (done, total) => {
+      const plan = await unlessStopped(photos.plan(painter.parts, { resolution, latentSize }, dilate));
+      const holes = plan.coarse.map(holeJobs);
+      await model.run({ holes, refine: plan.refine }, settings, (done, total) => {
         if (!state.stopped) status.show(`Filling: ${done} of ${total}`, done / total);
       });
-      await photos.finish(Comlink.transfer(decoded, [decoded.buffer]));
       frame.showResult(await photos.resultView());
       state.result = true;
+      state.stopped = false; // it came too late
       status.show("Done. Drag over the picture to compare.");
     });
   });
+}
+
+/** What the photo's worker does for one hole; after Cancel it throws. */
+function holeJobs(coarse: boolean, index: number): HoleJobs {
+  const given = (decoded: Float32Array): Float32Array => Comlink.transfer(decoded, [decoded.buffer]);
+  return {
+    job: () => unlessStopped(photos.job(index)),
+    refined: coarse ? (decoded) => unlessStopped(photos.refine(index, given(decoded))) : null,
+    finish: (decoded) => unlessStopped(photos.finish(index, given(decoded))),
+  };
+}
+
+async function unlessStopped<T>(work: Promise<T>): Promise<T> {
+  const result = await work;
+  if (state.stopped) throw new Cancelled("Stopped.");
+  return result;
 }
 
 function cancel(): void {

@@ -4,9 +4,8 @@ import * as Comlink from "comlink";
 import { type App, filesOf, type Manifest, PackageError, readPackage } from "./bundle/manifest.js";
 import { ConnectionLost, Store } from "./bundle/store.js";
 import type { EngineApi } from "./engine.worker.js";
-import type { Job } from "./loop/edit.js";
 import { GRAPHS, type OnRun } from "./loop/loop.js";
-import { type RunPass, runPasses } from "./loop/passes.js";
+import { type HoleJobs, type RunPass, runPasses } from "./loop/passes.js";
 import { makeSchedule, refining } from "./loop/schedule.js";
 import type { DeviceProfile, ProfileOptions } from "./profile.js";
 import type { SelfTest } from "./selftest.js";
@@ -29,11 +28,10 @@ export interface Settings {
   guidance: number;
 }
 
-/** What the photo's side gives of an edit: the first pass's job, and how a second one is made. */
+/** What the photo's side gives of an edit. */
 export interface Planned {
-  job: Job;
-  refine: number; // strength of the second pass; 0: there is none
-  refined: (decoded: Float32Array) => Promise<Job>; // its job, over the first one's picture
+  holes: HoleJobs[];
+  refine: number; // strength of the second passes; 0: there are none
 }
 
 /** The user has stopped it. */
@@ -142,18 +140,15 @@ export class Model {
     return proof;
   }
 
-  /**
-   * Inpaint, in one pass or two: the decoder's last picture [3,R,R] in 0 ... 1. Throws Cancelled after `cancel`, but
-   * while `refined` works: that is to throw it then.
-   */
-  async run({ job, refine, refined }: Planned, settings: Settings, onRun: OnRun): Promise<Float32Array> {
+  /** Inpaint hole by hole. Throws Cancelled after `cancel`, but while a hole's functions work: they are to do it then. */
+  async run({ holes, refine }: Planned, settings: Settings, onRun: OnRun): Promise<void> {
     const { scheduler, defaults } = this.manifest;
     const { seed, steps, guidance } = settings;
     const first = makeSchedule(scheduler, defaults, steps, defaults.strength);
     const second = refining(first, scheduler, refine);
     const runPass: RunPass = (job, schedule, onRun) =>
       this.call((api) => api.run(job, { schedule, seed, guidance }, Comlink.proxy(onRun)));
-    return runPasses(runPass, { job, first, second, refined }, onRun);
+    await runPasses(runPass, holes, { first, second }, onRun);
   }
 
   /** The measurement of docs/devices.md. */

@@ -1,10 +1,10 @@
 /** The worker that holds the photo at full resolution, its mask and the result. */
 
 import * as Comlink from "comlink";
-import type { Mask } from "./loop/crops.js";
-import { DEFAULT_OPTIONS, Edit, type Job, type ModelSize } from "./loop/edit.js";
+import type { Mask } from "./loop/masks.js";
+import { DEFAULT_OPTIONS, type Edit, type Job, type ModelSize, planEdits } from "./loop/edit.js";
 import { InvalidInput } from "./loop/errors.js";
-import { type Patch, patched } from "./loop/patch.js";
+import { apply, type Patch, patched } from "./loop/patch.js";
 import { resize, type Rows, rowsOf } from "./loop/resize.js";
 import { decodePhoto, luma, type Photo } from "./photo/decode.js";
 import { encodePng } from "./photo/png.js";
@@ -14,24 +14,24 @@ const VIEW_SIDE = 1600; // pixels of the longer side of what is shown
 
 let photo: Photo | null = null;
 let images: Mask[] = []; // opened mask images
-let edit: Edit | null = null;
-let patch: Patch | null = null;
+let edits: (Edit | undefined)[] = []; // of each hole, the pass that is run, until it is done
+let fills: Patch[] = []; // of the holes that are done
+let patches: Patch[] = []; // the result
 
 function current(): Photo {
   if (!photo) throw new InvalidInput("There is no photo yet: open one first.");
   return photo;
 }
 
-function planned(): Edit {
+function editOf(index: number): Edit {
+  const edit = edits[index];
   if (!edit) throw new Error("`plan` comes first");
   return edit;
 }
 
-/** The rows of the photo with the result in it. A row is valid until the next. */
-function resultRows(): Rows {
+function photoRows(): Rows {
   const { rgb, width, height } = current();
-  const rows = rowsOf(rgb, width, height, 3);
-  return patch ? patched(rows, patch) : rows;
+  return rowsOf(rgb, width, height, 3);
 }
 
 /** The photo, or the result, at the size at which it is shown. */
@@ -60,17 +60,21 @@ const api = {
   async open(blob: Blob): Promise<{ width: number; height: number }> {
     photo = await decodePhoto(blob);
     images = [];
-    edit = patch = null;
+    edits = [];
+    fills = [];
+    patches = [];
     return { width: photo.width, height: photo.height };
   },
 
   photoView(): Promise<ImageBitmap> {
-    const { rgb, width, height } = current();
-    return view(rowsOf(rgb, width, height, 3));
+    return view(photoRows());
   },
 
+  /** Make the fills of all holes the result, and show it. */
   resultView(): Promise<ImageBitmap> {
-    return view(resultRows());
+    patches = fills;
+    edits = [];
+    return view(patched(photoRows(), patches));
   },
 
   /** Open a mask image as large as the photo, white = fill. Returns its index. */
@@ -111,44 +115,46 @@ const api = {
     return encodePng({ width, height, channels: 1, profile: null, row });
   },
 
-  /** Prepare an edit: the tensors for the model, and the strength of a second pass (0: there is none). */
-  plan(parts: MaskPart[], size: ModelSize, dilate: number): { job: Job; refine: number } {
-    const { rgb, width, height } = current();
-    patch = null;
+  /** Find the holes and prepare them: of each whether it has a second pass, and the strength of that. */
+  plan(parts: MaskPart[], size: ModelSize, dilate: number): { coarse: boolean[]; refine: number } {
+    const { alpha, width, height } = current();
+    edits = [];
+    fills = [];
     const mask = drawMask(parts, images, width, height);
     const options = { ...DEFAULT_OPTIONS, dilate };
-    edit = Edit.plan(rowsOf(rgb, width, height, 3), mask, size, options);
-    return { job: edit.job(), refine: edit.closer ? options.refine : 0 };
+    const planned = planEdits(photoRows(), alpha && rowsOf(alpha, width, height, 1), mask, size, options);
+    edits = planned;
+    return { coarse: planned.map((edit) => edit.coarse), refine: options.refine };
   },
 
-  /** Prepare the second pass, over the decoder's picture [3,R,R] of the first. */
-  refine(decoded: Float32Array): Job {
-    edit = planned().refined(decoded);
+  /** The tensors for the model, of a hole's first pass. */
+  job(index: number): Job {
+    return editOf(index).job();
+  },
+
+  /** Prepare a hole's second pass, over the decoder's picture [3,R,R] of the first. */
+  refine(index: number, decoded: Float32Array): Job {
+    const edit = (edits[index] = editOf(index).refined(decoded));
     return edit.job();
   },
 
-  /** Take the decoder's picture [3,R,R] into the result. */
-  finish(decoded: Float32Array): void {
-    patch = planned().finish(decoded);
-    edit = null;
+  /** Take a hole's last picture of the decoder [3,R,R]. */
+  finish(index: number, decoded: Float32Array): void {
+    fills.push(editOf(index).finish(decoded));
+    edits[index] = undefined;
   },
 
   /** The result becomes the photo, for the next edit. */
   accept(): void {
     const { rgb, width } = current();
-    if (!patch) return;
-    const [left, top, right, bottom] = patch.box;
-    const stride = 3 * (right - left);
-    for (let y = top; y < bottom; y++) {
-      rgb.set(patch.pixels.subarray((y - top) * stride, (y - top + 1) * stride), 3 * (y * width + left));
-    }
-    patch = null;
+    for (const patch of patches) apply(patch, rgb, width);
+    patches = [];
   },
 
   /** The result as a PNG file at full resolution, grey or with alpha and colour profile like the photo. */
   exportPng(): Promise<Blob> {
     const { width, height, alpha, grey, profile } = current();
-    const rows = resultRows();
+    const rows = patched(photoRows(), patches);
     const colours = grey ? 1 : 3;
     const channels = (alpha ? colours + 1 : colours) as 1 | 2 | 3 | 4;
     const line = new Uint8Array(width * channels);

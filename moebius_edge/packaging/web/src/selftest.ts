@@ -2,12 +2,13 @@
 
 import type { Capsule } from "./bundle/capsule.js";
 import type { App, Manifest } from "./bundle/manifest.js";
-import type { Mask } from "./loop/crops.js";
+import type { Mask } from "./loop/masks.js";
 import { ddim } from "./loop/ddim.js";
-import { DEFAULT_OPTIONS, Edit } from "./loop/edit.js";
+import { DEFAULT_OPTIONS, type Edit, planEdits } from "./loop/edit.js";
 import { NotFinite } from "./loop/errors.js";
 import { type Graph, inpaint, type Run, type Tensors } from "./loop/loop.js";
 import { drawNoise } from "./loop/noise.js";
+import { apply } from "./loop/patch.js";
 import { rowsOf } from "./loop/resize.js";
 
 /** dB of each part, and whether all are at or above the thresholds of app.json; null: not finite. */
@@ -73,7 +74,9 @@ export function capsuleEdit(manifest: Manifest, capsule: Capsule): Edit {
   // As recorded: the model's own colours, so that its errors show.
   // Pinned, as the capsule was recorded: new defaults must not change it.
   const options = { ...DEFAULT_OPTIONS, margin: 0.25, feather: 8, blend: "feather", refine: 0 } as const;
-  return Edit.plan(photo, capsuleMask(resolution, capsule), { resolution, latentSize }, options);
+  const mask = capsuleMask(resolution, capsule);
+  // The photo is as large as the model: all of it is one square, and so there is one hole.
+  return planEdits(photo, null, mask, { resolution, latentSize }, options)[0]!;
 }
 
 function capsuleMask(resolution: number, capsule: Capsule): Mask {
@@ -123,13 +126,9 @@ async function freeRun(run: Run, manifest: Manifest, capsule: Capsule): Promise<
     if (error instanceof NotFinite) return null;
     throw error;
   }
-  const { box, pixels } = edit.finish(decoded);
   const { resolution } = manifest;
   const picture = capsule.bytesOf("photo");
-  const width = 3 * (box[2] - box[0]);
-  for (let y = box[1]; y < box[3]; y++) {
-    picture.set(pixels.subarray(width * (y - box[1]), width * (y - box[1] + 1)), 3 * (y * resolution + box[0]));
-  }
+  apply(edit.finish(decoded), picture, resolution);
   const { data } = capsuleMask(resolution, capsule);
   const inHole = (values: Uint8Array): Float32Array =>
     Float32Array.from(values.filter((_, i) => data[Math.floor(i / 3)] === 1));

@@ -1,98 +1,21 @@
-/** The loop against the test vectors of docs/loop.md, in node: `npm test`. */
+/** The loop against the test vectors of docs/loop.md, in node: `npm test`. Whole edits are in edits.test.ts. */
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { chooseCrop, closerCrop, type Crop, featheredRows, grow, type Mask } from "../src/loop/crops.js";
+import { chooseCrop, closerCrop, insideCrop, squareAround } from "../src/loop/crops.js";
 import { ddim } from "../src/loop/ddim.js";
-import { Edit, type EditOptions } from "../src/loop/edit.js";
+import { separate } from "../src/loop/grouping.js";
 import { correction } from "../src/loop/harmonic.js";
 import { continued, sample, startLatents, update } from "../src/loop/loop.js";
+import { grow } from "../src/loop/masks.js";
 import { drawNoise, normal } from "../src/loop/noise.js";
-import { patched } from "../src/loop/patch.js";
+import { featheredRows } from "../src/loop/pasting.js";
 import { philox4x32 } from "../src/loop/philox.js";
-import { type Box, type Filter, resize, type Rows, rowsOf } from "../src/loop/resize.js";
+import { type Box, resize, rowsOf } from "../src/loop/resize.js";
 import { makeSchedule, refining, type Schedule, type Step } from "../src/loop/schedule.js";
+import { bytes, close, each, mask, vectors } from "./vectors.js";
 
-type Size = [number, number];
-
-/** What one pass of an edit is given, and its result. */
-interface Pass {
-  crop: Crop;
-  picture: string;
-  tensor: number[];
-  hole: string;
-  latent_mask: number[];
-  result: string;
-}
-
-interface Vectors {
-  format: string;
-  philox: { seed: string; stream: number; block: number; words: number[]; numbers: number[] }[];
-  draws: {
-    seed: string;
-    latent_size: number;
-    noise_offset: number;
-    masked_image: number[];
-    latents: number[];
-  }[];
-  schedules: { steps: number; strength: number; start: Schedule["start"]; coefficients: Step[] }[];
-  updates: { coefficients: Step[]; latents: number[]; noise: number[]; result: number[] }[];
-  refines: { coefficients: Step[]; refine: number; start: Schedule["start"]; result: Step[] }[];
-  encodes: {
-    mean: number[];
-    std: number[];
-    noise: number[];
-    latents: number[];
-    sqrt_alpha_bar: number;
-    sqrt_one_minus_alpha_bar: number;
-    start: number[];
-  }[];
-  starts: { latent_size: number; hole: string; latents: number[]; result: number[] }[];
-  crops: {
-    box: Box;
-    size: Size;
-    resolution: number;
-    margin: number;
-    feather: number;
-    crop: Crop;
-    closer: Crop | null;
-  }[];
-  grows: { size: Size; mask: string; radius: number; grown: string }[];
-  feathers: { size: Size; mask: string; feather: number; opacity: number[] }[];
-  resizes: { size: Size; to: Size; filter: Filter; channels: number; pixels: string; result: string }[];
-  corrections: { side: number; surround: string; fill: string; hole: string; correction: number[] }[];
-  edits: (Pass & {
-    size: Size;
-    resolution: number;
-    latent_size: number;
-    options: EditOptions;
-    photo: string;
-    mask: string;
-    again: Pass | null;
-  })[];
-}
-
-// Beside the sources; `moebius-edge package` puts it there.
-const vectors = JSON.parse(readFileSync("tests/vectors.json", "utf8")) as Vectors;
-const PUBLISHED = { beta_start: 0.00085, beta_end: 0.012, train_timesteps: 1000 };
-
-const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "base64"));
-const mask = (size: Size, text: string): Mask => ({ width: size[0], height: size[1], data: bytes(text) });
-
-function close(found: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 1e-6): void {
-  assert.equal(found.length, expected.length);
-  for (let i = 0; i < found.length; i++) {
-    const error = Math.abs(found[i]! - expected[i]!);
-    assert.ok(error <= tolerance, `element ${i}: found ${found[i]}, expected ${expected[i]}`);
-  }
-}
-
-/** Every vector of a part; an empty part is an error, not a pass. */
-function each<T>(part: T[], check: (vector: T) => void): void {
-  assert.ok(part.length > 0, "the file has no vectors of this part");
-  part.forEach(check);
-}
+export const PUBLISHED = { beta_start: 0.00085, beta_end: 0.012, train_timesteps: 1000 };
 
 function closeSchedule(found: Schedule, start: Schedule["start"], steps: Step[]): void {
   assert.deepEqual(
@@ -111,7 +34,7 @@ function closeSchedule(found: Schedule, start: Schedule["start"], steps: Step[])
 }
 
 test("format", () => {
-  assert.equal(vectors.format, "moebius-edge-vectors-3");
+  assert.equal(vectors.format, "moebius-edge-vectors-4");
 });
 
 test("philox", () => {
@@ -195,6 +118,18 @@ test("starts", () => {
   });
 });
 
+test("holes", () => {
+  each(vectors.holes, ({ size: [width, height], boxes, holes, ...options }) => {
+    const mask = { width, height, data: new Uint8Array(width * height) };
+    for (const [left, top, right, bottom] of boxes) {
+      for (let y = top; y < bottom; y++) mask.data.fill(1, y * width + left, y * width + right);
+    }
+    const covered = (box: Box): Box => insideCrop(squareAround(box, width, height, options), width, height);
+    assert.deepEqual(separate(mask, options.resolution, covered), holes);
+  });
+  assert.ok(vectors.holes.some(({ holes }) => holes.length > 1));
+});
+
 test("crops", () => {
   each(vectors.crops, ({ box, size, crop, closer, ...options }) => {
     assert.deepEqual(chooseCrop(box, ...size, options), crop);
@@ -238,40 +173,4 @@ test("corrections", () => {
     const found = correction(bytes(vector.surround), planes, mask([side, side], vector.hole));
     close(found, vector.correction, 1e-4);
   });
-});
-
-/** One pass against its vector. `photo` is that of the whole edit, which the result lies in. */
-function checkPass(edit: Edit, photo: Rows, resolution: number, vector: Pass): void {
-  assert.deepEqual(edit.crop, vector.crop);
-  assert.deepEqual(edit.picture, bytes(vector.picture));
-  assert.deepEqual(edit.hole.data, bytes(vector.hole));
-  const job = edit.job();
-  const rowOf = (image: Float32Array): number[] =>
-    [0, 1, 2].flatMap((channel) => [...image.subarray(channel * resolution ** 2, channel * resolution ** 2 + 8)]);
-  const masked = vector.tensor.map((value, i) => (edit.hole.data[i % 8] ? 0 : value));
-  close(rowOf(job.maskedImage), masked);
-  if (job.wholeImage) close(rowOf(job.wholeImage), vector.tensor);
-  close(job.latentMask, vector.latent_mask);
-  const result = patched(photo, edit.finish(decodedOf(resolution)));
-  const rows = Array.from({ length: photo.height }, (_, y) => result.row(y).slice());
-  assert.deepEqual(new Uint8Array(Buffer.concat(rows)), bytes(vector.result));
-}
-
-const decodedOf = (resolution: number): Float32Array =>
-  new Float32Array(3 * resolution ** 2).map((_, i) => Math.fround((37 * i) % 101) / 100);
-
-test("edits", () => {
-  each(vectors.edits, ({ resolution, size, latent_size: latentSize, again, ...vector }) => {
-    const photo = rowsOf(bytes(vector.photo), ...size, 3);
-    const edit = Edit.plan(photo, mask(size, vector.mask), { resolution, latentSize }, vector.options);
-    checkPass(edit, photo, resolution, vector);
-    assert.equal(edit.job().wholeImage, null);
-    assert.equal(edit.closer !== null, again !== null);
-    if (!again) return;
-    const second = edit.refined(decodedOf(resolution));
-    checkPass(second, photo, resolution, again);
-    assert.ok(second.job().wholeImage);
-    assert.equal(second.closer, null);
-  });
-  assert.ok(vectors.edits.some(({ again }) => again));
 });

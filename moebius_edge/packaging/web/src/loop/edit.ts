@@ -1,33 +1,33 @@
-/** One edit of a photo: what the model is given, and the way back into the photo. docs/loop.md. */
+/** Edits of a photo: its holes, what the model is given of each, and the way back into the photo. docs/loop.md. */
 
-import {
-  boundingBox,
-  chooseCrop,
-  closerCrop,
-  cropRows,
-  cutMask,
-  type Crop,
-  featheredRows,
-  grow,
-  grownBox,
-  insideCrop,
-  type Mask,
-} from "./crops.js";
+import { chooseCrop, closerCrop, type Crop, insideCrop, movedCrop, squareAround } from "./crops.js";
 import { InvalidInput } from "./errors.js";
+import { separate } from "./grouping.js";
 import { correction } from "./harmonic.js";
+import { boundingBox, cutMask, grow, type Mask } from "./masks.js";
 import { clamp, roundHalfEven } from "./numbers.js";
+import { pasteFill } from "./pasting.js";
 import { type Patch, patched } from "./patch.js";
-import { type Box, resize, type Rows, rowsOf } from "./resize.js";
+import { type Box, partRows, type Rows } from "./resize.js";
+import { complete, modelHole, pictureOf, touched, type Unknown } from "./squares.js";
 
 export interface EditOptions {
   dilate: number; // the mask grows by so many pixels on each side
   feather: number; // pixels around the mask over which the fill fades into the photo; 0 = a hard edge
   margin: number; // context on each side of the hole, in units of the larger of hole and model size
+  together: boolean; // fill holes that are far apart in one square, all at one scale
   blend: "harmonic" | "feather"; // fit the fill's colours to those at its rim, or leave them
   refine: number; // strength of a second, closer pass over a coarse fill, 0 to 1; 0 = none
 }
 
-export const DEFAULT_OPTIONS: EditOptions = { dilate: 0, feather: 8, margin: 1, blend: "harmonic", refine: 0.5 };
+export const DEFAULT_OPTIONS: EditOptions = {
+  dilate: 0,
+  feather: 8,
+  margin: 1,
+  together: false,
+  blend: "harmonic",
+  refine: 0.5,
+};
 
 /** The model's resolution R and its latent size h. */
 export interface ModelSize {
@@ -42,61 +42,114 @@ export interface Job {
   wholeImage: Float32Array | null; // [1,3,R,R], of a second pass: the hole is filled, and the loop starts from it
 }
 
+/** The part of a photo that the square around one hole covers. */
+interface Surface {
+  photo: Rows; // a view: no second photo is made
+  alpha: Rows | null; // a view too
+  mask: Mask; // grown
+  left: number; // its place in the photo
+  top: number;
+}
+
 /**
- * One pass of an edit: steps 1 to 6, 11 and 12 for one photo. Where the square is much wider than the hole, its fill is
- * coarse: then `refined` gives a second pass.
+ * Find the holes of a mask and prepare the first pass over each: steps 1 to 6.
+ *
+ * @param photo RGB
+ * @param alpha of the photo; null: it has none
+ * @param mask as large as the photo
+ * @throws InvalidInput for an empty mask, and one that leaves nothing to fill it from, or nothing to be seen
+ */
+export function planEdits(photo: Rows, alpha: Rows | null, mask: Mask, size: ModelSize, options: EditOptions): Edit[] {
+  const { width, height } = photo;
+  const chosen = { resolution: size.resolution, ...options };
+  const grown = grow(mask, options.dilate);
+  const whole = boundingBox(grown);
+  if (!whole) throw new InvalidInput("The mask is empty: paint over what is to go.");
+  if (!grown.data.includes(0)) {
+    throw new InvalidInput("The mask covers the whole photo: nothing is left to fill it from. Erase a part of it.");
+  }
+  if (alpha && !isSeen(grown, whole, alpha)) {
+    throw new InvalidInput("The mask covers only what is fully transparent: nothing would be seen of the fill.");
+  }
+  const covered = (box: Box): Box => insideCrop(squareAround(box, width, height, chosen), width, height);
+  const holes = options.together ? [whole] : separate(grown, size.resolution, covered);
+  return holes.map((hole) => {
+    const crop = chooseCrop(hole, width, height, chosen);
+    const closer = options.refine > 0 ? closerCrop(crop, hole, width, height, chosen) : null;
+    const inside = insideCrop(crop, width, height);
+    const [left, top] = inside;
+    const surface: Surface = {
+      photo: partRows(photo, inside),
+      alpha: alpha && partRows(alpha, inside),
+      mask: cutMask(grown, inside),
+      left,
+      top,
+    };
+    const [first, second] = [movedCrop(crop, -left, -top), closer && movedCrop(closer, -left, -top)];
+    return new Edit(surface, first, size, options, second, false);
+  });
+}
+
+/** Whether any pixel of the mask is not fully transparent. */
+function isSeen(mask: Mask, [, top, , bottom]: Box, alpha: Rows): boolean {
+  for (let y = top; y < bottom; y++) {
+    const start = y * mask.width;
+    if (alpha.row(y).some((value, x) => value !== 0 && mask.data[start + x] === 1)) return true;
+  }
+  return false;
+}
+
+/**
+ * One pass over one hole: steps 4 to 6, 11 and 12. Where the square is much wider than the hole, its fill is coarse:
+ * then `refined` gives a second pass.
  */
 export class Edit {
-  readonly picture: Uint8Array; // [R,R,3], the crop at model resolution
-  private readonly core: Mask; // [R,R], what the mask touches of it
-  readonly hole: Mask; // [R,R], what the model fills of it: a little more
+  readonly picture: Uint8Array; // [R,R,3], the square at model resolution
+  readonly hole: Mask; // [R,R], what the model fills of it: a little more than what the mask touches
+  private readonly core: Mask; // [R,R], what the mask touches
+  private readonly unknown: Unknown | null;
 
-  private constructor(
-    private readonly photo: Rows,
-    private readonly mask: Mask, // grown
-    readonly crop: Crop,
+  /** @throws InvalidInput when the hole covers all of the square, or nothing else in it can be seen */
+  constructor(
+    private readonly surface: Surface,
+    private readonly square: Crop, // in pixels of the surface
     private readonly size: ModelSize,
     private readonly options: EditOptions,
-    readonly closer: Crop | null, // the square of the second pass; null: there is none
+    private readonly closer: Crop | null, // the square of the second pass; null: there is none
     private readonly again: boolean, // the second pass: the hole is filled already
   ) {
     const { resolution, latentSize } = size;
-    this.picture = resize(cropRows(photo, crop), resolution, resolution, "lanczos");
-    this.core = touched(mask, crop, resolution);
-    this.hole = modelHole(this.core, resolution / latentSize);
+    const stride = resolution / latentSize;
+    this.core = touched(surface.mask, square, resolution);
+    this.hole = modelHole(this.core, stride);
+    // A filter of 3 pixels to each side, of the larger of the model's and the photo's, sees further than the hole is
+    // grown: by half a latent.
+    const sees = !again && 6 * Math.max(resolution, square.side) > stride * square.side;
+    const where = unknownRows(sees ? surface.mask : null, surface.alpha);
+    this.unknown = where && complete(surface.photo, square, where, resolution);
+    this.picture = pictureOf(surface.photo, square, resolution, "lanczos", this.unknown);
+  }
+
+  /** The square in pixels of the whole photo. */
+  get crop(): Crop {
+    return movedCrop(this.square, this.surface.left, this.surface.top);
+  }
+
+  /** Whether the fill is coarse, and a second pass wanted. */
+  get coarse(): boolean {
+    return this.closer !== null;
   }
 
   /**
-   * Choose the square and prepare it.
-   *
-   * @param photo RGB
-   * @param mask as large as the photo
-   * @throws InvalidInput for an empty mask and one that leaves nothing to fill it from
-   */
-  static plan(photo: Rows, mask: Mask, size: ModelSize, options: EditOptions): Edit {
-    const { resolution } = size;
-    const { width, height } = photo;
-    const grown = grow(mask, options.dilate);
-    const box = boundingBox(grown);
-    if (!box) throw new InvalidInput("The mask is empty: paint over what is to go.");
-    if (!grown.data.includes(0)) {
-      throw new InvalidInput("The mask covers the whole photo: nothing is left to fill it from. Erase a part of it.");
-    }
-    const crop = chooseCrop(box, width, height, { resolution, ...options });
-    const closer = options.refine > 0 ? closerCrop(crop, box, width, height, { resolution, ...options }) : null;
-    return new Edit(photo, grown, crop, size, options, closer, false);
-  }
-
-  /**
-   * The second pass, over the photo with this one's fill in it: step 13. Only where there is a `closer` square.
+   * The second pass, over the photo with this one's fill in it: step 13. Only where the fill is `coarse`.
    *
    * @param decoded the decoder's output [3,R,R] in 0 ... 1
-   * @throws InvalidInput as `plan`
+   * @throws InvalidInput as the constructor
    */
   refined(decoded: Float32Array): Edit {
     if (!this.closer) throw new Error("there is no second pass");
-    const filled = patched(this.photo, this.paste(decoded, 0));
-    return new Edit(filled, this.mask, this.closer, this.size, this.options, null, true);
+    const photo = patched(this.surface.photo, [this.paste(decoded, 0)]);
+    return new Edit({ ...this.surface, photo }, this.closer, this.size, this.options, null, true);
   }
 
   /** The tensors: step 6. */
@@ -125,31 +178,17 @@ export class Edit {
     return mask;
   }
 
-  /** What of the photo changes, given the decoder's output [3,R,R] in 0 ... 1: steps 11 and 12. */
+  /** What of the whole photo changes, given the decoder's output [3,R,R] in 0 ... 1: steps 11 and 12. */
   finish(decoded: Float32Array): Patch {
-    return this.paste(decoded, this.options.feather);
+    const { left, top } = this.surface;
+    const { box, pixels } = this.paste(decoded, this.options.feather);
+    return { box: [box[0] + left, box[1] + top, box[2] + left, box[3] + top], pixels };
   }
 
+  /** The same in pixels of the surface. */
   private paste(decoded: Float32Array, feather: number): Patch {
-    const resolution = this.hole.width;
-    const fill = rowsOf(this.fill(decoded), resolution, resolution, 3);
-    const { crop, photo } = this;
-    const inside = insideCrop(crop, photo.width, photo.height);
-    const local = boundingBox(cutMask(this.mask, inside))!;
-    const hole: Box = [local[0] + inside[0], local[1] + inside[1], local[2] + inside[0], local[3] + inside[1]];
-    // One pixel more than the feather, so that the edge of the part is empty unless it is the square's own.
-    const box = grownBox(hole, feather + 1, inside);
-    const [left, top, right, bottom] = box;
-    const region: Box = [left - crop.left, top - crop.top, right - crop.left, bottom - crop.top];
-    const pixels = resize(fill, crop.side, crop.side, "lanczos", region);
-    const width = right - left;
-    let y = top;
-    for (const opacity of featheredRows(this.mask, box, feather)) {
-      const old = photo.row(y).subarray(3 * left, 3 * right);
-      pasteRow(old, pixels.subarray(3 * width * (y - top), 3 * width * (y - top + 1)), opacity);
-      y++;
-    }
-    return { box, pixels };
+    const { photo, mask, alpha } = this.surface;
+    return pasteFill(photo, this.square, mask, this.fill(decoded), feather, alpha);
   }
 
   private fill(decoded: Float32Array): Uint8Array {
@@ -159,7 +198,7 @@ export class Edit {
     let added: Float64Array | null = null;
     if (this.options.blend === "harmonic") {
       // The box filter sees a pixel's own area alone: nothing of what is removed in one outside the core.
-      const surround = resize(cropRows(this.photo, this.crop), resolution, resolution, "box");
+      const surround = pictureOf(this.surface.photo, this.square, resolution, "box", this.unknown);
       added = correction(surround, fill, this.core);
     }
     const bytes = new Uint8Array(3 * plane);
@@ -173,36 +212,17 @@ export class Edit {
   }
 }
 
-/** `fresh` <- round(opacity * fresh + (1 - opacity) * old), every product and the sum a 32-bit float. */
-function pasteRow(old: Uint8Array, fresh: Uint8Array, opacity: Float32Array): void {
-  for (let x = 0; x < opacity.length; x++) {
-    const over = opacity[x]!;
-    const under = Math.fround(1 - over);
-    for (let i = 3 * x; i < 3 * x + 3; i++) {
-      fresh[i] = roundHalfEven(Math.fround(Math.fround(over * fresh[i]!) + Math.fround(under * old[i]!)));
-    }
-  }
-}
-
-/** The mask at model resolution: every pixel that it touches. */
-function touched(mask: Mask, crop: Crop, resolution: number): Mask {
-  const square = cropRows(rowsOf(mask.data, mask.width, mask.height, 1), crop);
-  const white = (y: number): Uint8Array => square.row(y).map((value) => 255 * value);
-  const data = resize({ ...square, row: white }, resolution, resolution, "box").map((value) => (value > 0 ? 1 : 0));
-  return { width: resolution, height: resolution, data };
-}
-
-/** The model's hole: what the mask touches, grown by half a latent: step 5. */
-function modelHole(core: Mask, stride: number): Mask {
-  const resolution = core.width;
-  // The top left pixel of each latent is sampled: at the far edges half a latent does not reach it.
-  const inner = resolution - stride / 2;
-  const edge = core.data.map((value, i) => (i % resolution < inner && i < inner * resolution ? 0 : value));
-  const near = grow(core, stride / 2);
-  const far = grow({ ...core, data: edge }, stride - 1);
-  const hole: Mask = { ...core, data: near.data.map((value, i) => value | far.data[i]!) };
-  if (!hole.data.includes(0)) {
-    throw new InvalidInput("The mask leaves nothing around it to fill it from. Mark a smaller part.");
-  }
-  return hole;
+/** Where colours mean nothing, 1: in the mask, and where alpha is 0. null: nowhere. */
+function unknownRows(mask: Mask | null, alpha: Rows | null): Rows | null {
+  const like = mask ?? alpha;
+  if (!like) return null;
+  const { width, height } = like;
+  const row = (y: number): Uint8Array => {
+    const line = mask ? mask.data.slice(y * width, (y + 1) * width) : new Uint8Array(width);
+    alpha?.row(y).forEach((value, x) => {
+      if (value === 0) line[x] = 1;
+    });
+    return line;
+  };
+  return { width, height, channels: 1, row };
 }

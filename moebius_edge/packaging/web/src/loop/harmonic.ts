@@ -4,7 +4,7 @@
  * colours along the rim of the hole, by the difference beside it. The loop starts from latents that are continued so.
  */
 
-import { boundingBox, type Mask } from "./crops.js";
+import { boundingBox, type Mask } from "./masks.js";
 import type { Box } from "./resize.js";
 
 const PASSES = 2; // of the 3 x 3 mean along the rim

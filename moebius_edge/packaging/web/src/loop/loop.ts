@@ -1,6 +1,6 @@
 /** The loop around the three graphs: encode, denoise, decode. Steps 9 to 11 of docs/loop.md. */
 
-import { grow, type Mask } from "./crops.js";
+import { grow, type Mask } from "./masks.js";
 import type { Job } from "./edit.js";
 import { NotFinite } from "./errors.js";
 import { extend } from "./harmonic.js";

@@ -1,4 +1,4 @@
-/** A rectangle of new pixels in a photo. */
+/** Rectangles of new pixels in a photo. */
 
 import type { Box, Rows } from "./resize.js";
 
@@ -8,15 +8,25 @@ export interface Patch {
   pixels: Uint8Array;
 }
 
-/** The rows of a photo with a patch in it; the photo itself stays as it is. */
-export function patched(photo: Rows, { box, pixels }: Patch): Rows {
-  const [left, top, right, bottom] = box;
-  const stride = 3 * (right - left);
+/** The rows of a photo with patches in it; the photo itself stays as it is. */
+export function patched(photo: Rows, patches: Patch[]): Rows {
   const row = (y: number): Uint8Array => {
-    if (y < top || y >= bottom) return photo.row(y);
+    const here = patches.filter(({ box }) => box[1] <= y && y < box[3]);
+    if (here.length === 0) return photo.row(y);
     const line = photo.row(y).slice();
-    line.set(pixels.subarray((y - top) * stride, (y - top + 1) * stride), 3 * left);
+    for (const { box: [left, top, right], pixels } of here) {
+      const stride = 3 * (right - left);
+      line.set(pixels.subarray((y - top) * stride, (y - top + 1) * stride), 3 * left);
+    }
     return line;
   };
   return { ...photo, row };
+}
+
+/** Put a patch into the pixels of an RGB photo of this width. */
+export function apply({ box: [left, top, right, bottom], pixels }: Patch, rgb: Uint8Array, width: number): void {
+  const stride = 3 * (right - left);
+  for (let y = top; y < bottom; y++) {
+    rgb.set(pixels.subarray((y - top) * stride, (y - top + 1) * stride), 3 * (y * width + left));
+  }
 }

@@ -26,6 +26,13 @@ export function rowsOf(pixels: Uint8Array, width: number, height: number, channe
   return { width, height, channels, row: (y) => pixels.subarray(y * stride, (y + 1) * stride) };
 }
 
+/** The part of a picture as a picture of its own: a view, nothing is copied. */
+export function partRows(picture: Rows, [left, top, right, bottom]: Box): Rows {
+  const { channels } = picture;
+  const row = (y: number): Uint8Array => picture.row(top + y).subarray(left * channels, right * channels);
+  return { width: right - left, height: bottom - top, channels, row };
+}
+
 const PRECISION = 22; // bits behind the point
 const HALF = 1 << (PRECISION - 1);
 

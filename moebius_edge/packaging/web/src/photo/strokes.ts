@@ -1,6 +1,6 @@
 /** The mask as the user made it: a list of strokes and opened images, drawn at any size. */
 
-import type { Mask } from "../loop/crops.js";
+import type { Mask } from "../loop/masks.js";
 
 /** A line of a round brush, in photo pixels. */
 export interface Stroke {
