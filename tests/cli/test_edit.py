@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from moebius_edge.cli import demo, edit
+from moebius_edge.inpaint.imaging import Photo
 from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
 from moebius_edge.inpainter import Inpainter
 
@@ -39,10 +40,10 @@ def test_every_option_reaches_the_loop(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def note(self: Inpainter, source: Path, hole: Path, **options: Any) -> Image.Image:
+    def note(self: Inpainter, source: Photo, hole: Path, **options: Any) -> Image.Image:
         options.pop("progress")
         seen.update(options)
-        return Image.open(source)
+        return source.with_pixels(source.rgb)
 
     monkeypatch.setattr(Inpainter, "__call__", note)
     given = {

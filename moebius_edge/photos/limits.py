@@ -1,0 +1,99 @@
+"""Say what may be read, and refuse the rest by what a file's header tells, before pixels are decoded."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.photos import deep
+
+MIN_SIDE = 8  # pixels: one latent
+MAX_PIXELS = 128 * 2**20  # 134 million: room for a phone's 108-megapixel mode, not for a decompression bomb
+MAX_FILE = 3 << 29  # bytes of a PNG or JPEG, which is taken apart in memory: 1.6 GB
+
+# What may be decoded. Pillow knows more formats, some of which start other programs (EPS).
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM", "HEIF")
+SEVERAL_PICTURES_ALLOWED = ("MPO", "HEIF")  # of a phone, the one that is shown
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
+DEEP = "{what} has more than 8 bits per channel in a way that is not read here; save it with 8 bits"
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Turn whatever Pillow raises for a broken or hostile file into one InvalidInput."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # sizes are judged here, and a warning is no answer to a user
+            yield
+    except InvalidInput:
+        raise
+    except Image.DecompressionBombError as error:
+        raise InvalidInput(f"{what} is too large to open safely: at most {MAX_PIXELS:,} pixels") from error
+    except UnidentifiedImageError as error:
+        raise InvalidInput(
+            f"{what} is not an image of a known format; expected JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF or "
+            "HEIC"
+        ) from error
+    except Exception as error:  # decoders of damaged files raise nearly every type there is
+        raise InvalidInput(f"{what} cannot be decoded, it is damaged or cut off: {error}") from error
+
+
+def check(image: Image.Image, what: str, least: int, *, first_frame: bool, deep_too: bool = True) -> None:
+    """Raise InvalidInput for what can be told from the header of an opened image.
+
+    `first_frame`: several are allowed; `deep_too`: 16 bits are, where they can be read.
+    """
+    check_size(image.size, what, least)
+    if image.format not in SEVERAL_PICTURES_ALLOWED and has_several(image) and not first_frame:
+        raise InvalidInput(several(what))
+    if image.mode.startswith(("I", "F")) or _has_more_bits(image):
+        if not deep_too or image.format not in ("PNG", "TIFF") or not deep.readable(image):
+            raise InvalidInput(DEEP.format(what=what))
+    elif image.mode not in MODES:
+        raise InvalidInput(f"{what} is {image.mode}; convert it to RGB, which depends on its colour profile")
+
+
+def several(what: str) -> str:
+    """Return what is said of an animation and of several pages."""
+    return (
+        f"{what} is animated or has several pages; save the one to use as a still image, or take the first "
+        "one with --first-frame (Python: ReadOptions(first_frame=True))"
+    )
+
+
+def check_size(size: tuple[int, int], what: str, least: int) -> None:
+    """Raise InvalidInput when a width or height is below `least`, or there are more than `MAX_PIXELS`."""
+    width, height = size
+    if min(width, height) < least:
+        raise InvalidInput(f"{what} is {width}x{height} pixels; at least {least}x{least} are needed")
+    if width * height > MAX_PIXELS:
+        raise InvalidInput(f"{what} is {width}x{height} pixels; at most {MAX_PIXELS:,} pixels are allowed")
+
+
+def has_several(image: Image.Image) -> bool:
+    """Tell whether there is a second frame or page, without going through all of them."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return bool(getattr(image, "is_animated", False))
+    try:
+        image.seek(1)  # `n_frames` reads the header of every page
+    except EOFError:
+        return False
+    image.seek(0)
+    return True
+
+
+def _has_more_bits(image: Image.Image) -> bool:
+    """Tell whether an undecoded image has more than 8 bits per channel, which Pillow silently cuts to 8."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 1)
+        return any(isinstance(word, int) and word > 8 for word in _words(bits))
+    if image.format == "PPM":  # there the tile tells the largest value
+        return any(isinstance(word, int) and word > 255 for tile in image.tile for word in _words(tile[3]))  # type: ignore[attr-defined]
+    # "BGR;16" is a BMP of 16 bits per pixel: 5 or 6 per channel.
+    return any(";16" in mode.replace("BGR;16", "") for mode in deep.raw_modes(image))
+
+
+def _words(arguments: object) -> tuple[object, ...]:
+    return arguments if isinstance(arguments, tuple) else (arguments,)
