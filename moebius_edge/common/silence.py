@@ -36,7 +36,7 @@ def silenced_coremltools() -> Iterator[None]:
 
 
 _STDERR = 2  # the file descriptor, to which libraries in C write
-_capturing = threading.Lock()
+_capturing = threading.RLock()
 
 
 @contextmanager

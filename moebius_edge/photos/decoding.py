@@ -7,7 +7,7 @@ import io
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import install
@@ -128,7 +128,7 @@ def _decode_jpeg(data: bytes, request: Request) -> Decoded:
     image = Image.open(io.BytesIO(parts.picture + jpeg.END), formats=["JPEG"])
     check(image, what, request.least, first_frame=False)
     image.load()
-    missing, notes = truncated.share(parts, image), []
+    missing, notes = truncated.share(parts, image), list[str]()
     if missing:
         lacks = f"{what} is cut off: {max(round(missing * 100), 1)} % of its picture are missing"
         if not request.options.accept_truncated:
@@ -189,10 +189,13 @@ def _left_out(what: str, kind: str) -> str:
 
 def _decode_other(file: BinaryIO, request: Request) -> Decoded:
     what, notes = request.what, list[str]()
-    if isobmff.is_heic(file):
+    heic, coded, points = isobmff.is_heic(file), isobmff.av1_bits(file), isobmff.code_points(file)
+    if heic:
         _with_heif(what)
-    coded, points = isobmff.av1_bits(file), isobmff.code_points(file)
-    image = _opened(file)
+    try:
+        image = _opened(file)
+    except UnidentifiedImageError as error:
+        raise ValueError("no picture is found in it") if heic else error from None
     check(image, what, request.least, first_frame=request.options.first_frame)
     if image.format == "HEIF" and has_several(image):
         notes.append(_beside(what, "further pictures"))

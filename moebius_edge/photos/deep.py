@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from moebius_edge.inpaint.imaging import Bytes, Photo, Words
 from moebius_edge.photos import png
@@ -41,7 +41,16 @@ def raw_modes(image: Image.Image) -> list[str]:
 def readable(image: Image.Image) -> bool:
     """Tell whether `samples` can read an opened picture: 16 bits, grey, RGB or RGBA."""
     modes = set(raw_modes(image))
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not _as_png(image.tag_v2):
+        return False
     return bool(modes) and modes <= (GREYS if image.mode.startswith("I") else COLOURS)
+
+
+def _as_png(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
+    """Tell whether a TIFF's samples mean what a PNG's do: all 16 bits are used, and 0 is black."""
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, 1)
+    kind = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION)
+    return set(bits if isinstance(bits, tuple) else (bits,)) == {16} and kind in (1, 2)
 
 
 def samples(image: Image.Image, again: Callable[[], Image.Image], load: Load) -> Words:

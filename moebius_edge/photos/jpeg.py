@@ -3,11 +3,13 @@
 The decoder gets the segments that it needs and nothing else, so metadata can neither stop nor slow it down.
 """
 
+import itertools
 import re
 from dataclasses import dataclass, field
 
 START, END = b"\xff\xd8", b"\xff\xd9"
 MAX_SCANS = 100  # passes over the picture; encoders write up to about ten, and each takes time
+MAX_SEGMENTS = 10_000  # before the picture; a profile of 16 MB has 255
 SOS, SOF_PROGRESSIVE = 0xDA, (0xC2, 0xC6, 0xCA, 0xCE)
 STANDALONE = {0x01, *range(0xD0, 0xD8)}
 # Frame headers, Huffman and quantization tables, restart interval, arithmetic conditioning.
@@ -16,6 +18,7 @@ JFIF, EXIF, ADOBE = (0xE0, b"JFIF\0"), (0xE1, b"Exif\0\0"), (0xEE, b"Adobe")
 XMP = (0xE1, b"http://ns.adobe.com/xap/1.0/\0")
 PROFILE, PICTURES, GAIN_MAP = (0xE2, b"ICC_PROFILE\0"), (0xE2, b"MPF\0"), (0xE2, b"urn:iso:std:iso:ts:21496")
 # In the coded picture 0xFF stands before 0 or a restart marker; anything else is a marker.
+_FILL = re.compile(rb"\xff*")  # a marker may be preceded by any number of these
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 
 
@@ -59,15 +62,21 @@ class _Coefficients:
 def take_apart(data: bytes) -> Jpeg:
     """Return the parts of a JPEG file.
 
-    A file that ends in its headers has what there is; its decoder will refuse it.
+    A file that ends in its headers has what there is; its decoder will refuse it. Raises ValueError for more
+    than `MAX_SEGMENTS` before the picture.
     """
     jpeg, kept, profile = Jpeg(), [START], dict[int, bytes]()
     parts = 0
     at, progressive = 2, _Coefficients()
-    while at + 4 <= len(data) and data[at] == 0xFF:
+    for count in itertools.count():
+        if count == MAX_SEGMENTS:
+            raise ValueError(f"it has more than {MAX_SEGMENTS:,} segments")
+        at = _FILL.match(data, at).end() - 1  # type: ignore[union-attr]  # it matches nothing, too
+        if at + 4 > len(data) or data[at] != 0xFF:
+            break
         marker = data[at + 1]
-        if marker == 0xFF or marker in STANDALONE:
-            at += 1 if marker == 0xFF else 2
+        if marker in STANDALONE:
+            at += 2
             continue
         end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
         if marker == SOS:

@@ -1,5 +1,6 @@
 """Say what may be read, and refuse the rest by what a file's header tells, before pixels are decoded."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +12,20 @@ from moebius_edge.photos import deep
 
 MIN_SIDE = 8  # pixels: one latent
 MAX_PIXELS = 128 * 2**20  # 134 million: room for a phone's 108-megapixel mode, not for a decompression bomb
+MAX_DEEP_PIXELS = 64 * 2**20  # of 16 bits per channel: they take twice the memory, and longer
+MAX_PLAIN_PIXELS = 2**20  # of a PPM that is written in decimal numbers, which Pillow reads slowly
 MAX_FILE = 3 << 29  # bytes of a PNG or JPEG, which is taken apart in memory: 1.6 GB
+
+MAX_REASON = 200  # characters of a decoder's own words
 
 # What may be decoded. Pillow knows more formats, some of which start other programs (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "PPM", "HEIF")
 SEVERAL_PICTURES_ALLOWED = ("MPO", "HEIF")  # of a phone, the one that is shown
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
 DEEP = "{what} has more than 8 bits per channel in a way that is not read here; save it with 8 bits"
+
+# Pillow logs some of what it also raises; without any handler, Python would print that.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @contextmanager
@@ -37,7 +45,8 @@ def decoding(what: str) -> Iterator[None]:
             "HEIC"
         ) from error
     except Exception as error:  # decoders of damaged files raise nearly every type there is
-        raise InvalidInput(f"{what} cannot be decoded, it is damaged or cut off: {error}") from error
+        reason = " ".join(str(error).split())[:MAX_REASON]  # of a library: any text
+        raise InvalidInput(f"{what} cannot be decoded, it is damaged or cut off: {reason}") from error
 
 
 def check(image: Image.Image, what: str, least: int, *, first_frame: bool, deep_too: bool = True) -> None:
@@ -51,7 +60,12 @@ def check(image: Image.Image, what: str, least: int, *, first_frame: bool, deep_
     if image.mode.startswith(("I", "F")) or _has_more_bits(image):
         if not deep_too or image.format not in ("PNG", "TIFF") or not deep.readable(image):
             raise InvalidInput(DEEP.format(what=what))
-    elif image.mode not in MODES:
+        _check_pixels(image.size, what, MAX_DEEP_PIXELS, " with more than 8 bits per channel")
+    elif any(tile[0] == "ppm_plain" for tile in getattr(image, "tile", [])):
+        _check_pixels(image.size, what, MAX_PLAIN_PIXELS, " written in decimal numbers")
+    if image.mode.startswith(("I", "F")):
+        return
+    if image.mode not in MODES:
         raise InvalidInput(f"{what} is {image.mode}; convert it to RGB, which depends on its colour profile")
 
 
@@ -68,8 +82,13 @@ def check_size(size: tuple[int, int], what: str, least: int) -> None:
     width, height = size
     if min(width, height) < least:
         raise InvalidInput(f"{what} is {width}x{height} pixels; at least {least}x{least} are needed")
-    if width * height > MAX_PIXELS:
-        raise InvalidInput(f"{what} is {width}x{height} pixels; at most {MAX_PIXELS:,} pixels are allowed")
+    _check_pixels(size, what, MAX_PIXELS)
+
+
+def _check_pixels(size: tuple[int, int], what: str, most: int, kind: str = "") -> None:
+    width, height = size
+    if width * height > most:
+        raise InvalidInput(f"{what} is {width}x{height} pixels{kind}; at most {most:,} pixels are allowed")
 
 
 def has_several(image: Image.Image) -> bool:

@@ -4,6 +4,7 @@ The decoder gets the chunks that it needs and nothing else, so a damaged ancilla
 what it says.
 """
 
+import itertools
 import re
 import struct
 import zlib
@@ -17,7 +18,8 @@ LENGTHS = {b"cICP": 4, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"mDCV": 24, b"cLLI"
 XMP = b"XML:com.adobe.xmp\0"
 RAW_EXIF = b"Raw profile type "  # ImageMagick's way of old to keep EXIF, IPTC and XMP as text
 MAX_INFLATED = 8 << 20  # bytes of a compressed profile or text
-MAX_TEXTS = 1 << 20
+MAX_TEXTS = 1 << 20  # bytes of all texts
+MAX_CHUNKS = 200_000  # of the largest picture, in IDATs of 8 KB, there are 50,000
 _NAME = re.compile(rb"[A-Za-z]{4}")
 _NEXT = re.compile(rb"PLTE|tRNS|IDAT")
 HEAD = len(SIGNATURE) + 25  # where the chunks behind the header begin
@@ -47,9 +49,12 @@ class _Chunk:
 
 
 def take_apart(data: bytes) -> Png:
-    """Return the parts of a PNG file; what of it is cut off is missing."""
+    """Return the parts of a PNG file; what of it is cut off is missing.
+
+    Raises ValueError for more than `MAX_CHUNKS`.
+    """
     png, size = Png(), 0
-    kept: list[bytes | memoryview] = [SIGNATURE]
+    kept: list[tuple[bytes, memoryview]] = []
     view = memoryview(data)
     for chunk in _walk(data):
         contents, kind = view[chunk.start : chunk.end], chunk.kind
@@ -61,7 +66,7 @@ def take_apart(data: bytes) -> Png:
                 png.bad_picture = kind.decode()
             if kind == b"tRNS" and not png.key:
                 png.key = bytes(contents)
-            kept += [struct.pack(">I", len(contents)), kind, contents, _crc(kind, contents)]
+            kept.append((kind, contents))
             continue
         if not chunk.right or len(contents) != LENGTHS.get(kind, len(contents)):
             png.damaged.append(kind.decode())
@@ -71,7 +76,7 @@ def take_apart(data: bytes) -> Png:
                 _note_text(png, kind, bytes(contents))
         elif kind[:1].islower() and len(contents) <= MAX_INFLATED:
             png.chunks.setdefault(kind, bytes(contents))
-    png.picture = b"".join(kept)
+    png.picture = _joined(kept)
     png.bits, png.colour = (*data[24:26], 0, 0)[:2]
     return png
 
@@ -131,6 +136,20 @@ def written(
         yield b"iTXt", XMP + bytes(4) + xmp
 
 
+def _joined(chunks: list[tuple[bytes, memoryview]]) -> bytes:
+    """Return a PNG of these chunks, with one IDAT: of many, each takes the decoder time."""
+    parts: list[bytes | memoryview] = [SIGNATURE]
+    for kind, group in itertools.groupby(chunks, key=lambda each: each[0]):
+        contents = [each for _, each in group]
+        if kind != b"IDAT":
+            contents = contents[:1]
+        check = zlib.crc32(kind)
+        for each in contents:
+            check = zlib.crc32(each, check)
+        parts += [struct.pack(">I", sum(map(len, contents))), kind, *contents, struct.pack(">I", check)]
+    return b"".join(parts)
+
+
 def _crc(kind: bytes, contents: bytes | memoryview) -> bytes:
     return struct.pack(">I", zlib.crc32(contents, zlib.crc32(kind)))
 
@@ -141,7 +160,11 @@ def _walk(data: bytes) -> Iterator[_Chunk]:
     Where a wrong length leads nowhere, the walk goes on at the next chunk that the decoder needs.
     """
     at: int | None = len(SIGNATURE)
-    while at is not None and at + 8 <= len(data):
+    for count in itertools.count():
+        if at is None or at + 8 > len(data):
+            return
+        if count == MAX_CHUNKS:
+            raise ValueError(f"it has more than {MAX_CHUNKS:,} chunks")
         if not _NAME.fullmatch(data, at + 4, at + 8):
             at = _resumed(data, at)
             continue

@@ -10,6 +10,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from moebius_edge.inpaint.imaging import Bytes
 from moebius_edge.photos import jpeg
 
 FILLER = bytes(range(1, 251)) * 8  # no 0xFF: it begins markers
@@ -28,7 +29,13 @@ def share(parts: jpeg.Jpeg, image: Image.Image) -> float:
             return 0.0
     elif parts.unfinished:
         return parts.unfinished
-    other = Image.open(io.BytesIO(parts.picture + FILLER + jpeg.END), formats=["JPEG"])
-    other.load()
-    rows = np.flatnonzero((np.asarray(image) != np.asarray(other)).reshape(image.height, -1).any(axis=1))
-    return 1 - int(rows[0]) / image.height if len(rows) else 0.0
+    whole, other = (_small(parts.picture + end) for end in (jpeg.END, FILLER + jpeg.END))
+    rows = np.flatnonzero((whole != other).reshape(len(whole), -1).any(axis=1))
+    return 1 - int(rows[0]) / len(whole) if len(rows) else 0.0
+
+
+def _small(data: bytes) -> Bytes:
+    """Decode a JPEG at an eighth of its size, a pixel for each block, which is fast."""
+    image = Image.open(io.BytesIO(data), formats=["JPEG"])
+    image.draft(image.mode, (image.width // BLOCK, image.height // BLOCK))
+    return np.asarray(image)

@@ -195,7 +195,7 @@ HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(3000)
 BAD_PHOTOS: dict[str, tuple[Any, str]] = {
     "1x1": (encoded(Image.new("RGB", (1, 1))), "1x1 pixels; at least 8x8"),
     "truncated PNG": (encoded(colours(200, 200))[:9000], "damaged or cut off"),
-    "truncated JPEG": (encoded(colours(200, 200), "JPEG")[:5000], "is cut off: 8[0-9] % .*--accept-truncated"),
+    "truncated JPEG": (encoded(colours(200, 200), "JPEG")[:5000], "cut off: 8[0-9] %.*--accept-truncated"),
     "header only": (encoded(colours())[:40], "known format|damaged or cut off"),
     "16-bit PPM": (b"P6 16 16 65535\n" + bytes(16 * 16 * 6), "more than 8 bits"),
     "10-bit PPM": (b"P6 16 16 1023\n" + bytes(16 * 16 * 6), "more than 8 bits"),
@@ -203,7 +203,7 @@ BAD_PHOTOS: dict[str, tuple[Any, str]] = {
     "palette too short": (with_transparency("P", bytes(300)), "damaged or cut off"),
     "impossible transparent colour": (with_transparency("L", "x"), "damaged or cut off"),
     "float TIFF": (encoded(Image.new("F", (16, 16)), "TIFF"), "more than 8 bits"),
-    "CMYK": (encoded(Image.new("CMYK", (16, 16)), "JPEG"), "CMYK without a colour profile.*convert it to RGB"),
+    "CMYK": (encoded(Image.new("CMYK", (16, 16)), "JPEG"), "CMYK without a colour profile.*convert it"),
     "animated GIF": (encoded(colours(), "GIF", save_all=True, append_images=[colours(24, 32).rotate(90)]),
                      "animated"),
     "animated PNG": (encoded(colours(), save_all=True, append_images=[colours().rotate(180)]), "animated"),
