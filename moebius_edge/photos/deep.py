@@ -39,7 +39,9 @@ def raw_modes(image: Image.Image) -> list[str]:
 
 
 def readable(image: Image.Image) -> bool:
-    """Tell whether `samples` can read an opened picture: 16 bits, grey, RGB or RGBA."""
+    """Tell whether an opened picture of more than 8 bits is a PNG, or a TIFF that `samples` can read."""
+    if image.format == "PNG":
+        return True
     modes = set(raw_modes(image))
     if isinstance(image, TiffImagePlugin.TiffImageFile) and not _as_png(image.tag_v2):
         return False
@@ -118,7 +120,7 @@ def to_bytes(samples: Words) -> Bytes:
     found = np.empty(samples.shape, np.uint8)
     for top in range(0, len(samples), rows := max(BAND // max(samples[0].size, 1), 1)):
         part = samples[top : top + rows].astype(np.uint32)
-        found[top : top + rows] = (part + 128 - (part >> 8)) >> 8
+        found[top : top + rows] = (part * 255 + 32895) >> 16
     return found
 
 

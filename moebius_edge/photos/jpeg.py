@@ -34,6 +34,7 @@ class Jpeg:
     gain_map: bool = False
     pictures: bool = False  # an index of further pictures in the file (CIPA DC-007)
     ended: bool = False  # the end marker is there
+    progressive: bool = False  # each scan adds detail to the whole picture
     scans: int = 0
     unfinished: float = 0.0  # share of the coefficients of a progressive JPEG that no scan completes
     behind: bytes = b""  # the first bytes behind the end marker
@@ -85,7 +86,7 @@ def take_apart(data: bytes) -> Jpeg:
         if marker in NEEDED or any(_is(marker, body, kind) for kind in (JFIF, ADOBE)):
             kept.append(data[at:end])
         if marker in SOF_PROGRESSIVE and len(body) > 5:
-            progressive.components = body[5]
+            progressive.components, jpeg.progressive = body[5], True
         if _is(marker, body, PROFILE) and len(body) > 14:
             profile.setdefault(body[12], body[14:])
             parts = body[13]

@@ -13,7 +13,8 @@ from PIL import Image
 from moebius_edge.inpaint.imaging import Bytes
 from moebius_edge.photos import jpeg
 
-FILLER = bytes(range(1, 251)) * 8  # no 0xFF: it begins markers
+# No 0xFF, which begins markers; but restart markers: a decoder that waits for one skips all before it.
+FILLER = b"".join(bytes(range(1, 251)) + bytes((0xFF, 0xD0 + i)) for i in range(8)) * 2
 BLOCK = 8  # pixels of a side: the decoder repeats the last colour, so its last block is plain
 
 
@@ -23,19 +24,24 @@ def share(parts: jpeg.Jpeg, image: Image.Image) -> float:
     `image` is what was decoded of it. A file with an end marker is looked at only when its last block is
     plain.
     """
+    if parts.ended and parts.progressive:
+        return 0.0  # the scans that are there give a picture
     if parts.ended:
         corner = np.asarray(image.crop((image.width - BLOCK, image.height - BLOCK, *image.size)))
         if (corner != corner[0, 0]).any():
             return 0.0
     elif parts.unfinished:
-        return parts.unfinished
-    whole, other = (_small(parts.picture + end) for end in (jpeg.END, FILLER + jpeg.END))
+        return min(parts.unfinished, 0.99)  # something of it is there
+    # What is missing of a last progressive scan is only detail within the blocks.
+    scale = 1 if parts.progressive else BLOCK
+    whole, other = (_decoded(parts.picture + end, scale) for end in (jpeg.END, FILLER + jpeg.END))
     rows = np.flatnonzero((whole != other).reshape(len(whole), -1).any(axis=1))
     return 1 - int(rows[0]) / len(whole) if len(rows) else 0.0
 
 
-def _small(data: bytes) -> Bytes:
-    """Decode a JPEG at an eighth of its size, a pixel for each block, which is fast."""
+def _decoded(data: bytes, scale: int) -> Bytes:
+    """Decode a JPEG, at an eighth of its size if `scale` is 8: a pixel for each block, which is fast."""
     image = Image.open(io.BytesIO(data), formats=["JPEG"])
-    image.draft(image.mode, (image.width // BLOCK, image.height // BLOCK))
+    if scale > 1:
+        image.draft(image.mode, (image.width // scale, image.height // scale))
     return np.asarray(image)
