@@ -195,7 +195,7 @@ def _decode_other(file: BinaryIO, request: Request) -> Decoded:
     try:
         image = _opened(file)
     except UnidentifiedImageError as error:
-        raise ValueError("no picture is found in it") if heic else error from None
+        raise ValueError("no HEIC picture is found in it") if heic else error from None
     check(image, what, request.least, first_frame=request.options.first_frame)
     if image.format == "HEIF" and has_several(image):
         notes.append(_beside(what, "further pictures"))

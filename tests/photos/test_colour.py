@@ -123,7 +123,8 @@ def test_cmyk_is_converted_through_its_profile(kind: str) -> None:
     image.paste((255, 0, 0, 0), (16, 0, 32, 16))
     photo = read_photo(encoded(image, kind, icc_profile=cmyk_profile()))
     assert photo.rgb[4, 4].tolist() == [255, 255, 255]
-    assert photo.rgb[4, 28].tolist() == [255, 0, 0]  # by the numbers alone it would be cyan
+    red, green, blue = photo.rgb[4, 28].tolist()  # by the numbers alone it would be cyan
+    assert red > 100 and green < 30 and blue < 30
     assert photo.profile is None and "converted to sRGB" in photo.notes[0]
     for profile in (None, b"junk", PROFILE):
         with pytest.raises(InvalidInput, match=r"CMYK with.* colour profile.*convert it to RGB"):

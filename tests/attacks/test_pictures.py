@@ -1,0 +1,89 @@
+"""A small attack by damaged pictures; `python -m tests.attacks.pictures` runs a large one."""
+
+import io
+import struct
+import time
+from collections import Counter
+
+import pytest
+from PIL import Image
+
+from moebius_edge.common.errors import InvalidInput
+from moebius_edge.photos.options import ReadOptions
+from moebius_edge.photos.reading import read_mask, read_photo
+from tests.attacks.pictures import attack, mutated, odd, seeds
+
+
+def test_mutated_pictures_are_read_or_refused() -> None:
+    records = attack(mutated(600, seed=1))
+    assert len(records) >= 22
+    assert not [line for record in records.values() for line in record.wrong]
+    outcomes = sum((record.outcomes for record in records.values()), Counter[str]())
+    assert outcomes["opened"] > 100 and outcomes["refused"] > 100
+
+
+def test_odd_pictures_are_read_or_refused() -> None:
+    files = list(odd())
+    assert len(files) == 500
+    records = attack(iter(files))
+    assert not [line for record in records.values() for line in record.wrong]
+    for name, record in records.items():
+        if name.startswith("png, "):  # only an ancillary chunk is odd, so the picture opens
+            assert "raised" not in record.outcomes and record.outcomes["refused"] == (
+                40 if "cut" in name else 0
+            )
+
+
+def test_the_sound_files_are_photos_but_for_those_of_several_frames() -> None:
+    for name, data in seeds().items():
+        if name in ("png animated", "gif animated", "tiff pages"):
+            with pytest.raises(InvalidInput, match="--first-frame"):
+                read_photo(data)
+            assert read_photo(data, ReadOptions(first_frame=True)).size == (64, 48)
+        elif name != "jpeg cmyk":  # its profile is not one of inks
+            read_photo(data)
+
+
+@pytest.mark.parametrize("size", [2**63 - 1, 2**64 - 1, 2**62, 17, 16, 0])
+@pytest.mark.parametrize("name", [b"free", b"ftyp", b"meta", b"\0\0\0\0"])
+def test_a_box_of_any_length_is_one_sentence(size: int, name: bytes) -> None:
+    data = struct.pack(">I4sQ", 1, name, size) + bytes(32)
+    for read in (read_photo, lambda source: read_mask(source, (8, 8))):
+        with pytest.raises(InvalidInput, match="known format"):
+            read(data)
+
+
+def tiff_of_pages(count: int) -> bytes:
+    """A TIFF of `count` pages that share their pixels."""
+    entries = [(256, 8), (257, 8), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 8), (279, 64)]
+    table = struct.pack("<H", len(entries))
+    table += b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    size = len(table) + 4
+    pages = (table + struct.pack("<I", 72 + size * (page + 1)) for page in range(count - 1))
+    return b"II*\0" + struct.pack("<I", 72) + bytes(64) + b"".join(pages) + table + bytes(4)
+
+
+def test_many_pages_are_not_counted() -> None:
+    data = tiff_of_pages(100_000)
+    start = time.process_time()
+    with pytest.raises(InvalidInput, match="several pages"):
+        read_photo(data)
+    assert read_photo(data, ReadOptions(first_frame=True)).size == (8, 8)
+    assert time.process_time() - start < 5
+
+
+def test_a_damaged_fax_is_refused_and_its_library_silent(capfd: pytest.CaptureFixture[str]) -> None:
+    image = Image.effect_noise((200, 100), 90).convert("1")
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF", compression="group4")
+    sound = buffer.getvalue()
+    assert read_photo(sound).size == (200, 100)
+    refused = 0
+    for at in range(200, len(sound) - 300, 97):
+        data = sound[:at] + b"\x55" * 60 + sound[at + 60 :]
+        try:
+            read_photo(data)
+        except InvalidInput as error:
+            refused += 1
+            assert "damaged or cut off" in str(error)
+    assert refused > 5 and capfd.readouterr().err == ""
