@@ -122,7 +122,7 @@ def inpaint(
     from moebius_edge.photos.metadata import KEEP, check_policy  # noqa: PLC0415
     from moebius_edge.photos.options import ReadOptions  # noqa: PLC0415
     from moebius_edge.photos.reading import read_photo  # noqa: PLC0415
-    from moebius_edge.photos.writing import check_kind, save_picture  # noqa: PLC0415
+    from moebius_edge.photos.writing import check_kind, left_out, save_picture  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value is not None}
     policy = given.pop("metadata", KEEP)
@@ -131,7 +131,7 @@ def inpaint(
     check_output(output, photo, mask, force)
     source = read_photo(photo, reading)
     check_kind(source, output)
-    for note in source.notes:
+    for note in (*source.notes, *left_out(source, output)):
         show.note(note)
     inpainter = Inpainter.load(bundle, runtime, threads)
     with progress("inpainting") as tick:

@@ -57,6 +57,8 @@ def check(image: Image.Image, what: str, least: int, *, first_frame: bool, deep_
     check_size(image.size, what, least)
     if image.format not in SEVERAL_PICTURES_ALLOWED and has_several(image) and not first_frame:
         raise InvalidInput(several(what))
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and not _covered(image):
+        raise InvalidInput(f"{what} is a TIFF without all of its pixels; get the whole file")
     if image.mode.startswith(("I", "F")) or _has_more_bits(image):
         if not deep_too or image.format not in ("PNG", "TIFF") or not deep.readable(image):
             raise InvalidInput(DEEP.format(what=what))
@@ -101,6 +103,12 @@ def has_several(image: Image.Image) -> bool:
         return False
     image.seek(0)
     return True
+
+
+def _covered(image: Image.Image) -> bool:
+    """Tell whether the strips or tiles of an opened TIFF cover it; what they do not would be black."""
+    areas = ((right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile)  # type: ignore[attr-defined]
+    return not image.tile or sum(areas) >= image.width * image.height  # type: ignore[attr-defined]
 
 
 def _has_more_bits(image: Image.Image) -> bool:

@@ -22,6 +22,9 @@ MAX_TEXTS = 1 << 20  # bytes of all texts
 MAX_CHUNKS = 200_000  # of the largest picture, in IDATs of 8 KB, there are 50,000
 _NAME = re.compile(rb"[A-Za-z]{4}")
 _NEXT = re.compile(rb"PLTE|tRNS|IDAT")
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a colour type
+# First column and row of each pass of an interlaced picture, and the steps to the next (8.2).
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 HEAD = len(SIGNATURE) + 25  # where the chunks behind the header begin
 
 
@@ -79,6 +82,24 @@ def take_apart(data: bytes) -> Png:
     png.picture = _joined(kept)
     png.bits, png.colour = (*data[24:26], 0, 0)[:2]
     return png
+
+
+def pixel_data(png: Png) -> memoryview:
+    """Return the zlib stream of the pixels, as far as it is there."""
+    found = next((each for each in _walk(png.picture) if each.kind == b"IDAT"), None)
+    return memoryview(png.picture)[found.start : found.end] if found else memoryview(b"")
+
+
+def samples_size(png: Png) -> int:
+    """Return how many bytes the stream of a whole picture holds: rows behind their filter byte."""
+    width, height = struct.unpack(">II", png.picture[16:24])
+    bits = png.bits * CHANNELS[png.colour]
+    passes = ADAM7 if png.picture[28] else ((0, 0, 1, 1),)
+    total = 0
+    for left, top, across, down in passes:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        total += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    return total
 
 
 def profile(png: Png) -> bytes | None:

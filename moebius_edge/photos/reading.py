@@ -16,7 +16,8 @@ from PIL import Image
 from moebius_edge.common.errors import InvalidInput, MoebiusError
 from moebius_edge.inpaint.imaging import Bools, Carried, Photo
 from moebius_edge.photos import colour, exif
-from moebius_edge.photos.decoding import Decoded, Request, decode, describe, dots_per_inch, turned
+from moebius_edge.photos.decoded import Decoded, Request, describe, dots_per_inch, turned
+from moebius_edge.photos.decoding import decode
 from moebius_edge.photos.limits import MIN_SIDE, check, check_size, decoding
 from moebius_edge.photos.options import ReadOptions
 

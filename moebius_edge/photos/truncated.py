@@ -1,24 +1,26 @@
-"""Tell how much of a JPEG's picture is missing; its decoder fills what is missing without a word.
+"""Tell how much of a picture is missing; decoders of JPEG and PNG fill what is missing without a word.
 
-Bytes that mean nothing are put where the file was cut. If every pixel was there already the decoder skips
-them; if not, it makes other pixels of them than it does of nothing. The first row that differs is where the
-file ends.
+Of a JPEG: bytes that mean nothing are put where the file was cut. If every pixel was there already the
+decoder skips them; if not, it makes other pixels of them than it does of nothing. The first row that differs
+is where the file ends. Of a PNG: its zlib stream is counted. Both are done only where the end looks like it.
 """
 
 import io
+import zlib
 
 import numpy as np
 from PIL import Image
 
 from moebius_edge.inpaint.imaging import Bytes
-from moebius_edge.photos import jpeg
+from moebius_edge.photos import jpeg, png
 
 # No 0xFF, which begins markers; but restart markers: a decoder that waits for one skips all before it.
 FILLER = b"".join(bytes(range(1, 251)) + bytes((0xFF, 0xD0 + i)) for i in range(8)) * 2
+PIECE = 1 << 16  # bytes of a zlib stream that are unpacked at once, into 67 MB at most
 BLOCK = 8  # pixels of a side: the decoder repeats the last colour, so its last block is plain
 
 
-def share(parts: jpeg.Jpeg, image: Image.Image) -> float:
+def of_jpeg(parts: jpeg.Jpeg, image: Image.Image) -> float:
     """Return the share of a JPEG's picture that is missing: 0 of a whole one.
 
     `image` is what was decoded of it. A file with an end marker is looked at only when its last block is
@@ -37,6 +39,29 @@ def share(parts: jpeg.Jpeg, image: Image.Image) -> float:
     whole, other = (_decoded(parts.picture + end, scale) for end in (jpeg.END, FILLER + jpeg.END))
     rows = np.flatnonzero((whole != other).reshape(len(whole), -1).any(axis=1))
     return 1 - int(rows[0]) / len(whole) if len(rows) else 0.0
+
+
+def of_png(parts: png.Png, rows: Bytes) -> float:
+    """Return the share of a PNG's samples that is missing: 0 of a whole one.
+
+    `rows` [2,W] or [2,W,C] are the last that were decoded: zeros where nothing was. In an interlaced file
+    the last row, or the one above it, comes last.
+    """
+    if not parts.key and rows.any(axis=tuple(range(1, rows.ndim))).all():
+        return 0.0
+    found, expected = _inflated(png.pixel_data(parts)), png.samples_size(parts)
+    return 1 - found / expected if found < expected else 0.0
+
+
+def _inflated(data: memoryview) -> int:
+    """Return how many bytes a zlib stream holds."""
+    unpacking, found = zlib.decompressobj(), 0
+    for at in range(0, len(data), PIECE):
+        try:
+            found += len(unpacking.decompress(data[at : at + PIECE]))
+        except zlib.error:
+            break
+    return found
 
 
 def _decoded(data: bytes, scale: int) -> Bytes:

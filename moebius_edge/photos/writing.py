@@ -29,7 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 OPAQUE = ("JPEG", "BMP")  # formats without transparency
 LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side: the encoders take no more
-SEGMENT = 65_533  # bytes of a JPEG's EXIF data or XMP, with what says which they are
+SEGMENT = 65_500  # bytes of a JPEG's EXIF data or XMP: what a segment of 65,535 holds besides its head
 
 
 def format_of(output: Path) -> str:
@@ -77,6 +77,21 @@ def check_kind(photo: Photo, output: Path) -> None:
         )
 
 
+def left_out(photo: Photo, output: Path) -> list[str]:
+    """Say what of the metadata of `photo` the format of `output` has no place for, a sentence each."""
+    kind, carried = format_of(output), photo.carried
+    found = {"EXIF data": carried.exif, "XMP": carried.xmp}
+    return [
+        f"the {name} of the photo are left out: {kind} has no place for them"
+        for name, data in found.items()
+        if data is not None and not _fits(kind, data)
+    ]
+
+
+def _fits(kind: str, data: bytes) -> bool:
+    return kind != "BMP" and (kind != "JPEG" or len(data) <= SEGMENT)
+
+
 def save_picture(picture: Image.Image, output: Path, photo: Photo, policy: str = metadata.KEEP) -> None:
     """Write the result `picture` of `photo`: PNG and TIFF in 16 bits where the photo has them.
 
@@ -103,9 +118,8 @@ def _encoded(picture: Image.Image, kind: str, photo: Photo, carried: Carried) ->
         options["icc_profile"] = photo.profile
     if carried.dpi is not None:
         options["dpi"] = carried.dpi
-    longest = {"JPEG": SEGMENT}.get(kind)
     for name, data in (("exif", carried.exif), ("xmp", carried.xmp)):
-        if data is not None and (longest is None or len(data) + 30 <= longest):
+        if data is not None and _fits(kind, data):
             options[name] = data
     buffer = io.BytesIO()
     if kind == "PNG":

@@ -87,3 +87,15 @@ def test_a_damaged_fax_is_refused_and_its_library_silent(capfd: pytest.CaptureFi
             refused += 1
             assert "damaged or cut off" in str(error)
     assert refused > 5 and capfd.readouterr().err == ""
+
+
+def test_a_tiff_whose_strips_do_not_cover_it_is_refused() -> None:
+    for height, says in ((8, None), (9, "without all of its pixels"), (2**20, "without all")):
+        data = bytearray(tiff_of_pages(1))
+        at = data.index(struct.pack("<HHII", 257, 4, 1, 8)) + 8
+        data[at : at + 4] = struct.pack("<I", height)
+        if says is None:
+            assert read_photo(bytes(data)).size == (8, 8)
+            continue
+        with pytest.raises(InvalidInput, match=says):
+            read_photo(bytes(data))

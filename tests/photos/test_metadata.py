@@ -14,7 +14,7 @@ from moebius_edge.inpaint.imaging import Carried
 from moebius_edge.photos import exif, png
 from moebius_edge.photos.metadata import POLICIES, chosen, upright_xmp
 from moebius_edge.photos.reading import read_photo
-from moebius_edge.photos.writing import save_picture
+from moebius_edge.photos.writing import left_out, save_picture
 from tests.photos.files import TURNS, encoded, segment, smooth, with_chunk, with_segments
 
 SOURCES = ("JPEG", "PNG", "WEBP", "TIFF")
@@ -140,6 +140,10 @@ def test_texts_of_a_png_stay_in_a_png(tmp_path: Path) -> None:
 def test_what_is_too_large_for_a_jpeg_is_left_out_and_the_picture_written(tmp_path: Path) -> None:
     data = Image.Exif()
     data[0x010E] = "x" * 70_000
+    photo = read_photo(encoded(smooth(), exif=data.tobytes()))
+    for suffix, says in (("jpg", "JPEG"), ("bmp", "BMP")):
+        assert f"EXIF data of the photo are left out: {says}" in left_out(photo, tmp_path / f"r.{suffix}")[0]
+    assert not left_out(photo, tmp_path / "r.webp")
     file = result(encoded(smooth(), exif=data.tobytes()), "jpg", tmp_path)
     assert 0x010E not in exif_of(file)
     assert exif_of(result(encoded(smooth(), exif=data.tobytes()), "webp", tmp_path))[0x010E] == "x" * 70_000

@@ -5,12 +5,15 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.photos import png
+from moebius_edge.photos import deep, png
+from moebius_edge.photos.options import ReadOptions
 from moebius_edge.photos.reading import read_photo
-from tests.photos.files import encoded, smooth, with_chunk
+from tests.photos.files import encoded, smooth, with_chunk, words
 
 ANCILLARY = {
     b"gAMA": struct.pack(">I", 45455),
@@ -94,3 +97,55 @@ def test_a_transparent_colour_with_a_wrong_checksum_is_left_out() -> None:
     at = file.index(b"tRNS") + 5
     photo = read_photo(file[:at] + bytes([file[at] ^ 1]) + file[at + 1 :])
     assert photo.alpha is None and "the tRNS chunk" in photo.notes[0]
+
+
+def taller(image: Image.Image, height: int, **options: object) -> bytes:
+    """A PNG that says it has more rows than there are."""
+    file = bytearray(encoded(image, **options))
+    file[20:24] = struct.pack(">I", height)
+    file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
+    return bytes(file)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_a_png_whose_stream_ends_early_lacks_pixels(mode: str) -> None:
+    file = taller(smooth().convert(mode), 128)  # of 96
+    with pytest.raises(InvalidInput, match=r"cut off: 25 % of its picture are missing; .*--accept-truncated"):
+        read_photo(file)
+    photo = read_photo(file, ReadOptions(accept_truncated=True))
+    assert photo.size == (128, 128) and "25 % of its picture" in photo.notes[0]
+    assert np.array_equal(photo.rgb[:96], np.asarray(smooth().convert(mode).convert("RGB")))
+
+
+def test_deep_and_keyed_pictures_lack_pixels_too() -> None:
+    for file in (deep.png_file(words(3), []), deep.png_file(words(3), [png.chunk(b"tRNS", bytes(6))])):
+        long = bytearray(file)
+        long[20:24] = struct.pack(">I", 48)
+        long[29:33] = struct.pack(">I", zlib.crc32(long[12:29]))
+        with pytest.raises(InvalidInput, match="cut off: 50 %"):
+            read_photo(bytes(long))
+
+
+def interlaced(width: int, height: int, rows: int | None = None) -> bytes:
+    """A grey PNG by Adam7, all 0, of which `rows` rows of the last pass are there."""
+    passes = [
+        (-(-(width - left) // across), -(-(height - top) // down)) for left, top, across, down in png.ADAM7
+    ]
+    data = b"".join(bytes(lines * (1 + columns)) for columns, lines in passes if columns > 0 and lines > 0)
+    if rows is not None:
+        data = data[: len(data) - (passes[-1][1] - rows) * (1 + width)]
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 1)
+    chunks = (png.chunk(b"IHDR", header), png.chunk(b"IDAT", zlib.compress(data)), png.chunk(b"IEND", b""))
+    return png.SIGNATURE + b"".join(chunks)
+
+
+@given(width=st.integers(8, 40), height=st.integers(8, 40))
+def test_interlaced_pictures_of_any_size_are_whole(width: int, height: int) -> None:
+    assert read_photo(interlaced(width, height)).size == (width, height)
+    with pytest.raises(InvalidInput, match="are missing"):
+        read_photo(interlaced(width, height, rows=1))
+
+
+def test_black_pictures_are_whole() -> None:
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        assert not read_photo(encoded(Image.new(mode, (33, 17)))).notes
