@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput, MoebiusError
-from moebius_edge.inpaint.imaging import Bools, Carried, Photo
+from moebius_edge.inpaint.imaging import Bools, Bytes, Carried, Photo
 from moebius_edge.photos import colour, exif
 from moebius_edge.photos.decoded import Decoded, Request, describe, dots_per_inch, turned
 from moebius_edge.photos.decoding import decode
@@ -23,6 +23,7 @@ from moebius_edge.photos.options import ReadOptions
 
 Source = str | Path | bytes | Image.Image | NDArray[Any] | Photo
 
+BAND = 256  # rows that are converted at once
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")  # of the photos in a folder
 
 
@@ -58,10 +59,21 @@ def read_photo(source: Source, options: ReadOptions = ReadOptions()) -> Photo:
     with decoding("the photo"):  # a palette or a transparent colour may be impossible
         if image.mode in ("P", "PA") or "transparency" in image.info:
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        pixels = _rgb(image)
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     grey = image.mode in ("1", "L", "LA")
     return Photo(pixels, alpha, grey, found.profile, found.deep, found.carried, tuple(found.notes))
+
+
+def _rgb(image: Image.Image) -> Bytes:
+    """Return a picture's colours [H,W,3], in bands: Pillow would make two copies of all of it on the way."""
+    found = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, BAND):
+        bottom = min(top + BAND, image.height)
+        band = image.crop((0, top, image.width, bottom))
+        found[top:bottom] = np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
+    found.flags.writeable = False
+    return found
 
 
 def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") -> Bools:
