@@ -25,6 +25,8 @@ from moebius_edge.photos.decoded import (
 )
 from moebius_edge.photos.limits import MAX_FILE, check, decoding, several
 
+MOST_NAMED = 5  # damaged chunks
+
 
 def decode(file: BinaryIO, request: Request) -> Decoded:
     """Decode a file, which can be sought in and stays open. Raises InvalidInput for what cannot be used."""
@@ -88,8 +90,7 @@ def _decode_png(data: bytes, request: Request) -> Decoded:
     del data
     if parts.bad_picture:
         raise InvalidInput(
-            f"{what} cannot be decoded, it is damaged or cut off: the checksum of its {parts.bad_picture} is "
-            "wrong"
+            f"{what} cannot be decoded, it is damaged: the checksum of its {parts.bad_picture} is wrong"
         )
     if png.frames(parts) > 1 and not request.options.first_frame:
         raise InvalidInput(several(what))
@@ -103,7 +104,8 @@ def _decode_png(data: bytes, request: Request) -> Decoded:
     parts.picture = b""
     orientation = exif.orientation(parts.chunks.get(b"eXIf", b""))
     profile, notes = png.profile(parts), lacking(lacks, request)
-    notes += [_left_out(what, kind) for kind in dict.fromkeys(parts.damaged)]
+    if parts.damaged:
+        notes.append(_left_out(what, list(dict.fromkeys(parts.damaged))))
     if profile is None and b"iCCP" in parts.chunks:
         notes.append(f"the colour profile of {what} cannot be read and is left out")
     carried = Carried(
@@ -116,5 +118,6 @@ def _decode_png(data: bytes, request: Request) -> Decoded:
     return found
 
 
-def _left_out(what: str, kind: str) -> str:
-    return f"the {kind} chunk of {what} is damaged and is left out"
+def _left_out(what: str, kinds: list[str]) -> str:
+    named = ", ".join(kinds[:MOST_NAMED]) + (" and others" if len(kinds) > MOST_NAMED else "")
+    return f"damaged chunks of {what} are left out: {named}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 PREFIX = b"Exif\0\0"  # before the data in JPEG
 MAX_BYTES = 1 << 20  # of all values together; a JPEG segment holds 64 KB
+MAX_DIRECTORIES = 8  # there are four
 MAX_ENTRIES = 512  # of one directory; cameras write some dozens
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}  # bytes of a type
 
@@ -118,7 +119,7 @@ class _Reader:
 
     def directory(self, start: int) -> Directory:
         found = Directory()
-        if start in self.seen or start < 8:
+        if start in self.seen or start < 8 or len(self.seen) == MAX_DIRECTORIES:
             return found
         self.seen.add(start)
         head = self.at(start, 2)

@@ -49,7 +49,7 @@ class _Coefficients:
 
     def scan(self, header: bytes) -> None:
         count = header[0] if header else 0
-        if len(header) < 2 * count + 4:
+        if count > 4 or len(header) < 2 * count + 4:
             return
         first, last, bits = header[2 * count + 1], min(header[2 * count + 2], 63), header[2 * count + 3] & 15
         for component in header[1 : 2 * count + 1 : 2]:
@@ -123,6 +123,8 @@ def _follow_scans(data: bytes, at: int, jpeg: Jpeg, progressive: _Coefficients) 
         if marker == SOS:
             jpeg.scans += 1
             length = int.from_bytes(data[at + 2 : at + 4], "big")
+            if jpeg.scans > MAX_SCANS:
+                break
             progressive.scan(data[at + 4 : at + 2 + length])
             at += 2
         elif marker == END[1]:

@@ -15,7 +15,7 @@ _PARTS = re.compile(rb"hdrgm:|HDRGainMap|MotionPhoto|MicroVideo|GCamera:|Contain
 _GAIN_MAP = re.compile(rb"hdrgm:|HDRGainMap")
 _MOTION = re.compile(rb"MotionPhoto|MicroVideo")
 _PLACE = re.compile(rb"GPS|[Ll]ocation|photoshop:(City|State|Country)|Iptc4xmpCore:CountryCode")
-_THUMBNAILS = re.compile(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", re.DOTALL)
+_THUMBNAILS = (b"<xmp:Thumbnails>", b"</xmp:Thumbnails>")
 _ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))[0-9](?=[\"'<])")
 
 
@@ -38,7 +38,15 @@ def upright_xmp(xmp: bytes) -> bytes | None:
     """
     if len(xmp) > MAX_XMP or _PARTS.search(xmp):
         return None
-    return _ORIENTATION.sub(rb"\g<1>1", _THUMBNAILS.sub(b"", xmp))
+    return _ORIENTATION.sub(rb"\g<1>1", _without_thumbnails(xmp))
+
+
+def _without_thumbnails(xmp: bytes) -> bytes:
+    kept, at = [], 0
+    while (start := xmp.find(_THUMBNAILS[0], at)) >= 0 and (end := xmp.find(_THUMBNAILS[1], start)) >= 0:
+        kept.append(xmp[at:start])
+        at = end + len(_THUMBNAILS[1])
+    return b"".join((*kept, xmp[at:]))
 
 
 def chosen(carried: Carried, policy: str, size: tuple[int, int]) -> Carried:

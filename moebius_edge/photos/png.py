@@ -20,6 +20,7 @@ RAW_EXIF = b"Raw profile type "  # ImageMagick's way of old to keep EXIF, IPTC a
 MAX_INFLATED = 8 << 20  # bytes of a compressed profile or text
 MAX_TEXTS = 1 << 20  # bytes of all texts
 MAX_CHUNKS = 200_000  # of the largest picture, in IDATs of 8 KB, there are 50,000
+MAX_LOST = 20  # wrong lengths that are got over; each costs a search and some checksums
 _NAME = re.compile(rb"[A-Za-z]{4}")
 _NEXT = re.compile(rb"PLTE|tRNS|IDAT")
 CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a colour type
@@ -181,21 +182,26 @@ def _walk(data: bytes) -> Iterator[_Chunk]:
     Where a wrong length leads nowhere, the walk goes on at the next chunk that the decoder needs.
     """
     at: int | None = len(SIGNATURE)
+    lost = 0
     for count in itertools.count():
         if at is None or at + 8 > len(data):
             return
         if count == MAX_CHUNKS:
             raise ValueError(f"it has more than {MAX_CHUNKS:,} chunks")
         if not _NAME.fullmatch(data, at + 4, at + 8):
-            at = _resumed(data, at)
+            lost += 1
+            at = _resumed(data, at) if lost < MAX_LOST else None
             continue
         found = _chunk_at(data, at)
         yield found
         if found.kind == b"IEND":
             return
         follows = _NAME.fullmatch(data, found.end + 8, found.end + 12)
-        lost = not found.right and found.kind not in NEEDED and not follows
-        at = _resumed(data, at + 8) if lost else found.end + 4
+        if found.right or found.kind in NEEDED or follows:
+            at = found.end + 4
+            continue
+        lost += 1
+        at = _resumed(data, at + 8) if lost < MAX_LOST else None
 
 
 def _chunk_at(data: bytes, at: int) -> _Chunk:
@@ -210,7 +216,7 @@ def _chunk_at(data: bytes, at: int) -> _Chunk:
 
 def _resumed(data: bytes, after: int) -> int | None:
     """Return where the next sound chunk that the decoder needs begins."""
-    for match in _NEXT.finditer(data, after):
+    for match in itertools.islice(_NEXT.finditer(data, after), MAX_LOST):
         if _chunk_at(data, match.start() - 4).right:
             return match.start() - 4
     return None

@@ -149,7 +149,8 @@ def _from_image(image: Image.Image, request: Request) -> Decoded:
     found.profile = profile if isinstance(profile, bytes) and profile else None
     if image.mode == "CMYK":
         found.image, found.profile = colour.cmyk_to_srgb(found.image, found.profile, what), None
-    describe(found, what, data if isinstance(data, bytes) else None, image.info.get("xmp"))
+    xmp = image.info.get("xmp")
+    describe(found, what, data if isinstance(data, bytes) else None, xmp if isinstance(xmp, bytes) else None)
     return found
 
 

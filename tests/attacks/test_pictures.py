@@ -1,5 +1,6 @@
 """A small attack by damaged pictures; `python -m tests.attacks.pictures` runs a large one."""
 
+import contextlib
 import io
 import struct
 import time
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput
+from moebius_edge.photos import png
 from moebius_edge.photos.options import ReadOptions
 from moebius_edge.photos.reading import read_mask, read_photo
 from tests.attacks.pictures import attack, mutated, odd, seeds
@@ -99,3 +101,46 @@ def test_a_tiff_whose_strips_do_not_cover_it_is_refused() -> None:
             continue
         with pytest.raises(InvalidInput, match=says):
             read_photo(bytes(data))
+
+
+def quick(data: bytes) -> None:
+    """Read a photo, or have it refused, in little time: what was slow took minutes."""
+    start = time.process_time()
+    with contextlib.suppress(InvalidInput):
+        read_photo(data)
+    assert time.process_time() - start < 5
+
+
+SOUND = seeds()
+
+
+def exif_tree(count: int) -> bytes:
+    """EXIF data of directories that each lead to all others."""
+    size = 2 + 12 * 400 + 4
+    entries = (struct.pack("<HHII", 0x8769, 4, 1, 8 + size * (entry % count)) for entry in range(400))
+    table = struct.pack("<H", 400) + b"".join(entries) + bytes(4)
+    return b"II*\0\x08\0\0\0" + table * count
+
+
+def test_work_does_not_grow_with_the_square_of_a_file() -> None:
+    sound = SOUND["png grey"]
+    thumbnails = b"<xmp:Thumbnails>" * 60_000
+    quick(png.with_chunks(sound, [png.chunk(b"iTXt", png.XMP + bytes(4) + thumbnails)]))
+    quick(png.with_chunks(sound, [png.chunk(b"eXIf", exif_tree(200))]))
+    nested = b"".join(
+        struct.pack("<HHHIII", 1, 0x8769, 4, 1, 8 + 18 * (depth + 1), 0) for depth in range(5000)
+    )
+    quick(png.with_chunks(sound, [png.chunk(b"eXIf", b"II*\0\x08\0\0\0" + nested)]))
+    bad = struct.pack(">I", 1 << 20)
+    quick(sound[:33] + (bad + b"IDAT") * 500_000 + bytes(2 << 20))
+    quick(sound[:33] + (bad + b"teXt" + sound[33:41]) * 100_000 + bytes(2 << 20))
+    jpeg = SOUND["jpeg progressive"]
+    scan = b"\xff\xda" + struct.pack(">HB", 2 + 1 + 2 * 255 + 3, 255) + bytes(range(255)) * 2 + b"\0\x3f\0"
+    quick(jpeg[:-2] + scan * 20_000)
+
+
+def test_thousands_of_damaged_chunks_are_one_note() -> None:
+    kinds = (f"a{i:03d}".translate(str.maketrans("0123456789", "abcdefghij")).encode() for i in range(900))
+    broken = [struct.pack(">I", 1) + kind + b"x" + bytes(4) for kind in kinds]
+    notes = read_photo(png.with_chunks(SOUND["png grey"], broken)).notes
+    assert len(notes) == 1 and len(notes[0]) < 120 and notes[0].endswith("and others")

@@ -127,6 +127,8 @@ def test_xmp_goes_with_the_place_that_it_names(suffix: str, tmp_path: Path) -> N
 
 def test_thumbnails_leave_xmp() -> None:
     assert upright_xmp(b"<a><xmp:Thumbnails><b>/9j/4A</b></xmp:Thumbnails></a>") == b"<a></a>"
+    two = b"<xmp:Thumbnails>1</xmp:Thumbnails>"
+    assert upright_xmp(b"a" + two + b"b" + two + b"c<xmp:Thumbnails>") == b"abc<xmp:Thumbnails>"
     assert upright_xmp(b" " * (2 << 20)) is None
 
 
