@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput, MoebiusError
-from moebius_edge.inpaint.imaging import Bools, Bytes, Carried, Photo
+from moebius_edge.inpaint.imaging import Bools, Carried, Photo
+from moebius_edge.inpaint.pixels import brighter, rgb_of
 from moebius_edge.photos import colour, exif
 from moebius_edge.photos.decoded import Decoded, Request, describe, dots_per_inch, turned
 from moebius_edge.photos.decoding import decode
@@ -23,7 +24,6 @@ from moebius_edge.photos.options import ReadOptions
 
 Source = str | Path | bytes | Image.Image | NDArray[Any] | Photo
 
-BAND = 256  # rows that are converted at once
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")  # of the photos in a folder
 
 
@@ -48,32 +48,21 @@ def photo_files(folder: Path, error: type[MoebiusError] = InvalidInput) -> list[
 def read_photo(source: Source, options: ReadOptions = ReadOptions()) -> Photo:
     """Read a photo from a path, the bytes of a file, a Pillow image or a uint8 array [H,W], [H,W,3], [H,W,4].
 
-    A `Photo` is returned as it is. Raises InvalidInput: not there, not an image, damaged, lacking pixels,
-    more than 8 bits per channel but in PNG and TIFF, animated, CMYK without a profile, a side below
-    `MIN_SIDE` pixels, more than `MAX_PIXELS`.
+    A `Photo` gives one with pixels of its own: an edit writes into them. Raises InvalidInput: not there, not
+    an image, damaged, lacking pixels, more than 8 bits per channel but in PNG and TIFF, animated, CMYK
+    without a profile, a side below `MIN_SIDE` pixels, more than `MAX_PIXELS`.
     """
     if isinstance(source, Photo):
-        return source
+        return replace(source, rgb=source.rgb.copy())
     found = _read(source, Request("the photo", MIN_SIDE, options))
     image = found.image
     with decoding("the photo"):  # a palette or a transparent colour may be impossible
         if image.mode in ("P", "PA") or "transparency" in image.info:
             image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-        pixels = _rgb(image)
+        pixels = rgb_of(image)
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     grey = image.mode in ("1", "L", "LA")
     return Photo(pixels, alpha, grey, found.profile, found.deep, found.carried, tuple(found.notes))
-
-
-def _rgb(image: Image.Image) -> Bytes:
-    """Return a picture's colours [H,W,3], in bands: Pillow would make two copies of all of it on the way."""
-    found = np.empty((image.height, image.width, 3), np.uint8)
-    for top in range(0, image.height, BAND):
-        bottom = min(top + BAND, image.height)
-        band = image.crop((0, top, image.width, bottom))
-        found[top:bottom] = np.asarray(band if band.mode == "RGB" else band.convert("RGB"))
-    found.flags.writeable = False
-    return found
 
 
 def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") -> Bools:
@@ -100,7 +89,7 @@ def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") ->
                     "and white image without transparency"
                 )
             image = image.convert("RGB")
-        bright = np.asarray(image.convert("RGB").convert("L")) > 127.5
+        bright = brighter(image, 127.5)
     mask: Bools = bright if polarity == "white" else ~bright
     other = "black" if polarity == "white" else "white"
     if not mask.any():

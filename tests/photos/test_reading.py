@@ -310,3 +310,10 @@ def test_a_mask_as_the_camera_stored_the_photo_is_told_to_turn() -> None:
         with pytest.raises(InvalidInput) as caught:
             read_mask(np.zeros((12, 16), np.uint8), size)
         assert ("turn the mask by 90 degrees" in str(caught.value)) is says
+
+
+def test_a_photo_that_was_read_can_be_edited_again_and_again() -> None:
+    photo = read_photo(colours())
+    again = read_photo(photo)
+    again.rgb[:] = 0  # as an edit does
+    assert np.array_equal(photo.rgb, np.asarray(colours()))
