@@ -111,7 +111,7 @@ class Inpainter:
         """Fill the mask of one photo.
 
         `photo`, `mask`: a path, the bytes of a file, a Pillow image or a uint8 array, of equal size. The
-        photo may also be one that `read_photo` gave.
+        photo may also be one that `read_photo` gave, for one edit: its pixels are written into.
         `options` are the fields of `InpaintOptions`. `progress(done, total)` counts graph runs; returning
         False stops with Cancelled. `noise` replaces the seeded generator. Returns a picture of the photo's
         size (published mode: the model's) and kind (L, LA, RGB, RGBA). Raises InvalidInput for input that

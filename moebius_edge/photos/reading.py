@@ -48,12 +48,12 @@ def photo_files(folder: Path, error: type[MoebiusError] = InvalidInput) -> list[
 def read_photo(source: Source, options: ReadOptions = ReadOptions()) -> Photo:
     """Read a photo from a path, the bytes of a file, a Pillow image or a uint8 array [H,W], [H,W,3], [H,W,4].
 
-    A `Photo` gives one with pixels of its own: an edit writes into them. Raises InvalidInput: not there, not
-    an image, damaged, lacking pixels, more than 8 bits per channel but in PNG and TIFF, animated, CMYK
-    without a profile, a side below `MIN_SIDE` pixels, more than `MAX_PIXELS`.
+    A `Photo` hands its pixels over, once: an edit writes into them. Raises InvalidInput: handed over before,
+    not there, not an image, damaged, lacking pixels, more than 8 bits per channel but in PNG and TIFF,
+    animated, CMYK without a profile, a side below `MIN_SIDE` pixels, more than `MAX_PIXELS`.
     """
     if isinstance(source, Photo):
-        return replace(source, rgb=source.rgb.copy())
+        return _taken(source)
     found = _read(source, Request("the photo", MIN_SIDE, options))
     image = found.image
     with decoding("the photo"):  # a palette or a transparent colour may be impossible
@@ -63,6 +63,15 @@ def read_photo(source: Source, options: ReadOptions = ReadOptions()) -> Photo:
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     grey = image.mode in ("1", "L", "LA")
     return Photo(pixels, alpha, grey, found.profile, found.deep, found.carried, tuple(found.notes))
+
+
+def _taken(photo: Photo) -> Photo:
+    """Return the photo as the only one that may write into its pixels: a copy could be 400 MB."""
+    if not photo.rgb.flags.writeable:
+        raise InvalidInput("the photo was edited before, in its own pixels; read it again for another edit")
+    taken = replace(photo, rgb=photo.rgb.view())
+    photo.rgb.flags.writeable = False
+    return taken
 
 
 def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") -> Bools:
