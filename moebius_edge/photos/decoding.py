@@ -96,6 +96,7 @@ def _decode_png(data: bytes, request: Request) -> Decoded:
         raise InvalidInput(several(what))
     image: Image.Image = Image.open(io.BytesIO(parts.picture), formats=["PNG"])
     check(image, what, request.least, first_frame=True)
+    lacking(truncated.of_png(parts, None), request)
     samples = deep.png_samples(parts, load_quietly) if parts.bits == 16 else None
     if samples is not None:
         image = deep.picture(samples)

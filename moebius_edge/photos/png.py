@@ -87,8 +87,13 @@ def take_apart(data: bytes) -> Png:
 
 def pixel_data(png: Png) -> memoryview:
     """Return the zlib stream of the pixels, as far as it is there."""
-    found = next((each for each in _walk(png.picture) if each.kind == b"IDAT"), None)
-    return memoryview(png.picture)[found.start : found.end] if found else memoryview(b"")
+    view, at = memoryview(png.picture), len(SIGNATURE)
+    while at + 8 <= len(view):
+        end = at + 8 + int.from_bytes(view[at : at + 4], "big")
+        if bytes(view[at + 4 : at + 8]) == b"IDAT":
+            return view[at + 8 : end]
+        at = end + 4
+    return view[:0]
 
 
 def samples_size(png: Png) -> int:

@@ -17,6 +17,7 @@ from moebius_edge.photos import jpeg, png
 # No 0xFF, which begins markers; but restart markers: a decoder that waits for one skips all before it.
 FILLER = b"".join(bytes(range(1, 251)) + bytes((0xFF, 0xD0 + i)) for i in range(8)) * 2
 PIECE = 1 << 16  # bytes of a zlib stream that are unpacked at once, into 67 MB at most
+DEFLATE_RATIO = 1032  # of zlib's best case
 BLOCK = 8  # pixels of a side: the decoder repeats the last colour, so its last block is plain
 
 
@@ -41,15 +42,19 @@ def of_jpeg(parts: jpeg.Jpeg, image: Image.Image) -> float:
     return 1 - int(rows[0]) / len(whole) if len(rows) else 0.0
 
 
-def of_png(parts: png.Png, rows: Bytes) -> float:
+def of_png(parts: png.Png, rows: Bytes | None) -> float:
     """Return the share of a PNG's samples that is missing: 0 of a whole one.
 
     `rows` [2,W] or [2,W,C] are the last that were decoded: zeros where nothing was. In an interlaced file
-    the last row, or the one above it, comes last.
+    the last row, or the one above it, comes last. None: before decoding, which is spared a picture that is
+    much larger than its stream can be.
     """
-    if not parts.key and rows.any(axis=tuple(range(1, rows.ndim))).all():
+    data, expected = png.pixel_data(parts), png.samples_size(parts)
+    if rows is None and expected <= DEFLATE_RATIO * (len(data) + 1):
         return 0.0
-    found, expected = _inflated(png.pixel_data(parts)), png.samples_size(parts)
+    if rows is not None and not parts.key and rows.any(axis=tuple(range(1, rows.ndim))).all():
+        return 0.0
+    found = _inflated(data)
     return 1 - found / expected if found < expected else 0.0
 
 

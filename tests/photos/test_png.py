@@ -151,3 +151,12 @@ def test_interlaced_pictures_of_any_size_are_whole(width: int, height: int) -> N
 def test_black_pictures_are_whole() -> None:
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
         assert not read_photo(encoded(Image.new(mode, (33, 17)))).notes
+
+
+def test_a_size_that_its_stream_cannot_fill_is_refused_before_decoding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = taller(smooth(), 1_000_000)
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(InvalidInput, match="cut off: 100 % of its picture are missing"):
+        read_photo(file)
