@@ -17,6 +17,7 @@ NEEDED = {*range(0xC0, 0xD0), 0xDB, 0xDC, 0xDD, 0xDE, 0xDF}
 JFIF, EXIF, ADOBE = (0xE0, b"JFIF\0"), (0xE1, b"Exif\0\0"), (0xEE, b"Adobe")
 XMP = (0xE1, b"http://ns.adobe.com/xap/1.0/\0")
 PROFILE, PICTURES, GAIN_MAP = (0xE2, b"ICC_PROFILE\0"), (0xE2, b"MPF\0"), (0xE2, b"urn:iso:std:iso:ts:21496")
+_SCAN = bytes((0xFF, SOS))
 # In the coded picture 0xFF stands before 0 or a restart marker; anything else is a marker.
 _FILL = re.compile(rb"\xff*")  # a marker may be preceded by any number of these
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -118,6 +119,9 @@ def _note(jpeg: Jpeg, marker: int, body: bytes) -> None:
 
 def _follow_scans(data: bytes, at: int, jpeg: Jpeg, progressive: _Coefficients) -> int:
     """Go from the first scan at `at` to the end marker; return its place, or the file's end without one."""
+    end = data.find(END, at) if data[at : at + 2] == _SCAN else -1
+    if end >= 0 and data.find(_SCAN, at + 2, end) < 0:  # most files: one scan, which ends at the first marker
+        at, jpeg.scans = end, 1
     while at + 4 <= len(data):
         marker = data[at + 1]
         if marker == SOS:
