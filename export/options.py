@@ -9,8 +9,8 @@ from moebius_edge.calibration.activations.observers import OBSERVERS
 from moebius_edge.calibration.int8.mixed import check_target
 from moebius_edge.common.errors import CalibrationError, ExportError
 from moebius_edge.export.targets.registry import find_target, targets
-from moebius_edge.inpaint.imaging import photo_files
 from moebius_edge.inpaint.known_solvers import known_solvers
+from moebius_edge.photos.reading import photo_files
 from moebius_edge.precisions import OBSERVER, PRECISIONS, TARGET_DB, having
 
 DEFAULT_TARGET = "ort"

@@ -10,7 +10,6 @@ from PIL import Image
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.imaging import Source, read_mask, read_photo
 from moebius_edge.inpaint.listed_solver import Listed
 from moebius_edge.inpaint.loop import Draws, OnProgress, OnStep
 from moebius_edge.inpaint.noise import NoiseSource, PortableNoise, TorchNoise
@@ -22,6 +21,7 @@ from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpaint.solving.protocol import Solver, make_schedule
 from moebius_edge.inpaint.solving.table import Schedule, refining
+from moebius_edge.photos.reading import Source, read_mask, read_photo
 from moebius_edge.runtimes import open_runtime
 
 __all__ = ["InpaintOptions", "Inpainter"]
@@ -110,7 +110,8 @@ class Inpainter:
     ) -> Image.Image:
         """Fill the mask of one photo.
 
-        `photo`, `mask`: a path, the bytes of a file, a Pillow image or a uint8 array, of equal size.
+        `photo`, `mask`: a path, the bytes of a file, a Pillow image or a uint8 array, of equal size. The
+        photo may also be one that `read_photo` gave, for one edit: its pixels are written into.
         `options` are the fields of `InpaintOptions`. `progress(done, total)` counts graph runs; returning
         False stops with Cancelled. `noise` replaces the seeded generator. Returns a picture of the photo's
         size (published mode: the model's) and kind (L, LA, RGB, RGBA). Raises InvalidInput for input that

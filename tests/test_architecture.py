@@ -24,24 +24,26 @@ ARROWS: dict[str, set[str]] = {
     "model": set(),
     "checkpoints": {"common", "model"},
     "inpaint": {"common"},
+    "photos": {"common", "inpaint"},
     "bundle": {"common", "inpaint", "model"},
     "runtimes": {"bundle", "checkpoints", "common", "inpaint", "model", "precisions"},
-    "inpainter": {"bundle", "common", "inpaint", "runtimes"},
+    "inpainter": {"bundle", "common", "inpaint", "photos", "runtimes"},
     "checking": {"bundle", "checkpoints", "common", "inpaint", "inpainter", "precisions", "runtimes"},
     "onnx_tools": {"common", "runtimes"},
     "calibration": {
-        *("bundle", "checking", "common", "inpaint", "inpainter", "onnx_tools", "precisions", "runtimes"),
+        *("bundle", "checking", "common", "inpaint", "inpainter", "onnx_tools", "photos", "precisions"),
+        "runtimes",
     },
     "export": {
         *("bundle", "calibration", "checking", "checkpoints", "common", "inpaint", "inpainter", "model"),
-        *("onnx_tools", "precisions", "runtimes"),
+        *("onnx_tools", "photos", "precisions", "runtimes"),
     },
-    "training": {"checking", "checkpoints", "common", "inpaint", "inpainter", "model"},
+    "training": {"checking", "checkpoints", "common", "inpaint", "inpainter", "model", "photos"},
     "packaging": {"bundle", "checking", "common", "export", "inpaint"},
     "devices": {"bundle", "checking", "common", "inpainter", "packaging", "runtimes"},
     "cli": {
         *("bundle", "calibration", "checking", "checkpoints", "common", "devices", "export", "inpaint"),
-        *("inpainter", "packaging", "precisions", "runtimes"),
+        *("inpainter", "packaging", "photos", "precisions", "runtimes"),
     },
 }
 # Arrows upwards that are strings: late extension points, imported when they are called.

@@ -24,8 +24,8 @@ from moebius_edge.common.errors import CalibrationError
 from moebius_edge.common.memory import trim_memory
 from moebius_edge.common.progress import Stage
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.imaging import photo_files
 from moebius_edge.onnx_tools.sessions import engine_errors, open_session, session_options
+from moebius_edge.photos.reading import photo_files
 from moebius_edge.runtimes.onnxruntime import spare_memory
 
 

@@ -17,12 +17,12 @@ from moebius_edge.checking.capsule import Recorder
 from moebius_edge.common.errors import CalibrationError, InvalidInput, MoebiusError
 from moebius_edge.common.progress import Tick
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.imaging import read_photo
 from moebius_edge.inpaint.masks import draw_mask
 from moebius_edge.inpaint.noise import MAX_SEED
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.photos.reading import read_photo
 
 AREA = (0.05, 0.4)  # of a hole, part of the picture
 MIN_SAMPLES, MAX_SAMPLES = 16, 1024  # denoiser inputs: fewer say little, more only take time

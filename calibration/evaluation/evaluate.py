@@ -26,11 +26,11 @@ from moebius_edge.common.explain import explained
 from moebius_edge.common.progress import counted
 from moebius_edge.common.scripts import script_parser
 from moebius_edge.common.tensors import Array
-from moebius_edge.inpaint.imaging import photo_files
 from moebius_edge.inpaint.masks import draw_mask
 from moebius_edge.inpaint.noise import check_seed
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.photos.reading import photo_files
 from moebius_edge.runtimes.external_data import graph_files
 
 EVERY = 3  # of the loop's steps one in so many is compared

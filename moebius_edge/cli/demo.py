@@ -16,9 +16,9 @@ from moebius_edge.checking.verify import verify
 from moebius_edge.checkpoints.load import load_checkpoint
 from moebius_edge.common.files import write_atomically
 from moebius_edge.common.samples import SAMPLES, sample
-from moebius_edge.inpaint.imaging import read_mask, read_photo
 from moebius_edge.inpaint.outline import outlined
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.photos.reading import read_mask, read_photo
 from moebius_edge.runtimes import open_runtime
 
 CHECKPOINT = "nano"

@@ -51,6 +51,15 @@ EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         ),
     },
 }
+# Options of reading and writing, likewise: the fields of `ReadOptions`, and what is written of the metadata.
+FILE_OPTIONS: dict[str, tuple[type, str]] = {
+    "metadata": (
+        str,
+        "Of date, camera and place: `keep` all, `no-location`: not the place, `none`; default: keep.",
+    ),
+    "accept_truncated": (bool, "Take a JPEG that is cut off; what is missing is grey; default: no."),
+    "first_frame": (bool, "Take the first frame of an animation, the first page of several; default: no."),
+}
 RUNNING = "Running"
 
 
@@ -64,7 +73,7 @@ def _with_edit_options(command: Callable[..., None]) -> Callable[..., None]:
             default=None,
             annotation=Annotated[kind | None, typer.Option(help=text, rich_help_panel=panel)],
         )
-        for panel, entries in EDIT_OPTIONS.items()
+        for panel, entries in {**EDIT_OPTIONS, "The files": FILE_OPTIONS}.items()
         for name, (kind, text) in entries.items()
     ]
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -83,7 +92,7 @@ def inpaint(
     photo: Annotated[
         Path,
         typer.Argument(
-            metavar="PHOTO", help="JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF; at most 134 million pixels."
+            metavar="PHOTO", help="JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC; at most 134 million pixels."
         ),
     ],
     mask: Annotated[
@@ -106,17 +115,28 @@ def inpaint(
 
     Pixels outside the feathered mask stay exactly as they were; PNG, TIFF, BMP and WebP outputs keep them so,
     JPEG stores all pixels a little differently. The result is upright, whatever EXIF rotation the photo had,
-    and keeps its transparency and colour profile, but not its date, place and camera.
+    and keeps its transparency, its colour profile, and its date, place and camera.
     """
-    from moebius_edge.cli.pictures import check_output, save_picture  # noqa: PLC0415
+    from moebius_edge.cli.pictures import check_output  # noqa: PLC0415
     from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
+    from moebius_edge.photos.metadata import KEEP, check_policy  # noqa: PLC0415
+    from moebius_edge.photos.options import ReadOptions  # noqa: PLC0415
+    from moebius_edge.photos.reading import read_photo  # noqa: PLC0415
+    from moebius_edge.photos.writing import check_kind, left_out, save_picture  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value is not None}
+    policy = given.pop("metadata", KEEP)
+    reading = ReadOptions(**{name: given.pop(name) for name in FILE_OPTIONS if name in given})
+    check_policy(policy)
     check_output(output, photo, mask, force)
+    source = read_photo(photo, reading)
+    check_kind(source, output)
+    for note in (*source.notes, *left_out(source, output)):
+        show.note(note)
     inpainter = Inpainter.load(bundle, runtime, threads)
     with progress("inpainting") as tick:
-        picture = inpainter(photo, mask, progress=tick, **given)
-    save_picture(picture, output)
+        picture = inpainter(source, mask, progress=tick, **given)
+    save_picture(picture, output, source, policy)
     show.out().print(f"wrote {output} ({picture.width}x{picture.height})", markup=False)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moebius_edge.common import units
+from moebius_edge.common.explain import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,6 +44,12 @@ def called() -> str:
 def suggest(*words: object) -> None:
     """Print what to type next, after this command."""
     out().print(f"next: {called()} {shlex.join(map(str, words))}", markup=False)
+
+
+def note(sentence: str) -> None:
+    """Say on standard error what a user should know of work that goes on."""
+    if sys.stderr is not None:
+        print(f"note: {printable(sentence)}", file=sys.stderr)
 
 
 def out() -> "Console":

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import secrets
 import stat
 import sys
@@ -36,26 +37,49 @@ def write_atomically(path: Path, data: bytes, beside: Path | None = None) -> Non
     """Write a file so that `path` has either its old contents or all of the new ones.
 
     They are first written to a hidden file in the folder of `beside` (None: of `path`), on the same disk.
-    What killed processes have left there is removed first. Raises OSError that names `path`.
+    What killed processes have left there is removed first. A file that exists keeps its mode; a new one's
+    follows the umask. Raises OSError that names `path`.
     """
     folder = (beside or path).parent
-    try:
+    with _naming(path):
         for left in folder.glob(f"{PREFIX}????????{SUFFIX}"):
             remove_abandoned_file(left)
-        with _temporary(folder) as temporary:
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+        # Nobody else may read what is in it before it has its mode.
+        with _temporary(folder, 0o666 if mode is None else 0o600) as temporary:
             temporary.write_bytes(data)
+            if mode is not None:
+                temporary.chmod(mode)
             temporary.replace(path)
+
+
+def check_writable(path: Path) -> None:
+    """Raise OSError that names `path` when `write_atomically` could not write it; leave nothing behind."""
+    with _naming(path):
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with _temporary(path.parent, 0o600):
+            pass
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         error.filename, error.filename2 = str(path), None  # the temporary name would mean nothing to anybody
         raise
 
 
 @contextmanager
-def _temporary(folder: Path) -> Iterator[Path]:
-    """Yield the path of a new file, locked while the block runs; afterwards it is removed if still there."""
+def _temporary(folder: Path, mode: int) -> Iterator[Path]:
+    """Yield the path of a new file, locked while the block runs; afterwards it is removed if still there.
+
+    `mode`: less what the umask takes.
+    """
     while True:
         path = folder / f"{PREFIX}{secrets.token_hex(4)}{SUFFIX}"
-        path.open("xb").close()
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         held = _lock_new(path)
         if held is not None or sys.platform == "win32":
             break

@@ -49,7 +49,7 @@ ROWS = (
         "other libraries",
         (
             *("comlink", "fast-png", "flatbuffers", "matplotlib", "numpy", "onnx", "onnxscript", "onnxsim"),
-            *("packaging", "pillow", "rich", "safetensors", "scikit-image", "scipy", "typer"),
+            *("packaging", "pillow", "pillow-heif", "rich", "safetensors", "scikit-image", "scipy", "typer"),
         ),
         NOTHING,
     ),

@@ -21,9 +21,9 @@ from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
 from moebius_edge.common.files import write_atomically
 from moebius_edge.common.progress import counted
-from moebius_edge.inpaint.imaging import photo_files, read_mask, read_photo
 from moebius_edge.inpaint.outline import outlined
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.photos.reading import photo_files, read_mask, read_photo
 from moebius_edge.training.plain import biharmonic_fill
 
 Pixels = NDArray[np.uint8]

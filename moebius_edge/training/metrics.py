@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 
-from moebius_edge.inpaint.imaging import photo_files
+from moebius_edge.photos.reading import photo_files
 from moebius_edge.training.photos import centre_square, load_rgb, to_images, to_tensor
 
 SIDE = 256  # pixels: photos are judged as their centred square at this size

@@ -13,7 +13,7 @@ from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
-from moebius_edge.inpaint.imaging import photo_files
+from moebius_edge.photos.reading import photo_files
 from moebius_edge.training.photos import CREDITS, SCALES, load_rgb, photo_sources
 
 PHOTOS, OUTLINES = "photos", "outlines"  # folders of a pack

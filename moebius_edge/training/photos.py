@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.imaging import photo_files
+from moebius_edge.photos.reading import photo_files
 
 CREDITS = "CREDITS.tsv"  # beside the photos, if known: a row per photo with `file` and `source`
 # Short sides in pixels at which each photo is kept. A crop of the smallest is most of a photo, as the

@@ -21,11 +21,12 @@ from moebius_edge.checking.verify import region_db
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.explain import explained
 from moebius_edge.common.samples import SAMPLES, sample
-from moebius_edge.inpaint.imaging import Bools, Bytes, Photo, photo_files, read_mask, read_photo
+from moebius_edge.inpaint.imaging import Bools, Bytes, Photo
 from moebius_edge.inpaint.masks import draw_mask
 from moebius_edge.inpaint.morphology import bounding_box, grow
 from moebius_edge.inpaint.options import InpaintOptions
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.photos.reading import photo_files, read_mask, read_photo
 from moebius_edge.training.cases import read_silhouettes
 
 SIZES = (0.15, 0.35)  # of a hole's longer side, in units of the photo's short side

@@ -10,8 +10,11 @@ import pytest
 from PIL import Image, ImageCms
 
 from moebius_edge.cli import demo, edit
+from moebius_edge.inpaint.imaging import Photo
 from moebius_edge.inpaint.options import OPTION_NAMES, InpaintOptions
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.photos import deep, png
+from moebius_edge.photos.reading import read_photo
 
 FAST = ("--steps", 2, "--threads", 1)
 
@@ -39,10 +42,10 @@ def test_every_option_reaches_the_loop(
 ) -> None:
     seen: dict[str, Any] = {}
 
-    def note(self: Inpainter, source: Path, hole: Path, **options: Any) -> Image.Image:
+    def note(self: Inpainter, source: Photo, hole: Path, **options: Any) -> Image.Image:
         options.pop("progress")
         seen.update(options)
-        return Image.open(source)
+        return source.with_pixels(source.rgb)
 
     monkeypatch.setattr(Inpainter, "__call__", note)
     given = {
@@ -240,3 +243,94 @@ def test_demo_makes_a_bundle_a_picture_and_the_next_command(checkpoint: Path, tm
         assert 0.5 < same.mean() < 0.99
         assert same[:, :100].all() and same[:, -100:].all()  # far from the bird nothing is touched
     assert any("moebius-edge inpaint" in line for line in made.lines)
+
+
+def chunked(photo: Path, kind: bytes, contents: bytes) -> None:
+    """Put a chunk into a PNG."""
+    photo.write_bytes(png.with_chunks(photo.read_bytes(), [png.chunk(kind, contents)]))
+
+
+def test_what_cannot_be_kept_is_a_note_and_the_edit_goes_on(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    chunked(photo, b"eXIf", b"not a TIFF header\nat all")
+    answer = moebius("inpaint", exported, photo, mask, "-o", tmp_path / "r.png", *FAST)
+    assert answer.code == 0 and answer.out == f"wrote {tmp_path / 'r.png'} (80x72)\n"
+    assert answer.err == f"note: the EXIF data of the photo {photo} cannot be read and are left out\n"
+
+
+@pytest.mark.parametrize(
+    ("policy", "stays"),
+    [(None, True), ("keep", True), ("no-location", True), ("none", False)],
+)
+def test_metadata_reaches_the_result_as_asked(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path, policy: str | None, stays: bool
+) -> None:
+    data = Image.Exif()
+    data[0x010F] = "a camera"
+    data.get_ifd(0x8825)[1] = "N"
+    chunked(photo, b"eXIf", data.tobytes().removeprefix(b"Exif\0\0"))
+    words = ("--metadata", policy) if policy else ()
+    answer = moebius("inpaint", exported, photo, mask, "-o", tmp_path / "r.jpg", *FAST, *words)
+    assert answer.code == 0, answer.err
+    with Image.open(tmp_path / "r.jpg") as image:
+        found = image.getexif()
+        assert (found.get(0x010F) == "a camera") is stays
+        assert bool(found.get_ifd(0x8825)) is (policy in (None, "keep"))
+
+
+def test_files_that_need_a_word_are_taken_with_it(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    cut, moving = tmp_path / "cut.jpg", tmp_path / "moving.gif"
+    with Image.open(photo) as image:
+        image.save(cut, quality=95)
+        image.save(moving, save_all=True, append_images=[image.rotate(180)])
+    cut.write_bytes(cut.read_bytes()[:-500])
+    for source, word in ((cut, "--accept-truncated"), (moving, "--first-frame")):
+        arguments = ("inpaint", exported, source, mask, "-o", tmp_path / "r.png", *FAST)
+        answer = moebius(*arguments)
+        assert answer.code == 2 and word in answer.err and not (tmp_path / "r.png").exists()
+        assert moebius(*arguments, word).code == 0
+        (tmp_path / "r.png").unlink()
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "jpg"])
+def test_colours_that_the_format_cannot_keep_are_refused_before_the_work(
+    moebius: Any, photo: Path, mask: Path, tmp_path: Path, suffix: str
+) -> None:
+    chunked(photo, b"cICP", bytes((12, 13, 0, 1)))
+    answer = moebius("inpaint", tmp_path / "no.moebius", photo, mask, "-o", tmp_path / f"r.{suffix}")
+    assert answer.code == 2 and "cICP" in answer.err and "write a .png instead" in answer.err
+
+
+def test_an_unwritable_place_and_an_unknown_policy_are_refused_before_the_work(
+    moebius: Any, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    names = (tmp_path / "no.moebius", photo, mask, "-o")
+    answer = moebius("inpaint", *names, "/proc/self/x.png")
+    assert answer.code == 2 and "/proc/self/x.png cannot be written" in answer.err
+    answer = moebius("inpaint", *names, tmp_path / "r.png", "--metadata", "all")
+    assert answer.code == 2 and "metadata is 'all'" in answer.err
+
+
+def test_the_mode_of_a_replaced_file_stays(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    private = tmp_path / "private.png"
+    private.write_bytes(photo.read_bytes())
+    private.chmod(0o600)
+    assert moebius("inpaint", exported, photo, mask, "-o", private, "--force", *FAST).code == 0
+    assert private.stat().st_mode & 0o777 == 0o600
+
+
+def test_16_bits_stay_outside_the_hole(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    words = np.random.default_rng(0).integers(0, 65536, (72, 80, 3)).astype(np.uint16)
+    photo.write_bytes(deep.png_file(words, []))
+    for suffix in ("png", "tif"):
+        assert moebius("inpaint", exported, photo, mask, "-o", tmp_path / f"r.{suffix}", *FAST).code == 0
+        found = read_photo(tmp_path / f"r.{suffix}").deep
+        assert found is not None and np.array_equal(found[:20], words[:20])
+        assert not np.array_equal(found[30:40, 34:46], words[30:40, 34:46])

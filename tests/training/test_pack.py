@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput
-from moebius_edge.inpaint.imaging import photo_files
+from moebius_edge.photos.reading import photo_files
 from moebius_edge.training import pack
 from moebius_edge.training.pack import Packing
 from moebius_edge.training.photos import PhotoCrops

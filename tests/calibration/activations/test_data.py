@@ -17,7 +17,7 @@ from moebius_edge.calibration.activations.data import (
     strata,
 )
 from moebius_edge.common.errors import CalibrationError
-from moebius_edge.inpaint.imaging import photo_files
+from moebius_edge.photos.reading import photo_files
 
 
 @given(st.integers(1, 40), st.data())

@@ -1,0 +1,1 @@
+"""How image files become photos and masks, and how a result is written: pixels, colour, metadata."""
