@@ -21,6 +21,8 @@ from moebius_edge.inpaint.runtime import Runtime
 from moebius_edge.inpaint.solvers.ddim import DDIM
 from moebius_edge.inpaint.solving.protocol import Solver, make_schedule
 from moebius_edge.inpaint.solving.table import Schedule, refining
+from moebius_edge.photos.masks import Mask
+from moebius_edge.photos.options import MaskOptions
 from moebius_edge.photos.reading import Source, read_mask, read_photo
 from moebius_edge.runtimes import open_runtime
 
@@ -102,7 +104,7 @@ class Inpainter:
     def __call__(
         self,
         photo: Source,
-        mask: Source,
+        mask: Source | Mask,
         *,
         progress: OnProgress | None = None,
         noise: NoiseSource | None = None,
@@ -122,7 +124,7 @@ class Inpainter:
     def batch(
         self,
         photos: Sequence[Source],
-        masks: Sequence[Source],
+        masks: Sequence[Source | Mask],
         *,
         progress: OnProgress | None = None,
         noise: NoiseSource | None = None,
@@ -142,7 +144,7 @@ class Inpainter:
         plans: list[PublishedEdit | PortableEdits] = []
         for source, mask in zip(photos, masks, strict=True):
             photo = read_photo(source)
-            hole = read_mask(mask, photo.size, chosen.polarity)
+            hole = read_mask(mask, photo, MaskOptions(chosen.polarity)).hole
             plans.append(kind.plan(photo, hole, (self.resolution, self.latent_size), chosen))
         edits = [edit for plan in plans for edit in plan.edits]
         draws = self._draws(len(edits), chosen, noise)

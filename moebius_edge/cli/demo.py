@@ -88,7 +88,7 @@ def _remove(inpainter: Inpainter) -> tuple[list[tuple[Image.Image, Image.Image]]
         result = inpainter(photo_path, mask_path)
         seconds.append(time.perf_counter() - start)
         photo = read_photo(photo_path)
-        marked = outlined(photo.rgb, read_mask(mask_path, photo.size, "white"), OUTLINE, HOLE)
+        marked = outlined(photo.rgb, read_mask(mask_path, photo.size).hole, OUTLINE, HOLE)
         rows.append((Image.fromarray(marked), result.convert("RGB")))
     return rows, seconds
 

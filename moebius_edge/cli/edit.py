@@ -51,15 +51,22 @@ EDIT_OPTIONS: dict[str, dict[str, tuple[type, str]]] = {
         ),
     },
 }
-# Options of reading and writing, likewise: the fields of `ReadOptions`, and what is written of the metadata.
+# Options of reading and writing, likewise: fields of `ReadOptions` and `MaskOptions`, and what is written of
+# the metadata.
 FILE_OPTIONS: dict[str, tuple[type, str]] = {
     "metadata": (
         str,
         "Of date, camera and place: `keep` all, `no-location`: not the place, `none`; default: keep.",
     ),
     "accept_truncated": (bool, "Take a JPEG that is cut off; what is missing is grey; default: no."),
+    "mask_from": (
+        str,
+        "What marks in the mask: its `brightness`, `any` colour but black, or `alpha`; default: brightness.",
+    ),
+    "fit_mask": (bool, "Resize a mask of the photo's shape but another size; default: no."),
     "first_frame": (bool, "Take the first frame of an animation, the first page of several; default: no."),
 }
+MASK_FIELDS = ("mask_from", "fit_mask")
 RUNNING = "Running"
 
 
@@ -120,22 +127,26 @@ def inpaint(
     from moebius_edge.cli.pictures import check_output  # noqa: PLC0415
     from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
     from moebius_edge.photos.metadata import KEEP, check_policy  # noqa: PLC0415
-    from moebius_edge.photos.options import ReadOptions  # noqa: PLC0415
-    from moebius_edge.photos.reading import read_photo  # noqa: PLC0415
+    from moebius_edge.photos.options import MaskOptions, ReadOptions  # noqa: PLC0415
+    from moebius_edge.photos.reading import read_mask, read_photo  # noqa: PLC0415
     from moebius_edge.photos.writing import check_kind, left_out, save_picture  # noqa: PLC0415
 
     given = {name: value for name, value in options.items() if value is not None}
     policy = given.pop("metadata", KEEP)
+    marking = MaskOptions(
+        given.get("polarity", "white"), **{name: given.pop(name) for name in MASK_FIELDS if name in given}
+    )
     reading = ReadOptions(**{name: given.pop(name) for name in FILE_OPTIONS if name in given})
     check_policy(policy)
     check_output(output, photo, mask, force)
     source = read_photo(photo, reading)
     check_kind(source, output)
-    for note in (*source.notes, *left_out(source, output)):
+    marked = read_mask(mask, source, marking)
+    for note in (*source.notes, *marked.notes, *left_out(source, output)):
         show.note(note)
     inpainter = Inpainter.load(bundle, runtime, threads)
     with progress("inpainting") as tick:
-        picture = inpainter(source, mask, progress=tick, **given)
+        picture = inpainter(source, marked, progress=tick, **given)
     save_picture(picture, output, source, policy)
     show.out().print(f"wrote {output} ({picture.width}x{picture.height})", markup=False)
 

@@ -1,7 +1,7 @@
 """Read photos and masks, and refuse what cannot be used before any work.
 
 A photo is read as 8-bit RGB, upright by its EXIF orientation; grey stays grey, and what else the file holds
-is carried to the result (docs/photos.md). A mask's brightness counts, never its alpha.
+is carried to the result (docs/photos.md).
 """
 
 import io
@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput, MoebiusError
-from moebius_edge.inpaint.imaging import Bools, Carried, Photo
-from moebius_edge.inpaint.pixels import brighter, rgb_of
+from moebius_edge.inpaint.imaging import Carried, Photo
+from moebius_edge.inpaint.pixels import rgb_of
 from moebius_edge.photos import colour, exif
 from moebius_edge.photos.decoded import Decoded, Request, describe, dots_per_inch, turned
 from moebius_edge.photos.decoding import decode
 from moebius_edge.photos.limits import MIN_SIDE, check, check_size, decoding
-from moebius_edge.photos.options import ReadOptions
+from moebius_edge.photos.masks import Mask, interpreted, of_size
+from moebius_edge.photos.options import MaskOptions, ReadOptions
 
 Source = str | Path | bytes | Image.Image | NDArray[Any] | Photo
 
+PLAIN = MaskOptions()
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")  # of the photos in a folder
 
 
@@ -74,40 +76,29 @@ def _taken(photo: Photo) -> Photo:
     return taken
 
 
-def read_mask(source: Source, size: tuple[int, int], polarity: str = "white") -> Bools:
-    """Read a mask as bools [H,W], True where the photo is to be filled.
+def read_mask(source: Source | Mask, photo: Photo | tuple[int, int], options: MaskOptions = PLAIN) -> Mask:
+    """Read a mask: what is to be filled of a photo, or of one of a size (width, height).
 
-    `source` is as for `read_photo`, or a bool array. `size` is the photo's (width, height). `polarity`
-    "white": brightness above 127.5 is the hole; "black": below. Raises InvalidInput also when the sizes
-    differ, the mask has transparency, or is empty or full.
+    `source` is as for `read_photo`, or an array of bools, or of numbers from 0 to 1; a `Mask` has been read.
+    Raises InvalidInput for what `read_photo` raises it for, and for a mask that cannot be meant as it is; the
+    message names what was seen and what to do (`moebius_edge.photos.masks`).
     """
-    if isinstance(source, np.ndarray) and source.dtype == np.bool_:
-        source = source.astype(np.uint8) * np.uint8(255)
-    image = _read(source, Request("the mask", 1, ReadOptions())).image
-    if image.size != size:
-        raise InvalidInput(
-            f"the mask is {image.size[0]}x{image.size[1]} pixels and the photo {size[0]}x{size[1]} (width x "
-            "height, after any EXIF rotation); they must be equal"
-            + ("; turn the mask by 90 degrees, as the photo is shown" if image.size == size[::-1] else "")
-        )
-    with decoding("the mask"):
-        if image.has_transparency_data:
-            if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-                raise InvalidInput(
-                    "the mask has transparent pixels, and what they mean is not guessed; save it as a black "
-                    "and white image without transparency"
-                )
-            image = image.convert("RGB")
-        bright = brighter(image, 127.5)
-    mask: Bools = bright if polarity == "white" else ~bright
-    other = "black" if polarity == "white" else "white"
-    if not mask.any():
-        raise InvalidInput(f"the mask is empty: it has no {polarity} pixels; is its polarity {other!r}?")
-    if mask.all():
-        raise InvalidInput(
-            f"the mask covers the whole photo: nothing is left to fill it from; {polarity} means fill"
-        )
-    return mask
+    if isinstance(source, Mask):
+        return of_size(source, photo.size if isinstance(photo, Photo) else photo)
+    if isinstance(source, np.ndarray):
+        source = _mask_array(source)
+    return interpreted(_read(source, Request("the mask", 1, ReadOptions())).image, photo, options)
+
+
+def _mask_array(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array of 0 to 255 for one of bools, or of numbers from 0 to 1."""
+    if array.dtype == np.bool_ or (array.dtype.kind in "iuf" and array.size and _is_share(array)):
+        return np.rint(array.astype(np.float32) * 255).astype(np.uint8)
+    return array
+
+
+def _is_share(array: NDArray[Any]) -> bool:
+    return bool(array.min() >= 0 and array.max() <= 1)  # not so for NaN
 
 
 def _read(source: Source, request: Request) -> Decoded:

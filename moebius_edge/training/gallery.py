@@ -107,7 +107,7 @@ def make_row(inpainter: Inpainter, photo_path: Path, mask_path: Path, tile: int)
     The tiles are the photo, the edit, the biharmonic fill and a close-up of the edit.
     """
     photo = read_photo(photo_path)
-    mask = read_mask(mask_path, photo.size)
+    mask = read_mask(mask_path, photo.size).hole
     start = time.perf_counter()
     edit = np.asarray(inpainter(photo_path, mask_path).convert("RGB"))
     seconds = time.perf_counter() - start

@@ -72,7 +72,7 @@ def cases(photos: Path, masks: Path | None, count: int, seed: int = 0) -> Iterat
     for name in SAMPLES:
         photo_path, mask_path = sample(name)
         photo = read_photo(photo_path)
-        yield Case(name, photo, read_mask(mask_path, photo.size, "white"), False)
+        yield Case(name, photo, read_mask(mask_path, photo.size).hole, False)
     rng = np.random.default_rng(seed)
     shapes = read_silhouettes(masks) if masks else None
     for path in photo_files(photos)[:count]:

@@ -55,10 +55,19 @@ def test_every_option_reaches_the_loop(
     }  # fmt: skip
     words = [word for name, value in given.items() for word in (f"--{name.replace('_', '-')}", value)]
     answer = moebius(
-        "inpaint", exported, photo, mask, "-o", tmp_path / "x.png", *words, "--compensate", "--no-paste"
+        "inpaint",
+        exported,
+        photo,
+        mask,
+        "-o",
+        tmp_path / "x.png",
+        *words,
+        "--together",
+        "--compensate",
+        "--no-paste",
     )
     assert answer.code == 0, answer.err
-    assert seen == {**given, "compensate": True, "paste": False}
+    assert seen == {**given, "together": True, "compensate": True, "paste": False}
     assert set(seen) == set(OPTION_NAMES)
     seen.clear()
     assert moebius("inpaint", exported, photo, mask, "-o", tmp_path / "x.png").code == 0

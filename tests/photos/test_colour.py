@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.photos import png
 from moebius_edge.photos.colour import is_srgb
+from moebius_edge.photos.options import MaskOptions
 from moebius_edge.photos.reading import read_mask, read_photo
 from moebius_edge.photos.writing import check_kind, save_picture
 from tests.photos.files import cmyk_profile, encoded, smooth, with_chunk
@@ -130,7 +131,7 @@ def test_cmyk_is_converted_through_its_profile(kind: str) -> None:
         with pytest.raises(InvalidInput, match=r"CMYK with.* colour profile.*convert it to RGB"):
             read_photo(encoded(image, kind, icc_profile=profile))
     mirrored = encoded(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), kind, icc_profile=cmyk_profile())
-    mask = read_mask(mirrored, (32, 16), "black")
+    mask = read_mask(mirrored, (32, 16), MaskOptions("black")).hole
     assert mask[:, :8].all() and not mask[:, 24:].any()
 
 

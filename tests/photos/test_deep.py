@@ -120,7 +120,7 @@ def test_other_formats_get_8_bits(tmp_path: Path) -> None:
 def test_a_mask_may_have_16_bits() -> None:
     mask = np.zeros((24, 32, 1), np.uint16)
     mask[2:5, 3:9] = 65535
-    assert np.array_equal(read_mask(deep.png_file(mask, []), (32, 24)), mask[..., 0] > 0)
+    assert np.array_equal(read_mask(deep.png_file(mask, []), (32, 24)).hole, mask[..., 0] > 0)
 
 
 @pytest.mark.parametrize("channels", CHANNELS)

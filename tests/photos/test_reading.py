@@ -19,6 +19,7 @@ from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.imaging import to_tensor
 from moebius_edge.photos.isobmff import av1_bits
 from moebius_edge.photos.limits import MAX_PIXELS
+from moebius_edge.photos.options import MaskOptions
 from moebius_edge.photos.reading import read_mask, read_photo
 
 
@@ -269,8 +270,8 @@ def test_a_damaged_file_never_raises_anything_else(length: int, flip: int) -> No
 
 def test_a_mask_is_what_is_brighter_than_the_middle() -> None:
     levels = np.array([[0, 127, 128, 255]], np.uint8).repeat(8, 0)
-    assert read_mask(levels, (4, 8)).tolist() == [[False, False, True, True]] * 8
-    assert read_mask(levels, (4, 8), "black").tolist() == [[True, True, False, False]] * 8
+    assert read_mask(levels, (4, 8)).hole.tolist() == [[False, False, True, True]] * 8
+    assert read_mask(levels, (4, 8), MaskOptions("black")).hole.tolist() == [[True, True, False, False]] * 8
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA"])
@@ -278,26 +279,28 @@ def test_masks_of_every_kind(mode: str) -> None:
     expected = np.zeros((12, 16), bool)
     expected[3:7, 2:9] = True
     image = Image.fromarray(expected.astype(np.uint8) * 255).convert(mode)
-    assert np.array_equal(read_mask(encoded(image), (16, 12)), expected)
-    assert np.array_equal(read_mask(expected, (16, 12)), expected)
+    assert np.array_equal(read_mask(encoded(image), (16, 12)).hole, expected)
+    assert np.array_equal(read_mask(expected, (16, 12)).hole, expected)
 
 
 def test_a_masks_transparency_is_not_guessed() -> None:
     image = Image.new("RGBA", (16, 12), (255, 255, 255, 255))
     image.putpixel((3, 3), (0, 0, 0, 0))
-    with pytest.raises(InvalidInput, match="transparent pixels, and what they mean is not guessed"):
+    with pytest.raises(
+        InvalidInput, match=r"transparent pixels \(below 1 %\), and what .* --mask-from alpha"
+    ):
         read_mask(image, (16, 12))
 
 
 @pytest.mark.parametrize(("value", "polarity", "says"), [
-    (0, "white", "mask is empty: it has no white pixels; is its polarity 'black'"),
-    (255, "black", "mask is empty: it has no black pixels; is its polarity 'white'"),
+    (0, "white", "mask is empty: all of it is black; paint white"),
+    (255, "black", "mask is empty: it has no black pixels; white marks .* without --polarity"),
     (255, "white", "covers the whole photo"),
     (0, "black", "covers the whole photo"),
 ])  # fmt: skip
 def test_empty_and_full_masks_are_refused(value: int, polarity: str, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
-        read_mask(np.full((8, 8), value, np.uint8), (8, 8), polarity)
+        read_mask(np.full((8, 8), value, np.uint8), (8, 8), MaskOptions(polarity))
 
 
 def test_a_mask_of_another_size_is_refused() -> None:
