@@ -154,7 +154,7 @@ def _sample(image: Image.Image, places: list[NDArray[np.intp]]) -> NDArray[np.in
 def _middle(pixels: NDArray[np.int16]) -> float:
     """Return the share of pixels [h,w,3] that are neither black nor white."""
     grey = pixels.mean(axis=2)
-    low, high = grey.min() + np.multiply(MIDDLE, np.ptp(grey))
+    low, high = (grey.min() + share * np.ptp(grey) for share in MIDDLE)
     return float(((grey > low) & (grey < high)).mean())
 
 
