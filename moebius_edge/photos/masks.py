@@ -154,7 +154,8 @@ def _sample(image: Image.Image, places: list[NDArray[np.intp]]) -> NDArray[np.in
 def _middle(pixels: NDArray[np.int16]) -> float:
     """Return the share of pixels [h,w,3] that are neither black nor white."""
     grey = pixels.mean(axis=2)
-    low, high = (grey.min() + share * np.ptp(grey) for share in MIDDLE)
+    darkest, span = float(grey.min()), float(np.ptp(grey))
+    low, high = darkest + MIDDLE[0] * span, darkest + MIDDLE[1] * span
     return float(((grey > low) & (grey < high)).mean())
 
 
