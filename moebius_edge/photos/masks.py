@@ -164,7 +164,7 @@ def _nothing_marked(image: Image.Image, options: MaskOptions) -> str:
         return (
             "the mask is empty: it has no black pixels; white marks what is to be filled without --polarity"
         )
-    highest = [high for _, high in image.convert("RGB").getextrema()]
+    highest = np.array(image.convert("RGB").getextrema(), int)[:, 1].tolist()  # of red, green and blue
     if max(highest) == 0:
         return "the mask is empty: all of it is black; paint white what is to be filled"
     share = float(brighter(image, 0).mean())
