@@ -25,7 +25,7 @@ public class HolesTest {
 
     private final FakeRunner runner = new FakeRunner();
     private final RgbPhoto photo = TinyBundle.photo(WIDTH, HEIGHT);
-    private final Mask left = TinyBundle.mask(WIDTH, HEIGHT, 10, 50, 20, 60);
+    private final Mask left = TinyBundle.mask(WIDTH, HEIGHT, 10, 10, 20, 20);
     private final Mask right = TinyBundle.mask(WIDTH, HEIGHT, 400, 20, 440, 60);
     private final Mask both = union(left, right);
     private Options options;
@@ -111,6 +111,62 @@ public class HolesTest {
         }
     }
 
+    /** Boxes as text; what the square of a hole covers has so many pixels more on each side. */
+    private static String holes(int room, Mask... parts) {
+        Mask mask = parts[0];
+        for (Mask part : parts) {
+            mask = union(mask, part);
+        }
+        StringBuilder found = new StringBuilder();
+        for (Box box : Holes.of(mask, 64, each -> each.grown(room))) { // cells of 16 pixels
+            found.append('(').append(box.left).append(' ').append(box.top).append(' ');
+            found.append(box.right).append(' ').append(box.bottom).append(')');
+        }
+        return found.toString();
+    }
+
+    private static Mask square(int left, int top) {
+        return TinyBundle.mask(WIDTH, HEIGHT, left, top, left + 2, top + 2);
+    }
+
+    @Test
+    public void partsInCellsThatTouchAreOneHole() {
+        assertEquals("(16 16 34 18)", holes(0, square(16, 16), square(32, 16)));
+        assertEquals("(16 16 18 34)", holes(0, square(16, 16), square(16, 32)));
+        assertEquals("(16 16 34 34)", holes(0, square(16, 16), square(32, 32)));
+        assertEquals("(16 16 34 34)", holes(0, square(32, 16), square(16, 32)));
+        assertEquals("(0 0 50 2)", holes(0, square(0, 0), square(48, 0), square(16, 0), square(32, 0)));
+        assertEquals("a cell lies between them", "(16 16 18 18)(48 16 50 18)", holes(0, square(48, 16), square(16, 16)));
+        assertEquals("from top to bottom", "(48 16 50 18)(16 48 18 50)", holes(0, square(16, 48), square(48, 16)));
+    }
+
+    @Test
+    public void partsAreOneHoleWhoseSquaresShareAPixel() {
+        // 30 pixels lie between them.
+        assertEquals("(16 16 18 18)(48 16 50 18)", holes(15, square(16, 16), square(48, 16)));
+        assertEquals("(16 16 50 18)", holes(16, square(16, 16), square(48, 16)));
+        assertEquals("(16 16 18 18)(16 48 18 50)", holes(15, square(16, 16), square(16, 48)));
+        assertEquals("(16 16 18 50)", holes(16, square(16, 16), square(16, 48)));
+    }
+
+    @Test
+    public void whatIsClearIsMirroredAsThePhotoIs() {
+        byte[] alpha = new byte[WIDTH * HEIGHT];
+        Mask clear = union(left, right);
+        for (int i = 0; i < alpha.length; i++) {
+            alpha[i] = (byte) (clear.at(i % WIDTH, i / WIDTH) ? 0 : 7);
+        }
+        Crop crop = new Crop(-20, -30, 180);
+        Resized.Rows found = crop.cutClear(new RgbPhoto(photo.rgb, alpha, WIDTH, HEIGHT));
+        byte[] row = new byte[180];
+        byte[] expected = new byte[180];
+        for (int y = 0; y < 180; y++) {
+            found.read(y, row);
+            crop.cut(clear).read(y, expected);
+            assertArrayEquals(expected, row);
+        }
+    }
+
     /** A photo that is transparent from column `from` on, with this colour under it. */
     private static RgbPhoto cut(int width, int height, int from, int colour) {
         RgbPhoto whole = TinyBundle.photo(width, height);
@@ -156,6 +212,14 @@ public class HolesTest {
     public void holesThatNobodyWouldSeeOrThatNothingIsSeenAround() {
         Mask unseen = TinyBundle.mask(100, 80, 60, 30, 80, 50);
         assertRefused("covers only pixels that are fully transparent", cut(100, 80, 50, 0), unseen);
+        RgbPhoto beside = cut(100, 80, 60, 0);
+        Mask corners = union(TinyBundle.mask(100, 80, 70, 30, 71, 31), TinyBundle.mask(100, 80, 59, 35, 60, 36));
+        inpaint(beside, corners, Progress.NONE); // one of its pixels is seen
+        assertFalse(Arrays.equals(cut(100, 80, 60, 0).rgb, beside.rgb));
+        Mask around = union(TinyBundle.mask(100, 80, 70, 30, 71, 31), TinyBundle.mask(100, 80, 80, 40, 81, 41));
+        byte[] alpha = new byte[100 * 80];
+        alpha[35 * 100 + 75] = 1; // seen, and between the corners, but not marked
+        assertRefused("covers only pixels", new RgbPhoto(TinyBundle.photo(100, 80).rgb, alpha, 100, 80), around);
         Mask all = TinyBundle.mask(40, 40, 0, 0, 5, 40);
         assertRefused("everything around the mask is fully transparent", cut(40, 40, 5, 0), all);
     }

@@ -79,6 +79,18 @@ public class SecondPassTest {
     }
 
     @Test
+    public void theFillIsSeenInASmallSquareToo() {
+        options.blend = Options.Blend.FEATHER;
+        options.margin = 0.5;
+        float[] white = new float[3 * 64 * 64];
+        Arrays.fill(white, 1f);
+        Edit first = Edits.plan(TinyBundle.photo(140, 40), TinyBundle.mask(140, 40, 50, 10, 80, 30), 64, 8, options).get(0);
+        Edit second = first.refined(first.fill(Tensor.of(white, 1, 3, 64, 64)));
+        assertEquals("so small that a first pass would replace what is marked", 46, second.crop.side);
+        assertEquals("the middle", (byte) 255, second.picture[3 * (32 * 64 + 32)]);
+    }
+
+    @Test
     public void nanInTheSecondPassLeavesThePhotoAlone() {
         byte[] before = photo.rgb.clone();
         for (String graph : Manifest.GRAPHS) {
