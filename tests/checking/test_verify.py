@@ -237,8 +237,8 @@ def test_paste_shifted_by_a_pixel_is_named(
 ) -> None:
     sound = pasting.paste
 
-    def shifted(crop: Any, rgb: Array, mask: Array, fill: Array, feather: int) -> None:
-        sound(crop, rgb, mask, fill, feather)
+    def shifted(crop: Any, rgb: Array, mask: Array, fill: Array, *rest: Any) -> None:
+        sound(crop, rgb, mask, fill, *rest)
         rgb[:] = np.roll(rgb, 1, axis=1)
 
     monkeypatch.setattr(pasting, "paste", shifted)
@@ -252,8 +252,8 @@ def test_fill_shifted_by_a_pixel_is_named_though_the_outside_is_untouched(
 ) -> None:
     sound = pasting.paste
 
-    def shifted(crop: Any, rgb: Array, mask: Array, fill: Array, feather: int) -> None:
-        sound(crop, rgb, mask, np.roll(fill, 1, axis=0), feather)
+    def shifted(crop: Any, rgb: Array, mask: Array, fill: Array, *rest: Any) -> None:
+        sound(crop, rgb, mask, np.roll(fill, 1, axis=0), *rest)
 
     monkeypatch.setattr(pasting, "paste", shifted)
     report = verify(bundle, reference)

@@ -155,7 +155,7 @@ def test_impossible_threads_are_refused(
 ) -> None:
     output = tmp_path / "result.png"
     answer = moebius("inpaint", exported, photo, mask, "-o", output, "--threads", threads)
-    assert answer.code == 2 and f"threads is {threads}; expected 1 to 1024" in answer.err
+    assert answer.code == 2 and f"threads is {threads}; " in answer.err
     assert not output.exists()
 
 
