@@ -3,13 +3,16 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from moebius_edge.cli import show
 from moebius_edge.cli.options import RUNTIME_HELP
 from moebius_edge.common.progress import progress, stages
+
+if TYPE_CHECKING:
+    from moebius_edge.cli.file_edit import FileEdit
 
 # The options of an edit: panel of the help -> name -> type and help. The names are the fields of
 # `InpaintOptions`, which is imported late: it needs numpy, and help should not wait for that.
@@ -66,7 +69,6 @@ FILE_OPTIONS: dict[str, tuple[type, str]] = {
     "fit_mask": (bool, "Resize a mask of the photo's shape but another size; default: no."),
     "first_frame": (bool, "Take the first frame of an animation, the first page of several; default: no."),
 }
-MASK_FIELDS = ("mask_from", "fit_mask")
 RUNNING = "Running"
 
 
@@ -99,17 +101,29 @@ def inpaint(
     photo: Annotated[
         Path,
         typer.Argument(
-            metavar="PHOTO", help="JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC; at most 134 million pixels."
+            metavar="PHOTO",
+            help="JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC; at most 134 million pixels. Or a folder.",
         ),
     ],
     mask: Annotated[
-        Path, typer.Argument(metavar="MASK", help="An image of the photo's size: white = fill, black = keep.")
+        Path,
+        typer.Argument(
+            metavar="MASK",
+            help="An image of the photo's size: white = fill, black = keep. Of a folder: one for all its "
+            "photos, or a folder with one of each photo's name.",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Picture to write; its suffix chooses the format.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Picture to write; its suffix chooses the format. Of a folder: another folder.",
+        ),
     ],
     force: Annotated[
-        bool, typer.Option("--force", "-f", help="Allow the output to replace the photo or the mask.")
+        bool,
+        typer.Option("--force", "-f", help="Let the output replace photo or mask; redo a folder's results."),
     ] = False,
     *,
     runtime: Annotated[str | None, typer.Option(rich_help_panel=RUNNING, help=RUNTIME_HELP)] = None,
@@ -118,37 +132,55 @@ def inpaint(
     ] = None,
     **options: Any,
 ) -> None:
-    """Fill the masked part of a photo.
+    """Fill the masked part of a photo, or of each photo of a folder.
 
     Pixels outside the feathered mask stay exactly as they were; PNG, TIFF, BMP and WebP outputs keep them so,
     JPEG stores all pixels a little differently. The result is upright, whatever EXIF rotation the photo had,
     and keeps its transparency, its colour profile, and its date, place and camera.
-    """
-    from moebius_edge.cli.pictures import check_output  # noqa: PLC0415
-    from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
-    from moebius_edge.photos.metadata import KEEP, check_policy  # noqa: PLC0415
-    from moebius_edge.photos.options import MaskOptions, ReadOptions  # noqa: PLC0415
-    from moebius_edge.photos.reading import read_mask, read_photo  # noqa: PLC0415
-    from moebius_edge.photos.writing import check_kind, left_out, save_picture  # noqa: PLC0415
 
-    given = {name: value for name, value in options.items() if value is not None}
-    policy = given.pop("metadata", KEEP)
-    marking = MaskOptions(
-        given.get("polarity", "white"), **{name: given.pop(name) for name in MASK_FIELDS if name in given}
-    )
-    reading = ReadOptions(**{name: given.pop(name) for name in FILE_OPTIONS if name in given})
-    check_policy(policy)
-    check_output(output, photo, mask, force)
-    source = read_photo(photo, reading)
-    check_kind(source, output)
-    marked = read_mask(mask, source, marking)
-    for note in (*source.notes, *marked.notes, *left_out(source, output)):
+    Of a folder, results that are there already are left: after an interruption the same command goes on. A
+    photo that fails is named at the end, and does not stop the others.
+    """
+    from moebius_edge.cli.file_edit import FileEdit  # noqa: PLC0415
+    from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
+
+    edit = FileEdit.of(options)
+    if photo.is_dir():
+        _inpaint_folder(bundle, photo, mask, output, edit, force, runtime, threads)
+        return
+    prepared = edit.prepare(photo, mask, output, force=force)
+    for note in prepared.notes:
         show.note(note)
     inpainter = Inpainter.load(bundle, runtime, threads)
     with progress("inpainting") as tick:
-        picture = inpainter(source, marked, progress=tick, **given)
-    save_picture(picture, output, source, policy)
+        picture = prepared.run(inpainter, tick)
     show.out().print(f"wrote {output} ({picture.width}x{picture.height})", markup=False)
+
+
+def _inpaint_folder(
+    bundle: Path,
+    photos: Path,
+    masks: Path,
+    output: Path,
+    edit: "FileEdit",
+    force: bool,
+    runtime: str | None,
+    threads: int | None,
+) -> None:
+    from moebius_edge.cli import folders  # noqa: PLC0415
+    from moebius_edge.inpainter import Inpainter  # noqa: PLC0415
+
+    tasks = folders.plan(photos, masks, output)
+    inpainter = Inpainter.load(bundle, runtime, threads, low_memory=False)
+    inpainter.options(**edit.options)  # what is wrong with these is wrong for every photo
+    with stages("inpainting") as say:
+        done = folders.run(tasks, masks, edit, inpainter, say, force=force)
+    for note in done.notes:
+        show.note(note)
+    for sentence in folders.sentences(done, output):
+        show.out().print(sentence, markup=False)
+    if done.failed:
+        raise typer.Exit(show.FAILED)
 
 
 def demo(
