@@ -115,14 +115,14 @@ export class Model {
   async selfTest(onRun: OnRun): Promise<Proof> {
     let result: SelfTest | null = null;
     try {
-      result = await this.call((api) => api.selfTest(Comlink.proxy(onRun)));
+      result = await this.call((api, heard) => api.selfTest(heard), onRun);
     } catch (error) {
       if (this.unit === "wasm" || this.unitGiven || isForeign(error)) throw error;
     }
     if (!result?.ok && this.unit === "webgpu" && !this.unitGiven) {
       this.unit = "wasm";
       this.end(null);
-      result = await this.call((api) => api.selfTest(Comlink.proxy(onRun)));
+      result = await this.call((api, heard) => api.selfTest(heard), onRun);
     }
     const proof: Proof = {
       files_sha256: this.app.files_sha256,
@@ -147,13 +147,13 @@ export class Model {
     const first = makeSchedule(scheduler, defaults, steps, defaults.strength);
     const second = refining(first, scheduler, refine);
     const runPass: RunPass = (job, schedule, onRun) =>
-      this.call((api) => api.run(job, { schedule, seed, guidance }, Comlink.proxy(onRun)));
+      this.call((api, heard) => api.run(job, { schedule, seed, guidance }, heard), onRun);
     await runPasses(runPass, holes, { first, second }, onRun);
   }
 
   /** The measurement of docs/devices.md. */
   profile(options: ProfileOptions, onRun: OnRun): Promise<DeviceProfile> {
-    return this.call((api) => api.profile(options, Comlink.proxy(onRun)));
+    return this.call((api, heard) => api.profile(options, heard), onRun);
   }
 
   /** Stop what runs, at once: the worker is ended, and the next run starts another. */
@@ -161,11 +161,20 @@ export class Model {
     this.end(new Cancelled("Stopped."));
   }
 
-  private async call<T>(work: (api: Comlink.Remote<EngineApi>) => Promise<T>): Promise<T> {
+  /** Let the worker do something. What it says of progress may arrive after its result: then it is not `heard`. */
+  private async call<T>(work: (api: Comlink.Remote<EngineApi>, heard: OnRun) => Promise<T>, onRun: OnRun): Promise<T> {
     const stopped = new Promise<never>((_, reject) => (this.stop = reject));
     stopped.catch(() => undefined); // nobody may be waiting any more
-    const { api, failed } = await Promise.race([this.start(), stopped]);
-    return Promise.race([work(api), failed, stopped]);
+    let running = true;
+    const heard = Comlink.proxy((done: number, total: number) => {
+      if (running) onRun(done, total);
+    });
+    try {
+      const { api, failed } = await Promise.race([this.start(), stopped]);
+      return await Promise.race([work(api, heard), failed, stopped]);
+    } finally {
+      running = false;
+    }
   }
 
   /** Load the engine, so that the page can do without a network from here on. Throws ConnectionLost. */

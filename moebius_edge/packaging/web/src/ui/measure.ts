@@ -29,5 +29,6 @@ export async function measure(model: Model, status: Status, query: URLSearchPara
     offerFile(new Blob([text], { type: "application/json" }), "moebius-profile.json"),
   );
   element("about-body").append(button);
+  element<HTMLDetailsElement>("about").open = true; // what is to be clicked is to be seen
   status.show("Measured. Save the file from “About this build”, and read it with moebius-edge profile.");
 }
