@@ -64,7 +64,8 @@ def _decode_jpeg(data: bytes, request: Request) -> Decoded:
     image.load()
     notes = lacking(truncated.of_jpeg(parts, image), request)
     upright = turned(image, exif.orientation(parts.exif or b""))
-    found = Decoded(upright, profile=parts.profile, carried=Carried(dpi=dots_per_inch(image.info.get("dpi"))), notes=notes)
+    carried = Carried(dpi=dots_per_inch(image.info.get("dpi")))
+    found = Decoded(upright, profile=parts.profile, carried=carried, notes=notes)
     if parts.profile_broken:
         notes.append(f"the colour profile of {what} is incomplete and is left out")
     describe(found, what, parts.exif, parts.xmp)

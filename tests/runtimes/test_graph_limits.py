@@ -163,7 +163,7 @@ def test_changed_bytes_give_an_error_or_sizes_and_nothing_else(tmp_path: Path) -
         )
     ]
     refused = 0
-    for _ in range(1500):
+    for _ in range(500):
         data = bytearray(rng.choice(small))
         for _ in range(rng.randrange(1, 4)):
             data[rng.randrange(len(data))] = rng.randrange(256)
@@ -171,4 +171,4 @@ def test_changed_bytes_give_an_error_or_sizes_and_nothing_else(tmp_path: Path) -
             assert math.isfinite(sizes_of(bytes(data), tmp_path / "g.onnx").work)
         except ValueError as error:
             refused += bool(str(error))
-    assert refused > 500
+    assert refused > 150
