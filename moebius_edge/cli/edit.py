@@ -61,7 +61,7 @@ FILE_OPTIONS: dict[str, tuple[type, str]] = {
         str,
         "Of date, camera and place: `keep` all, `no-location`: not the place, `none`; default: keep.",
     ),
-    "accept_truncated": (bool, "Take a JPEG that is cut off; what is missing is grey; default: no."),
+    "accept_truncated": (bool, "Take a JPEG or PNG that lacks pixels; they are grey, or black; default: no."),
     "mask_from": (
         str,
         "What marks in the mask: its `brightness`, `any` colour but black, or `alpha`; default: brightness.",

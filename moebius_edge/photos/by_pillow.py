@@ -54,7 +54,7 @@ def decode_by_pillow(file: BinaryIO, request: Request) -> Decoded:
     profile = _profile(image, file, what, notes)
     found = Decoded(turned(image, orientation), deep.turned(samples, orientation), profile, notes=notes)
     chunks = () if profile else colour.from_code_points(*points)
-    found.carried = Carried(dpi=dots_per_inch(image), chunks=chunks)
+    found.carried = Carried(dpi=dots_per_inch(image.info.get("dpi")), chunks=chunks)
     describe(found, what, data if isinstance(data, bytes) else None, _xmp(image))
     return found
 

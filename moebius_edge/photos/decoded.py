@@ -7,7 +7,7 @@ from PIL import Image
 from moebius_edge.common.errors import InvalidInput
 from moebius_edge.common.silence import captured_stderr
 from moebius_edge.inpaint.imaging import Carried, Words
-from moebius_edge.photos import exif, metadata
+from moebius_edge.photos import colour, exif, metadata
 from moebius_edge.photos.options import ReadOptions
 
 TURNS = {
@@ -19,6 +19,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+MAX_DPI = 50_000  # a JPEG holds whole numbers below 65,536
 # What libtiff says of the directory, while all pixels are read.
 HARMLESS = ("TIFFReadDirectory", "TIFFFetch", "TIFFAdvanceDirectory")
 
@@ -99,10 +100,17 @@ def beside(what: str, part: str) -> str:
     return f"{what} also holds {part}, which the result does not have"
 
 
-def dots_per_inch(image: Image.Image) -> tuple[float, float] | None:
-    """Return the pixels per inch that Pillow found, if they are numbers that can be written."""
-    found = image.info.get("dpi")
+def dots_per_inch(found: object) -> tuple[float, float] | None:
+    """Return the pixels per inch that were found in a file, if they are numbers that every format holds."""
     if not isinstance(found, tuple) or len(found) != 2:
         return None
     across, down = (float(value) for value in found)
-    return (across, down) if all(1 <= value <= 50_000 for value in (across, down)) else None
+    return (across, down) if all(1 <= value <= MAX_DPI for value in (across, down)) else None
+
+
+def without_cmyk(found: Decoded, what: str) -> None:
+    """Convert a CMYK picture to sRGB. Raises InvalidInput when it has no profile that can be used."""
+    if found.image.mode == "CMYK":
+        found.image = colour.cmyk_to_srgb(found.image, found.profile, what)
+        found.profile = None
+        found.notes.append(f"{what} is CMYK; it was converted to sRGB through its colour profile")

@@ -22,6 +22,7 @@ from moebius_edge.photos.decoded import (
     lacking,
     load_quietly,
     turned,
+    without_cmyk,
 )
 from moebius_edge.photos.limits import MAX_FILE, check, decoding, several
 
@@ -40,10 +41,7 @@ def decode(file: BinaryIO, request: Request) -> Decoded:
             found = _decode_png(_all_of(file, request.what), request)
         else:
             found = decode_by_pillow(file, request)
-        if found.image.mode == "CMYK":
-            found.image = colour.cmyk_to_srgb(found.image, found.profile, request.what)
-            found.profile = None
-            found.notes.append(f"{request.what} is CMYK; it was converted to sRGB through its colour profile")
+        without_cmyk(found, request.what)
     return found
 
 
@@ -66,7 +64,8 @@ def _decode_jpeg(data: bytes, request: Request) -> Decoded:
     image.load()
     notes = lacking(truncated.of_jpeg(parts, image), request)
     upright = turned(image, exif.orientation(parts.exif or b""))
-    found = Decoded(upright, profile=parts.profile, carried=Carried(dpi=dots_per_inch(image)), notes=notes)
+    carried = Carried(dpi=dots_per_inch(image.info.get("dpi")))
+    found = Decoded(upright, profile=parts.profile, carried=carried, notes=notes)
     if parts.profile_broken:
         notes.append(f"the colour profile of {what} is incomplete and is left out")
     describe(found, what, parts.exif, parts.xmp)
@@ -110,7 +109,7 @@ def _decode_png(data: bytes, request: Request) -> Decoded:
     if profile is None and b"iCCP" in parts.chunks:
         notes.append(f"the colour profile of {what} cannot be read and is left out")
     carried = Carried(
-        dpi=png.dots_per_inch(parts),
+        dpi=dots_per_inch(png.dots_per_inch(parts)),
         chunks=colour.that_count(parts.chunks, profile),
         texts=tuple(parts.texts),
     )

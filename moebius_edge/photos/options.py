@@ -12,7 +12,7 @@ MARKS = ("brightness", "any", "alpha")
 class ReadOptions:
     """How a file is read."""
 
-    accept_truncated: bool = False  # take a JPEG of which pixels are missing; they are grey
+    accept_truncated: bool = False  # take a JPEG or PNG of which pixels are missing; they are grey, or black
     first_frame: bool = False  # take the first frame of an animation, the first page of several
 
 

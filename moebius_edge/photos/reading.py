@@ -16,8 +16,8 @@ from PIL import Image
 from moebius_edge.common.errors import InvalidInput, MoebiusError
 from moebius_edge.inpaint.imaging import Carried, Photo
 from moebius_edge.inpaint.pixels import rgb_of
-from moebius_edge.photos import colour, exif
-from moebius_edge.photos.decoded import Decoded, Request, describe, dots_per_inch, turned
+from moebius_edge.photos import exif
+from moebius_edge.photos.decoded import Decoded, Request, describe, dots_per_inch, turned, without_cmyk
 from moebius_edge.photos.decoding import decode
 from moebius_edge.photos.limits import MIN_SIDE, check, check_size, decoding
 from moebius_edge.photos.masks import Mask, interpreted, of_size
@@ -134,10 +134,9 @@ def _from_image(image: Image.Image, request: Request) -> Decoded:
     # Without EXIF data as a file has them, an orientation may have been set by hand; XMP's is not one.
     by_hand = not data and "xmp" not in image.info and "XML:com.adobe.xmp" not in image.info
     orientation = image.getexif().get(exif.ORIENTATION, 1) if by_hand else exif.orientation(data or b"")
-    found = Decoded(turned(image, orientation), carried=Carried(dpi=dots_per_inch(image)))
+    found = Decoded(turned(image, orientation), carried=Carried(dpi=dots_per_inch(image.info.get("dpi"))))
     found.profile = profile if isinstance(profile, bytes) and profile else None
-    if image.mode == "CMYK":
-        found.image, found.profile = colour.cmyk_to_srgb(found.image, found.profile, what), None
+    without_cmyk(found, what)
     xmp = image.info.get("xmp")
     describe(found, what, data if isinstance(data, bytes) else None, xmp if isinstance(xmp, bytes) else None)
     return found

@@ -30,7 +30,6 @@ from moebius_edge.photos.reading import read_mask, read_photo
 
 SECONDS, MEGABYTES = 5.0, 4000.0
 SIZE = (64, 48)
-CUT = ("png", "png 16 grey", "jpeg", "jpeg progressive", "webp", "gif", "bmp", "tiff", "tiff lzw", "avif")
 CHUNKS = tuple(b"gAMA cHRM cICP sRGB iCCP eXIf pHYs tEXt zTXt iTXt tIME mDCV".split())
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf tiff:Orientation="6" exif:GPSLatitude="1"/></x:xmpmeta>'

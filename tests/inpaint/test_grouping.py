@@ -1,6 +1,7 @@
 """Which parts of a mask are holes of their own."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,12 +20,12 @@ def masked(parts: list[tuple[int, int, int, int]], width: int = 400, height: int
     return mask
 
 
-def holes(mask: Bools, margin: float = 1.0, resolution: int = 32) -> tuple[list[Box], list[Box]]:
+def holes(mask: Bools, margin: float = 1.0, feather: int = 8) -> tuple[list[Box], list[Box]]:
     """The boxes of the holes, and what their squares cover."""
-    size = mask.shape[1], mask.shape[0]
+    size, resolution = (mask.shape[1], mask.shape[0]), 32
 
     def covered(box: Box) -> Box:
-        return crops.square(box, size, resolution, margin, 8).inside(*size)
+        return crops.square(box, size, resolution, margin, feather).inside(*size)
 
     found = separate(mask, resolution, covered)
     return found, [covered(box) for box in found]
@@ -64,6 +65,29 @@ def test_far_parts_are_holes_of_their_own_and_near_ones_are_not() -> None:
     corners = [(5, 5, 10, 10), (380, 280, 10, 10)]
     assert holes(masked(corners))[0] == [(5, 5, 15, 15), (380, 280, 390, 290)]
     assert len(holes(masked([*corners, (60, 5, 10, 10)]))[0]) == 2  # beside the first
+
+
+def test_holes_go_from_top_to_bottom_and_from_left_to_right() -> None:
+    parts = [(380, 5, 10, 10), (5, 140, 10, 10), (380, 140, 10, 10), (5, 280, 10, 10)]
+    assert [box[:2] for box in holes(masked(parts), 0.25)[0]] == [part[:2] for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("other", "count"),
+    [
+        ((95, 48), 1),  # to the right
+        ((96, 48), 2),
+        ((48, 95), 1),  # below
+        ((95, 95), 1),  # touching at a corner
+        ((8, 95), 1),  # at the other one
+        ((0, 95), 2),
+    ],
+)
+def test_parts_in_touching_cells_are_one_hole_whatever_their_squares_see(
+    other: tuple[int, int], count: int
+) -> None:
+    """Cells have 8 pixels. Without margin and feather a square ends where its part does."""
+    assert len(holes(masked([(48, 48, 40, 40), (*other, 40, 40)]), 0.0, feather=0)[0]) == count
 
 
 def test_joining_goes_on_until_no_square_overlaps() -> None:

@@ -78,6 +78,26 @@ def test_an_unknown_pixel_has_the_mean_of_what_is_known_in_its_cell() -> None:
     assert unknown.cells[0, 0].tolist() == [30, 0, 0] and not unknown.cells[1:].any()
 
 
+@pytest.mark.parametrize("side", [64, 65, 100, 127, 200])
+def test_cells_divide_a_square_of_any_side_as_the_specification_says(side: int) -> None:
+    """docs/loop.md, step 4: pixel i is in the cell floor(i n / side)."""
+    photo = np.random.default_rng(side).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    where = np.zeros((side, side), bool)
+    where[3, 5] = True
+    unknown = complete(Crop(0, 0, side), photo, where, 64)
+    assert unknown is not None
+    cell = np.arange(side) * 64 // side
+    for y, x in ((0, 0), (0, 1), (1, 2), (31, 30), (63, 63)):
+        part = photo[np.ix_(cell == y, cell == x)][~where[np.ix_(cell == y, cell == x)]]
+        assert unknown.cells[y, x].tolist() == np.rint(part.mean(axis=0)).tolist()
+
+
+def test_a_single_pixel_of_the_mask_touches_one_of_the_models() -> None:
+    mask = np.zeros((640, 640), bool)
+    mask[315, 0] = True
+    assert np.argwhere(touched(Crop(0, 0, 640), mask, 64)).tolist() == [[31, 0]]
+
+
 def test_where_nothing_is_known_colours_go_on_from_around() -> None:
     photo = np.full((64, 64, 3), 100, np.uint8)
     where = np.zeros((64, 64), bool)

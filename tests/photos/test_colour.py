@@ -127,6 +127,9 @@ def test_cmyk_is_converted_through_its_profile(kind: str) -> None:
     red, green, blue = photo.rgb[4, 28].tolist()  # by the numbers alone it would be cyan
     assert red > 100 and green < 30 and blue < 30
     assert photo.profile is None and "converted to sRGB" in photo.notes[0]
+    with Image.open(io.BytesIO(encoded(image, kind, icc_profile=cmyk_profile()))) as opened:
+        again = read_photo(opened)  # by the caller
+    assert np.array_equal(again.rgb, photo.rgb) and again.notes == photo.notes and again.profile is None
     for profile in (None, b"junk", PROFILE):
         with pytest.raises(InvalidInput, match=r"CMYK with.* colour profile.*convert it to RGB"):
             read_photo(encoded(image, kind, icc_profile=profile))

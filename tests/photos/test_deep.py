@@ -133,6 +133,7 @@ def test_a_written_tiff_is_what_others_read(channels: int, kind: Any) -> None:
         assert np.array_equal(page.asarray().reshape(pixels.shape), pixels)
         assert page.tags[34675].value == b"a profile" and page.tags[700].value == b"<x/>"
         assert page.tags["XResolution"].value == (30000, 100)
+        assert page.photometric.name == ("RGB" if channels > 2 else "MINISBLACK")
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded() -> None:

@@ -1,5 +1,6 @@
 """HEIC photos, by the extra `heif`, and AVIF pictures of more than 8 bits."""
 
+import base64
 import io
 import sys
 
@@ -8,11 +9,21 @@ import pytest
 from PIL import Image
 
 from moebius_edge.common.errors import InvalidInput
+from moebius_edge.photos import isobmff
 from moebius_edge.photos.reading import read_photo
 from tests.photos.files import encoded, smooth
 
 pillow_heif = pytest.importorskip("pillow_heif")
 SAYS_HEIC = b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic" + bytes(3000)
+# 16x16 grey pixels, 10 bits each: Pillow reads such files and does not write them.
+AVIF10 = base64.b64decode(
+    "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAAD5bWV0YQAAAAAAAAAvaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAA"
+    "AFBpY3R1cmVIYW5kbGVyAAAAAA5waXRtAAAAAAABAAAAHmlsb2MAAAAARAAAAQABAAAAAQAAASEAAAATAAAAKGlpbmYAAAAAAAEA"
+    "AAAaaW5mZQIAAAAAAQAAYXYwMUNvbG9yAAAAAGppcHJwAAAAS2lwY28AAAAUaXNwZQAAAAAAAAAQAAAAEAAAABBwaXhpAAAAAAMK"
+    "CgoAAAAMYXYxQ4EATAAAAAATY29scm5jbHgAAgACAAIAAAAAF2lwbWEAAAAAAAAAAQABBAECgwQAAAAbbWRhdAoGGAz/2oCAMgkY"
+    "AAAAUAAAAJw="
+)
+AVIF12 = AVIF10.replace(b"av1C\x81\x00\x4c", b"av1C\x81\x00\x6c")
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +49,23 @@ def test_ten_bits_are_noted() -> None:
     photo = read_photo(file.getvalue())
     assert any("10 bits per channel; 8 of them are kept" in note or "12 bits" in note for note in photo.notes)
     assert np.abs(photo.rgb.astype(int) - 128).max() < 4
+
+
+def test_the_bits_of_an_avif_are_noted() -> None:
+    photo = read_photo(AVIF10)
+    assert photo.notes == ("the photo has 10 bits per channel; 8 of them are kept",)
+    assert photo.rgb.shape == (16, 16, 3) and np.ptp(photo.rgb) == 0
+    assert isobmff.av1_bits(io.BytesIO(AVIF12)) == 12
+
+
+def test_further_pictures_are_noted_and_the_shown_one_is_read() -> None:
+    both = pillow_heif.from_pillow(smooth())
+    both.add_from_pillow(smooth(32, 32))
+    file = io.BytesIO()
+    both.save(file, quality=90)
+    photo = read_photo(file.getvalue())
+    assert photo.size == smooth().size
+    assert photo.notes == ("the photo also holds further pictures, which the result does not have",)
 
 
 def test_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,14 @@ def test_too_many_segments_or_scans_are_refused() -> None:
         read_photo(file[:-2] + scan * 100 + jpeg.END)
 
 
+def test_of_several_segments_of_a_kind_the_first_counts() -> None:
+    file = encoded(smooth(), "JPEG")
+    texts = [segment(jpeg.XMP[0], jpeg.XMP[1] + text) for text in (b"<one/>", b"<two/>")]
+    parts = [segment(0xE2, b"ICC_PROFILE\0\1\1" + text) for text in (b"one", b"two")]
+    photo = read_photo(with_segments(file, *texts, *parts))
+    assert (photo.carried.xmp, photo.profile) == (b"<one/>", b"one")
+
+
 def test_fill_bytes_before_markers_are_no_segments() -> None:
     file = encoded(smooth(), "JPEG")
     filled = file[:2] + b"\xff" * 3_000_000 + file[2:]

@@ -83,7 +83,7 @@ WRONG: dict[str, tuple[Callable[[], Image.Image], str]] = {
     "another photo, of few colours": (lambda: photo_as_mask(3).quantize(32), "looks like a photo"),
     "double size": (lambda: grey(hole() * 255).resize((256, 256)), "256x256.*128x128.*--fit-mask"),
     "half size": (lambda: grey(hole() * 255).resize((64, 64)), "64x64 .*--fit-mask resizes it"),
-    "another shape": (lambda: grey(hole() * 255).resize((128, 64)), "its shape is another one"),
+    "another shape": (lambda: grey(hole() * 255).resize((128, 120)), "its shape is another one"),
 }
 
 
@@ -126,6 +126,16 @@ def test_what_the_messages_say_to_type_works() -> None:
         assert np.array_equal(found.hole, expected)
     large = grey(expected * 255).resize((3 * SIDE, 3 * SIDE), Image.Resampling.NEAREST)
     assert np.array_equal(read_mask(large, scene(), MaskOptions(fit_mask=True)).hole, expected)
+
+
+def test_strokes_count_from_half_of_their_opacity_on() -> None:
+    image = Image.new("RGBA", (SIDE, SIDE))
+    levels = np.zeros((SIDE, SIDE), np.uint8)
+    levels[:2] = 127
+    levels[2:4] = 128
+    image.putalpha(grey(levels))
+    found = read_mask(image, scene(), MaskOptions(mask_from="alpha")).hole
+    assert np.array_equal(found, levels == 128)
 
 
 def test_what_is_asked_for_must_be_there() -> None:

@@ -115,6 +115,17 @@ def test_none_keeps_nothing_but_how_it_is_shown(kind: str, suffix: str, tmp_path
             assert [round(float(value)) for value in image.info["dpi"]] == [300, 300]
 
 
+@pytest.mark.parametrize("suffix", [*SUFFIXES, "bmp"])
+@pytest.mark.parametrize("per_metre", [0, 1, 2**32 - 1])
+def test_pixels_per_inch_that_no_format_holds_are_left_out(
+    per_metre: int, suffix: str, tmp_path: Path
+) -> None:
+    file = with_chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
+    assert read_photo(file).carried.dpi is None
+    with Image.open(io.BytesIO(result(file, suffix, tmp_path))) as image:
+        assert image.size == smooth().size
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_xmp_goes_with_the_place_that_it_names(suffix: str, tmp_path: Path) -> None:
     for xmp, policy, kept in (
