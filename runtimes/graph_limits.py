@@ -1,4 +1,4 @@
-"""Refuse an ONNX file before an engine opens it, when it would take more memory or time than any model here.
+"""Refuse a graph before an engine opens its file, when it takes more memory or time than any model here.
 
 An engine computes all that follows from stored numbers alone while it loads a graph (it *folds* them), and
 the rest when it runs. How large all of it is follows from the file, because the inputs have fixed shapes.
@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from moebius_edge.runtimes.onnx_file import BITS, Node, OnnxFile, Tensor, read
+from moebius_edge.runtimes import onnx_file, ort_file
+from moebius_edge.runtimes.onnx_file import BITS, Node, OnnxFile, Tensor
 from moebius_edge.runtimes.shape_rules import result
 from moebius_edge.runtimes.shapes import Operator, Shape
 
@@ -141,20 +142,21 @@ class _Walk:
 def graph_sizes(
     path: Path, inputs: Mapping[str, Shape], files: Mapping[str, int], values: Values | None = None
 ) -> Sizes:
-    """Return what the graph of an ONNX file takes, and check that it is within `MOST`.
+    """Return what the graph of an .onnx or .ort file takes, and check that it is within `MOST`.
 
     `inputs`: name -> shape; `files`: name -> size in bytes of those that its weights may lie in, itself
-    among them; `values`: is filled with those of the graph. Raises ValueError for what is no ONNX file, for a
+    among them; `values`: is filled with those of the graph. Raises ValueError for what is no such file, for a
     graph that may take more, and for one whose size cannot be told; Outside for weights in other files.
     """
-    with read(path) as file:
+    kind = ort_file if path.suffix == ".ort" else onnx_file
+    with kind.read(path) as file:
         weights = sum(check_tensor(tensor, files) for tensor in file.tensors.values())
         weights = min(weights, sum(files.values()))  # several may lie at the same place
         if (names := set(file.inputs) - set(file.tensors)) != set(inputs):
             raise ValueError(f"its inputs are {str(sorted(names))[:200]}; the manifest says {sorted(inputs)}")
         walk = _Walk(file, inputs, {} if values is None else values, weights)
         walk.require()
-        for node in file.nodes():
+        for node in file.nodes:
             for value in node.attributes.values():
                 if isinstance(value, Tensor):
                     check_tensor(value, files)

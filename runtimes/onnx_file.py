@@ -63,15 +63,10 @@ class Node:
 class OnnxFile:
     """The graph of one file, as long as the file is open."""
 
-    reader: Reader
+    data: mmap.mmap
     tensors: dict[str, Tensor]  # the stored ones that have a name in the graph
-    spans: list[tuple[int, int]]  # of the nodes
     inputs: list[str]  # names
-
-    def nodes(self) -> Iterator[Node]:
-        """Yield the nodes in the order of the file. Raises ValueError for one with a graph of its own."""
-        for span in self.spans:
-            yield _node(self.reader, *span)
+    nodes: Iterator[Node]  # each after those that it needs; raises ValueError for one that may not be
 
     def numbers(self, tensor: Tensor) -> Sequence[float]:
         """Return the numbers of a small tensor. Raises ValueError when they are elsewhere, or too many."""
@@ -83,7 +78,7 @@ class OnnxFile:
         start, end = tensor.raw
         if end - start > 8 * MAX_INTEGERS:
             raise ValueError(f"{tensor.name[:80]!r} has more than {MAX_INTEGERS} numbers")
-        found: list[float] = np.frombuffer(self.reader.data[start:end], code).tolist()
+        found: list[float] = np.frombuffer(self.data[start:end], code).tolist()
         return found
 
 
@@ -98,13 +93,14 @@ def read(path: Path) -> Iterator[OnnxFile]:
         raise ValueError("the file is empty")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         reader = Reader(data, MAX_FIELDS)
-        found = OnnxFile(reader, {}, [], [])
+        spans: list[tuple[int, int]] = []  # of the nodes
+        found = OnnxFile(data, {}, [], (_node(reader, *span) for span in spans))
         weights = 0
         for number, wire, start, end in reader.fields(0, len(data)):
             if number == 25 and wire == LENGTH:
                 raise ValueError("it has functions of its own, which moebius-edge does not write")
             if number == 7 and wire == LENGTH:
-                weights += _graph(found, start, end)
+                weights += _graph(reader, found, spans, start, end)
         if (rest := len(data) - weights) > MAX_STRUCTURE:
             raise ValueError(
                 f"it has {rest:,} bytes that are no weights; at most {MAX_STRUCTURE:,} are allowed"
@@ -112,23 +108,23 @@ def read(path: Path) -> Iterator[OnnxFile]:
         yield found
 
 
-def _graph(found: OnnxFile, start: int, end: int) -> int:
+def _graph(reader: Reader, found: OnnxFile, spans: list[tuple[int, int]], start: int, end: int) -> int:
     """Note the nodes and tensors of a GraphProto; return how many bytes of it are weights."""
     weights = 0
-    for part in found.reader.fields(start, end):
+    for part in reader.fields(start, end):
         number, wire, left, right = part
         if wire != LENGTH:
             continue
         if number == 1:
-            if len(found.spans) == MAX_NODES:
+            if len(spans) == MAX_NODES:
                 raise ValueError(f"it has more than {MAX_NODES:,} nodes")
-            found.spans.append((left, right))
+            spans.append((left, right))
         elif number == 5:
-            tensor = _tensor(found.reader, part)
+            tensor = _tensor(reader, part)
             found.tensors[tensor.name] = tensor
             weights += tensor.raw[1] - tensor.raw[0] if tensor.raw else 0
         elif number == 11:
-            names = [found.reader.text(each) for each in found.reader.fields(left, right) if each[0] == 1]
+            names = [reader.text(each) for each in reader.fields(left, right) if each[0] == 1]
             found.inputs += names[-1:]
         elif number == 15:
             raise ValueError("it has sparse tensors, which moebius-edge does not write")
@@ -153,8 +149,13 @@ def _node(reader: Reader, start: int, end: int) -> Node:
             node.attributes[name] = value
     if len(node.inputs) + len(node.outputs) > MAX_ENDS:
         raise ValueError(f"a node has more than {MAX_ENDS:,} inputs and outputs")
-    node.kind = kind if domain in ("", "ai.onnx") else f"{domain}:{kind}"
+    node.kind = node_kind(domain, kind)
     return node
+
+
+def node_kind(domain: str, kind: str) -> str:
+    """Return the name of an operator as a `Node` has it."""
+    return kind if domain in ("", "ai.onnx") else f"{domain}:{kind}"
 
 
 def _attribute(reader: Reader, attribute: Field) -> tuple[str, Any]:

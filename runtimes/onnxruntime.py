@@ -119,14 +119,15 @@ class OnnxRuntime:
         path = self.bundle.file(spec.file)
         options = session_options(self.options, self.threads)
         spare_memory(graph, options)
-        if path.suffix == ".ort":  # its weights are inside; the engine itself checks the whole file's form
+        self._check_graph(graph, spec)
+        options.add_session_config_entry(
+            "session.load_model_format", "ORT" if path.suffix == ".ort" else "ONNX"
+        )
+        if path.suffix == ".ort":
             precision = PRECISIONS.get(self.bundle.manifest.precision)  # None: that of a plug-in's target
             if precision is not None and precision.calibrated and sums_overflow():
                 print(f"note: {OVERFLOWS.format(graph=graph)}", file=sys.stderr)
-            options.add_session_config_entry("session.load_model_format", "ORT")
             options.add_session_config_entry("session.enable_saved_runtime_optimizations", "1")
-        else:
-            self._check_graph(graph, spec)
         try:
             # By path, never by bytes: the engine maps external weights, and keeps them to the model's folder.
             session = ort.InferenceSession(

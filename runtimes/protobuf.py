@@ -60,8 +60,8 @@ class Reader:
         return self.data[start:end]
 
     def text(self, field: Field) -> str:
-        """Return the content of a LENGTH field as text; what is no UTF-8 is replaced."""
-        return self.bytes(field).decode("utf-8", "replace")
+        """Return the content of a LENGTH field as text. Raises ValueError for what is no UTF-8."""
+        return text(self.bytes(field))
 
     def integers(self, field: Field, most: int) -> list[int]:
         """Return what a field adds to a list of int64: one number, or packed ones, at most `most`.
@@ -90,6 +90,14 @@ class Reader:
                 return value, position
             shift += 7
         raise ValueError(CUT_OFF)
+
+
+def text(data: bytes) -> str:
+    """Return UTF-8 as text. Raises ValueError for what is none: replaced, two names could become one."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError("it has a name that is no text") from None
 
 
 def signed(value: int) -> int:

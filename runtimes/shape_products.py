@@ -1,7 +1,8 @@
 """The rules of operators that multiply: products, convolutions and windows. See `shape_rules`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 
 from moebius_edge.runtimes.shapes import Operator, Result, Shape
@@ -26,6 +27,28 @@ def matmul(op: Operator) -> Result:
         raise ValueError(f"its inputs do not fit together: {list(a)}, {list(b)}")
     shape = (*broadcast(a[:-2], b[:-2]), *rows, *columns)
     return Result([shape], math.prod(shape) * a[-1])
+
+
+def fused_matmul(op: Operator) -> Result:
+    """Follow com.microsoft:FusedMatMul: MatMul of inputs whose sides are put in another order before."""
+    pair = []
+    for index, letter in enumerate("AB"):
+        shape = op.shape(index)
+        if op.integer(f"transBatch{letter}") and len(shape) > 1:  # the first side, to the last but one
+            shape = (*shape[1:-1], shape[0], shape[-1])
+        if op.integer(f"trans{letter}") and len(shape) > 1:
+            shape = (*shape[:-2], shape[-1], shape[-2])
+        pair.append(shape)
+    return matmul(replace(op, shapes=pair))
+
+
+def matmul_4_bits(op: Operator) -> Result:
+    """Follow com.microsoft:MatMulNBits, whose second input, K x N numbers, is stored in few bits."""
+    shape, k, n = op.shape(), op.integer("K"), op.integer("N")
+    bits = op.integer("bits", 4)
+    if shape[-1] != k or not 0 < bits <= 8 or math.prod(op.shape(1)) * 8 < k * n * bits:
+        raise ValueError(f"its inputs do not fit together: {list(shape)}, {k} x {n}")
+    return Result([(*shape[:-1], n)], math.prod(shape) * n)
 
 
 def gemm(op: Operator) -> Result:
@@ -91,6 +114,25 @@ def conv_transpose(op: Operator) -> Result:
     ]
     shape = (op.shape()[0], kernel[1] * op.integer("group", 1), *sides)
     return Result([shape], math.prod(op.shape()) * math.prod(kernel[1:]))
+
+
+def quantized(rule: Callable[[Operator], Result]) -> Callable[[Operator], Result]:
+    """Return the rule of an operator that reads each array with its scale and zero point (QLinear...)."""
+
+    def follow(op: Operator) -> Result:
+        return rule(replace(op, shapes=[op.shape(0), op.shape(3)]))
+
+    return follow
+
+
+def quantized_conv(op: Operator) -> Result:
+    """Follow QLinearConv; that of com.microsoft can have the channels of pictures last."""
+    picture, last = op.shape(), op.integer("channels_last")
+    if last:
+        picture = (picture[0], picture[-1], *picture[1:-1])
+    found = conv(replace(op, shapes=[picture, op.shape(3)]))
+    (shape,) = found.shapes
+    return Result([(shape[0], *shape[2:], shape[1])] if last else [shape], found.work)
 
 
 def pool(op: Operator) -> Result:

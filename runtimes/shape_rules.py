@@ -6,6 +6,7 @@ com.microsoft). They are for limits: where the size depends on data, an operator
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from moebius_edge.runtimes.onnx_file import MAX_RANK, Tensor
 from moebius_edge.runtimes.shape_products import (
@@ -13,10 +14,14 @@ from moebius_edge.runtimes.shape_products import (
     conv,
     conv_transpose,
     einsum,
+    fused_matmul,
     gemm,
     global_pool,
     matmul,
+    matmul_4_bits,
     pool,
+    quantized,
+    quantized_conv,
 )
 from moebius_edge.runtimes.shapes import Operator, Result
 
@@ -119,6 +124,10 @@ def _concat(op: Operator) -> Result:
     return Result([tuple(shape)])
 
 
+def _quantized_concat(op: Operator) -> Result:
+    return _concat(replace(op, shapes=op.shapes[2::3]))  # after its own scale and zero point
+
+
 def _split(op: Operator) -> Result:
     shape, axis = list(op.shape()), op.integer("axis")
     outputs = len(op.node.outputs)
@@ -215,7 +224,8 @@ SAME = (  # as large as the first input
     *("Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softmax", "Softplus", "Softsign", "Sqrt"),
     *("Swish", "Tan", "Tanh", "ThresholdedRelu", "Trilu", "com.microsoft:BiasGelu", "com.microsoft:FastGelu"),
     *("com.microsoft:Gelu", "com.microsoft:QuickGelu", "com.microsoft:DequantizeLinear"),
-    *("com.microsoft:QuantizeLinear",),
+    *("com.microsoft:QuantizeLinear", "com.microsoft:QLinearLeakyRelu", "com.microsoft:QLinearSigmoid"),
+    *("com.microsoft:QLinearSoftmax",),
 )
 ELEMENTWISE = (  # as large as the inputs together
     *("Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater"),
@@ -258,4 +268,14 @@ RULES: dict[str, Rule] = {
     "Tile": _tile,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
+    "QLinearConv": quantized_conv,
+    "QLinearMatMul": quantized(matmul),
+    "com.microsoft:FusedConv": conv,
+    "com.microsoft:FusedMatMul": fused_matmul,
+    "com.microsoft:MatMulNBits": matmul_4_bits,
+    "com.microsoft:QGemm": quantized(gemm),
+    "com.microsoft:QLinearAdd": quantized(_elementwise),
+    "com.microsoft:QLinearConcat": _quantized_concat,
+    "com.microsoft:QLinearConv": quantized_conv,
+    "com.microsoft:QLinearMul": quantized(_elementwise),
 }

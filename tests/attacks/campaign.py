@@ -14,12 +14,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnx
 
 from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import MANIFEST_NAME, signed_bytes
@@ -28,11 +29,13 @@ from moebius_edge.common.machine import peak_mb
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.runtimes.onnxruntime import OnnxRuntime
 from tests.attacks import kills
-from tests.attacks.bundles import resealed
+from tests.attacks.bundles import resealed, write_ort_bundle
 from tests.attacks.graphs import GRAPHS
+from tests.attacks.ort_files import ORT_FILES
 from tests.conftest import tiny_manifest, write_tiny_bundle
 
 SECONDS, MEGABYTES = 10.0, 1000.0  # what an attack may take
+Made = Callable[[], onnx.ModelProto | bytes]
 LATENTS = np.zeros((1, 4, 4, 4), np.float32)
 
 
@@ -80,11 +83,10 @@ def _measured(action: Callable[[], object]) -> tuple[str, float, float, str]:
     return words, seconds, grown, message
 
 
-def hostile_graphs(folder: Path, names: list[str]) -> Iterator[Outcome]:
-    """Graphs that would take too much, sealed again."""
-    good = write_tiny_bundle(folder / "good.moebius", tiny_manifest())
-    for name in names:
-        made = GRAPHS[name]()
+def hostile_graphs(good: Bundle, folder: Path, graphs: Mapping[str, Made]) -> Iterator[Outcome]:
+    """Graphs that would take too much, in the place of the decoder of a good bundle, sealed again."""
+    for name, make in graphs.items():
+        made = make()
         data = made if isinstance(made, bytes) else made.SerializeToString()
         bundle = resealed(good, folder / "hostile.moebius", decoder=data)
         found = apart(name, partial(OnnxRuntime(bundle).run, "decoder", {"latents": LATENTS}))
@@ -189,9 +191,12 @@ FINE = frozenset({"refused", "harmless", "stopped", "whole or absent"})
 def campaign(folder: Path, budget: argparse.Namespace) -> dict[str, list[Outcome]]:
     """Run all attacks in a folder."""
     rng = random.Random(budget.seed)
-    graphs = list(GRAPHS)[: budget.graphs]
+    good = write_tiny_bundle(folder / "good.moebius", tiny_manifest())
+    mobile = write_ort_bundle(folder / "mobile.moebius", tiny_manifest())
+    graphs, ort_files = (dict(list(each.items())[: budget.graphs]) for each in (GRAPHS, ORT_FILES))
     return {
-        "re-sealed graphs": list(hostile_graphs(folder, graphs)),
+        "re-sealed graphs": list(hostile_graphs(good, folder, graphs)),
+        "re-sealed .ort files": list(hostile_graphs(mobile, folder, ort_files)),
         "re-sealed manifests": list(manifests(folder, budget.manifests, rng)),
         "flipped bits": list(flips(folder, budget.flips, rng)),
         "edits stopped": list(cancelled(_new(folder / "edits"), budget.edits, rng)),

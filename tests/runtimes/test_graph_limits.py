@@ -188,3 +188,14 @@ def test_changed_bytes_give_an_error_or_sizes_and_nothing_else(tmp_path: Path) -
         except ValueError as error:
             refused += bool(str(error))
     assert refused > 150
+
+
+def test_two_names_that_are_no_text_do_not_become_one(tmp_path: Path) -> None:
+    """Read as one, the row and the column would be two columns, and their sum small."""
+    nodes = [
+        helper.make_node(kind, ["latents"], [name]) for kind, name in (("Neg", "row-a"), ("Abs", "row-b"))
+    ]
+    data = model([*nodes, helper.make_node("Sub", ["row-a", "row-b"], ["x"])], {}).SerializeToString()
+    sizes_of(data, tmp_path / "g.onnx")
+    with pytest.raises(ValueError, match="a name that is no text"):
+        sizes_of(data.replace(b"row-a", b"row-\xfe").replace(b"row-b", b"row-\xff"), tmp_path / "g.onnx")

@@ -1,19 +1,22 @@
 """.ort files: they run, and broken ones are one sentence, never a crash."""
 
-from dataclasses import replace
+import struct
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
-from moebius_edge.bundle.folder import Bundle, seal, staging
+from moebius_edge.bundle.folder import Bundle
 from moebius_edge.bundle.manifest import Manifest
 from moebius_edge.common.errors import BundleError, RuntimeUnavailable
-from moebius_edge.export.options import ExportOptions
-from moebius_edge.export.targets.ort_mobile.target import ship
+from moebius_edge.export.targets.ort_mobile.target import RUNTIME, convert
+from moebius_edge.runtimes.graph_limits import graph_sizes
 from moebius_edge.runtimes.onnxruntime import OnnxRuntime
-from tests.conftest import write_tiny_graphs
+from tests.attacks.bundles import write_ort_bundle
+from tests.attacks.graphs import model
+from tests.attacks.ort_files import graph_of, replaced
 
 LATENTS = {"latents": np.full((1, 4, 4, 4), 0.25, np.float32)}
 
@@ -21,12 +24,7 @@ LATENTS = {"latents": np.full((1, 4, 4, 4), 0.25, np.float32)}
 @pytest.fixture
 def bundle(tmp_path: Path, tiny_manifest: Manifest) -> Bundle:
     """The tiny bundle with .ort files."""
-    with staging(tmp_path / "mobile.moebius") as folder:
-        write_tiny_graphs(folder, tiny_manifest)
-        graphs = ship(folder, tiny_manifest.graphs, ExportOptions("ort-mobile"))
-        (folder / "capsule.safetensors").write_bytes(b"")
-        seal(folder, replace(tiny_manifest, graphs=graphs))
-    return Bundle.open(tmp_path / "mobile.moebius")
+    return write_ort_bundle(tmp_path / "mobile.moebius", tiny_manifest)
 
 
 def test_ort_files_run(bundle: Bundle) -> None:
@@ -76,3 +74,42 @@ def test_an_onnx_file_that_is_called_ort_is_refused(bundle: Bundle) -> None:
     assert "cannot load decoder (decoder.ort)" in attempt(
         bundle, onnx.ModelProto().SerializeToString() + b"x"
     )
+
+
+def test_changed_words_give_an_error_or_sizes_and_nothing_else(bundle: Bundle, tmp_path: Path) -> None:
+    data, rng = bundle.file("decoder.ort").read_bytes(), np.random.default_rng(1)
+    path, shapes, refused = tmp_path / "x.ort", {"latents": (1, 4, 4, 4)}, 0
+    for _ in range(500):
+        changed = bytearray(data)
+        for _ in range(int(rng.integers(1, 4))):
+            place = int(rng.integers(len(data) - 4))
+            word = int(
+                rng.choice([0, 1, 2, 0xFFFF, 0xFFFFFFFF, 0x80000000, len(data), rng.integers(1 << 32)])
+            )
+            changed[place : place + 4] = word.to_bytes(4, "little")
+        path.write_bytes(changed)
+        try:
+            graph_sizes(path, shapes, {path.name: len(data)})
+        except ValueError as error:
+            refused += bool(str(error))
+    assert refused > 250
+
+
+def test_saved_optimizations_join_a_convolution_and_its_activation_alone(tmp_path: Path) -> None:
+    """The engine replays what the file says; other pairs could be of other sizes than those that are read."""
+    node = helper.make_node
+    nodes = [node("Conv", ["latents", "k"], ["c"]), node("Relu", ["c"], ["x"])]
+    weights = {"k": np.ones((4, 4, 1, 1), np.float32)}
+    source, path = tmp_path / "x.onnx", tmp_path / "x.ort"
+    source.write_bytes(model(nodes, weights).SerializeToString())
+    convert(source, path, RUNTIME.minimal)
+    data = path.read_bytes()
+    shapes, files = {"latents": (1, 4, 4, 4)}, {path.name: len(data)}
+    graph_sizes(path, shapes, files)
+    record = graph_of(data).RuntimeOptimizations().Records(0).RuntimeOptimizationRecords(0)
+    chosen = record.NodesToOptimizeIndices()
+    place = chosen._tab.Vector(chosen._tab.Offset(4))
+    for indices in ((0, 2), (1, 0), (1, 1), (99, 1)):
+        path.write_bytes(replaced(data, place, struct.pack("<II", *indices)))
+        with pytest.raises(ValueError, match="saved optimizations"):
+            graph_sizes(path, shapes, files)
