@@ -56,6 +56,7 @@ CASES: dict[str, onnx.ModelProto] = {
         pads=[1, 0, 0, 1],
         output_padding=[1, 0],
     ),
+    "ConvTranspose of groups": one("ConvTranspose", [(1, 4, 3, 5), (4, 3, 2, 2)], {}, group=2),
     "MaxPool": one("MaxPool", [(1, 4, 9, 7)], {}, kernel_shape=[2, 3], strides=[2, 2], ceil_mode=1),
     "AveragePool": one("AveragePool", [(1, 4, 9, 7)], {}, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
     "GlobalAveragePool": one("GlobalAveragePool", [(1, 4, 9, 7)], {}),
