@@ -1,7 +1,7 @@
 """Carry out edits of files: read, check, fill, write; one photo, or a folder of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,13 @@ from PIL import Image
 
 from moebius_edge.cli.pictures import check_output
 from moebius_edge.inpaint.imaging import Photo
+from moebius_edge.inpaint.options import OPTION_NAMES
 from moebius_edge.inpainter import Inpainter
 from moebius_edge.photos.masks import Mask
 from moebius_edge.photos.metadata import KEEP, check_policy
 from moebius_edge.photos.options import MaskOptions, ReadOptions
 from moebius_edge.photos.reading import read_mask, read_photo
 from moebius_edge.photos.writing import check_kind, left_out, save_picture
-
-MASK_FIELDS = ("mask_from", "fit_mask")
-READ_FIELDS = ("accept_truncated", "first_frame")
 
 
 @dataclass(frozen=True)
@@ -38,11 +36,13 @@ class FileEdit:
         given = {name: value for name, value in options.items() if value is not None}
         policy = given.pop("metadata", KEEP)
         check_policy(policy)
-        marking = {name: given.pop(name) for name in MASK_FIELDS if name in given}
-        reading = {name: given.pop(name) for name in READ_FIELDS if name in given}
-        return cls(
-            ReadOptions(**reading), MaskOptions(given.get("polarity", "white"), **marking), policy, given
+        reading, marking = (
+            {field.name: given[field.name] for field in fields(kind) if field.name in given}
+            for kind in (ReadOptions, MaskOptions)
         )
+        files = {*reading, *marking} - {*OPTION_NAMES}  # `polarity` is an option of both
+        edit = {name: value for name, value in given.items() if name not in files}
+        return cls(ReadOptions(**reading), MaskOptions(**marking), policy, edit)
 
     def prepare(self, photo: Path, mask: Path, output: Path, *, force: bool = False) -> "Prepared":
         """Read a photo and its mask, and see that the result can be written. Raises InvalidInput."""

@@ -12,6 +12,7 @@ from moebius_edge.cli.file_edit import FileEdit
 from moebius_edge.common.errors import InvalidInput, MoebiusError
 from moebius_edge.common.progress import Stage
 from moebius_edge.inpainter import Inpainter
+from moebius_edge.photos.reading import photo_files, pictures_in
 from moebius_edge.photos.writing import FORMATS
 
 READ_ALONE = (".avif", ".gif", ".heic", ".heif")  # read, but not written: their results are PNG
@@ -41,9 +42,7 @@ def plan(photos: Path, masks: Path, output: Path) -> list[Task]:
 
     Raises InvalidInput when there are none, or when the results cannot or should not be written there.
     """
-    found = _pictures(photos)
-    if not found:
-        raise InvalidInput(f"{photos} holds no photo; expected files ending in {', '.join(sorted(SUFFIXES))}")
+    found = photo_files(photos, suffixes=SUFFIXES)
     if output.exists() and not output.is_dir():
         raise InvalidInput(f"the output {output} is a file; with a folder of photos it must be a folder")
     if not output.exists() and not output.parent.is_dir():
@@ -102,14 +101,6 @@ def _count(pictures: int) -> str:
     return f"{pictures} picture" + "s" * (pictures != 1)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise InvalidInput(f"cannot read the folder {folder}: {error.strerror or error}") from error
-    return [path for path in paths if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-
-
 def _result(photo: Path) -> str:
     """Return the name of a photo's result: its own, where that format is written."""
     return photo.name if photo.suffix.lower() in FORMATS else f"{photo.stem}.png"
@@ -118,7 +109,7 @@ def _result(photo: Path) -> str:
 def _mask_of(photo: Path, masks: Path) -> Path:
     if not masks.is_dir():
         return masks
-    found = [path for path in _pictures(masks) if path.stem == photo.stem]
+    found = [path for path in pictures_in(masks, InvalidInput, SUFFIXES) if path.stem == photo.stem]
     if len(found) != 1:
         names = " and ".join(path.name for path in found) or f"none called {photo.stem}"
         raise InvalidInput(f"{masks} must hold one mask for {photo.name}; it holds {names}")

@@ -5,6 +5,7 @@ is carried to the result (docs/photos.md).
 """
 
 import io
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,22 +30,29 @@ PLAIN = MaskOptions()
 SUFFIXES = (".jpeg", ".jpg", ".png", ".webp")  # of the photos in a folder
 
 
-def photo_files(folder: Path, error: type[MoebiusError] = InvalidInput) -> list[Path]:
-    """List the photos in a folder by name: its files that end in SUFFIXES.
+def photo_files(
+    folder: Path, error: type[MoebiusError] = InvalidInput, suffixes: Collection[str] = SUFFIXES
+) -> list[Path]:
+    """List the photos in a folder by name: its files that end in one of `suffixes`.
 
     Raises `error` when there is none or the folder cannot be read.
     """
+    found = pictures_in(folder, error, suffixes)
+    if not found:
+        raise error(f"{folder} holds no photo; expected files ending in {', '.join(sorted(suffixes))}")
+    return found
+
+
+def pictures_in(folder: Path, error: type[MoebiusError], suffixes: Collection[str]) -> list[Path]:
+    """List the pictures in a folder as `photo_files` does; there may be none."""
     try:
-        found = sorted(
+        return sorted(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # macOS leaves "._NAME"
+            if path.suffix.lower() in suffixes and not path.name.startswith(".")  # macOS leaves "._NAME"
         )
     except OSError as reason:
         raise error(f"cannot read the folder {folder}: {reason.strerror or reason}") from reason
-    if not found:
-        raise error(f"{folder} holds no photo; expected files ending in {', '.join(SUFFIXES)}")
-    return found
 
 
 def read_photo(source: Source, options: ReadOptions = ReadOptions()) -> Photo:

@@ -48,7 +48,10 @@ def test_switches_are_set_unless_the_user_has_set_them(monkeypatch: pytest.Monke
     }
 
 
-@pytest.mark.parametrize(("value", "off"), [("1", True), (" True ", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "off"),
+    [("1", True), (" True ", True), ("YES", True), ("on", True), ("y", True), ("0", False), ("", False)],
+)
 def test_values_that_users_set_mean_what_the_engine_makes_of_them(
     value: str, off: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ CASES: dict[str, onnx.ModelProto] = {
         pads=[1, 0, 0, 1],
         output_padding=[1, 0],
     ),
+    "ConvTranspose of groups": one("ConvTranspose", [(1, 4, 3, 5), (4, 3, 2, 2)], {}, group=2),
     "MaxPool": one("MaxPool", [(1, 4, 9, 7)], {}, kernel_shape=[2, 3], strides=[2, 2], ceil_mode=1),
     "AveragePool": one("AveragePool", [(1, 4, 9, 7)], {}, kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
     "GlobalAveragePool": one("GlobalAveragePool", [(1, 4, 9, 7)], {}),
@@ -109,6 +110,23 @@ def test_a_rule_gives_the_shape_that_the_engine_gives(name: str, tmp_path: Path)
     assert {key: values[key].shape for key in wanted} == {
         key: array.shape for key, array in zip(wanted, found, strict=True)
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "multiplications"),
+    [
+        ("MatMul of batches", 2 * 5 * 3 * 6 * 4),
+        ("Gemm", 4 * 5 * 3),
+        ("Einsum", 2 * 3 * 4 * 5),
+        ("Conv", (6 * 5 * 7) * (2 * 3 * 2)),
+        ("ConvTranspose", (4 * 3 * 5) * (2 * 3 * 2)),
+        ("MaxPool", (4 * 5 * 3) * (2 * 3)),
+    ],
+)
+def test_multiplications_are_counted(name: str, multiplications: int, tmp_path: Path) -> None:
+    without = sizes_of(model([], {"x": np.ones(1, np.float32)}).SerializeToString(), tmp_path / "g.onnx")
+    found = sizes_of(CASES[name].SerializeToString(), tmp_path / "g.onnx")
+    assert found.work - without.work == found.folded_work - without.folded_work == multiplications
 
 
 def test_what_is_alive_ends_with_its_last_reader(tmp_path: Path) -> None:
