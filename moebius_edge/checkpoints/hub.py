@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 INSTALL = f"install what exporting needs, {install('export')}"
 PATIENCE = 6.0  # seconds in which the hub must answer, unless HF_HUB_ETAG_TIMEOUT says otherwise
 MAIN = "main"
+MOST_BYTES = 1 << 63  # of a file, for any file system
 _SHA256, _COMMIT = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9a-f]{40}")
 
 
@@ -82,8 +83,13 @@ def _ask(name: str, revision: str) -> Repository:
     if not _COMMIT.fullmatch(str(answer.sha)):
         return Repository(name, revision, silence=ValueError(f"the commit {str(answer.sha)[:60]!r} is none"))
     files = answer.siblings or ()
-    sizes = {each.rfilename: each.size if isinstance(each.size, int) else 0 for each in files}
+    sizes = {each.rfilename: _size(each.size) for each in files}
     return Repository(name, revision, str(answer.sha), sizes)
+
+
+def _size(claimed: object) -> int:
+    """Return the bytes that a file is said to have; 0, "not known", for what no file can have."""
+    return claimed if isinstance(claimed, int) and 0 <= claimed < MOST_BYTES else 0
 
 
 def _answer(name: str, revision: str) -> "ModelInfo | Exception":

@@ -59,14 +59,23 @@ def _parts(mask: Bools, cell: int) -> list[Box]:
 
 
 def _join(boxes: list[Box], squares: list[Box]) -> list[Box]:
-    """Return the boxes around those whose squares overlap, directly or through others."""
+    """Return the boxes around those whose squares overlap, directly or through others.
+
+    Pairs are not listed: of thousands of large squares there are tens of millions.
+    """
     left, top, right, bottom = np.array(squares).T
-    pairs = []
-    for i in range(len(boxes) - 1):
-        overlap = (left[i + 1 :] < right[i]) & (right[i + 1 :] > left[i])
-        overlap &= (top[i + 1 :] < bottom[i]) & (bottom[i + 1 :] > top[i])
-        pairs += [(i, i + 1 + int(j)) for j in np.flatnonzero(overlap)]
-    return _unions(boxes, _components(len(boxes), pairs))
+    labels = np.full(len(boxes), -1, np.intp)
+    for first in range(len(boxes)):
+        reached = [first] if labels[first] < 0 else []
+        labels[reached] = first
+        while reached:
+            i = reached.pop()
+            free = np.flatnonzero(labels < 0)
+            overlap = (left[free] < right[i]) & (right[free] > left[i])
+            overlap &= (top[free] < bottom[i]) & (bottom[free] > top[i])
+            labels[free[overlap]] = first
+            reached += free[overlap].tolist()
+    return _unions(boxes, labels)
 
 
 def _components(count: int, pairs: list[tuple[int, int]]) -> Labels:

@@ -66,6 +66,8 @@ class PortableEdit:
         core = squares.touched(crop, surface.mask, resolution)
         hole = crops.model_hole(core, stride)
         where = surface.clear
+        if where is not None and not again:
+            squares.require_seen(crop, surface.mask, where)
         # A filter of 3 pixels to each side, of the larger of the model's and the photo's, sees further than
         # the hole is grown: by half a latent.
         if not again and 6 * max(resolution, crop.side) > stride * crop.side:

@@ -20,6 +20,10 @@ from moebius_edge.inpaint.harmonic import extend
 from moebius_edge.inpaint.imaging import Bools, Bytes
 
 STRIP = 1 << 20  # pixels that are worked on at a time
+NOTHING_SEEN = (
+    "everything around the mask is fully transparent: nothing is left to fill it from; mark a part that can "
+    "be seen, or remove the transparency"
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,17 @@ def touched(crop: Crop, mask: Bools, resolution: int) -> Bools:
     return _resized(strips, resolution, Image.Resampling.BOX) > 0
 
 
+def require_seen(crop: Crop, mask: Bools, clear: Bools) -> None:
+    """Raise InvalidInput unless a pixel in the square is neither masked nor fully transparent.
+
+    What is to be removed would stand for all that is transparent. `mask`, `clear`: [H,W] of the photo.
+    """
+    left, top, right, bottom = crop.inside(mask.shape[1], mask.shape[0])
+    part = slice(top, bottom), slice(left, right)
+    if (mask[part] | clear[part]).all():
+        raise InvalidInput(NOTHING_SEEN)
+
+
 def complete(crop: Crop, rgb: Bytes, where: Bools, resolution: int) -> Unknown | None:
     """Find what stands for the pixels `where` [H,W] of a photo [H,W,3]; None if there is none in the square.
 
@@ -72,10 +87,7 @@ def complete(crop: Crop, rgb: Bytes, where: Bools, resolution: int) -> Unknown |
         sums[row] = np.add.reduceat((pixels * known[..., None]).sum(axis=0, dtype=np.int64), edges[:-1])
         counts[row] = np.add.reduceat(known.sum(axis=0, dtype=np.int64), edges[:-1])
     if not counts.any():
-        raise InvalidInput(
-            "everything around the mask is fully transparent: nothing is left to fill it from; mark a part "
-            "that can be seen, or remove the transparency"
-        )
+        raise InvalidInput(NOTHING_SEEN)
     means = (sums / np.maximum(counts, 1)[..., None]).transpose(2, 0, 1)
     values = extend(means, counts == 0).transpose(1, 2, 0)
     return Unknown(where, np.rint(np.clip(values, 0, 255)).astype(np.uint8))

@@ -24,8 +24,8 @@ HEADERS = {
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
 }
-# What Python's table, or the system's, may not know or have wrong.
 TIMEOUT = 30.0  # seconds without a byte, after which a connection is closed: it keeps a thread
+# What Python's table, or the system's, may not know or have wrong.
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm"}
 
 

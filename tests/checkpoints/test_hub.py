@@ -376,3 +376,9 @@ def test_an_answer_that_is_none(
     monkeypatch.setattr(json, "dumps", lambda _: answer.decode())
     message = fetch(hub, tmp_path, "x.bin")
     assert "gives no usable answer" in message and hub.gets() == []
+
+
+@pytest.mark.parametrize("size", [-1, 10**400], ids=["negative", "huge"])
+def test_sizes_that_no_file_has_are_not_believed(published: Hub, tmp_path: Path, size: int) -> None:
+    published.claimed = {f"{UNET}/{PLACES2}": size}
+    assert "refused" not in run(known(), published.url, tmp_path / "home")[0]

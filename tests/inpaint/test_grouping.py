@@ -1,5 +1,7 @@
 """Which parts of a mask are holes of their own."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,3 +103,15 @@ def test_specks_all_over_are_one_hole() -> None:
     mask = np.zeros((1000, 1000), bool)
     mask[::10, ::10] = True
     assert holes(mask)[0] == [(0, 0, 991, 991)]
+
+
+def test_of_thousands_of_large_squares_no_pairs_are_listed() -> None:
+    """All 32 million pairs overlap; as a list they are gigabytes."""
+    mask = np.zeros((90 * 8, 90 * 8), bool)
+    mask[::8, ::8] = True  # with cells of four pixels no two touch
+    tracemalloc.start()
+    found = separate(mask, 16, lambda _: (0, 0, 720, 720))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == [(0, 0, 713, 713)]
+    assert peak < 20e6

@@ -10,6 +10,8 @@ from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint import squares
 from moebius_edge.inpaint.crops import Crop, choose_crop
 from moebius_edge.inpaint.imaging import Bytes
+from moebius_edge.inpaint.options import InpaintOptions
+from moebius_edge.inpaint.portable import PortableEdit, Surface
 from moebius_edge.inpaint.squares import complete, picture_of, touched
 from tests.inpaint.masks import boxes
 
@@ -118,3 +120,15 @@ def test_a_square_without_known_pixels_is_refused() -> None:
     where[90:, 90:] = False
     with pytest.raises(InvalidInput, match="fully transparent: nothing is left"):
         complete(Crop(0, 0, 64), np.zeros((100, 100, 3), np.uint8), where, 64)
+
+
+@pytest.mark.parametrize("side", [8, 64])  # with and without pixels of the mask among the unknown ones
+def test_what_is_to_be_removed_does_not_stand_for_what_is_transparent(side: int) -> None:
+    mask, clear = np.zeros((side, side), bool), np.ones((side, side), bool)
+    mask[4, 4], clear[4, 4] = True, False  # all that can be seen is to be removed
+    surface = Surface(np.full((side, side, 3), 200, np.uint8), mask, clear, (0, 0))
+    crop = Crop(0, 0, side)
+    with pytest.raises(InvalidInput, match="fully transparent: nothing is left"):
+        PortableEdit.of(surface, crop, (16, 4), InpaintOptions())
+    clear[4, 6] = False
+    PortableEdit.of(surface, crop, (16, 4), InpaintOptions())
