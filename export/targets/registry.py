@@ -3,11 +3,11 @@
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, wraps
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_args
 
-from moebius_edge.common.errors import ExportError
+from moebius_edge.common.errors import ExportError, MoebiusError
 from moebius_edge.common.explain import install
 from moebius_edge.common.plugins import NAME, find_plugins, load, wrong_part
 from moebius_edge.export import targets as folder
@@ -74,15 +74,33 @@ def find_target(name: str) -> Target:
 def load_part(target: Target, part: str) -> Callable[..., Any]:
     """Import what a row names as "module:function".
 
-    Raises ExportError where its module, or what that needs, cannot be imported.
+    Raises ExportError where its module, or what that needs, cannot be imported. What belongs to another
+    package raises ExportError, too, for every error of its own: nobody here can act on those.
     """
     try:
-        return load(part)
+        found = load(part)
     except ImportError as error:
         raise ExportError(
             f"the target {target.name} needs {error.name}, which cannot be imported; "
             f"{install(target.extra, target.package)}"
         ) from error
+    return found if target.package == Target.package else _explained(target, found)
+
+
+def _explained(target: Target, part: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(part)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return part(*arguments, **options)
+        except (MoebiusError, MemoryError, OSError):
+            raise
+        except (Exception, SystemExit) as error:  # SystemExit would end the command as if all were well
+            raise ExportError(
+                f"the target {target.name} failed: {type(error).__name__}: {str(error)[:200]}; it is of the "
+                f"package {target.package}: tell its makers"
+            ) from error
+
+    return call
 
 
 def require_ready(target: Target, settings: Mapping[str, str], kit: bool) -> None:
@@ -92,13 +110,7 @@ def require_ready(target: Target, settings: Mapping[str, str], kit: bool) -> Non
     """
     if target.ready is None:
         return
-    try:
-        load_part(target, target.ready)(settings, kit)
-    except SystemExit as error:  # which would end the command as if all were well
-        raise ExportError(
-            f"the target {target.name} cannot be prepared: SystemExit: {error}; it is of the package "
-            f"{target.package}: tell its makers"
-        ) from error
+    load_part(target, target.ready)(settings, kit)
 
 
 def find_doctor(name: str) -> Callable[..., Any]:

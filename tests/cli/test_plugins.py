@@ -319,12 +319,14 @@ def test_a_broken_plug_in_breaks_no_command(tmp_path: Path, exported: Path) -> N
     assert done.stderr.count("warning: ") == 1 and "moebius-toaster" in done.stderr
 
 
-def test_a_target_that_ends_the_process_is_a_sentence(installed: Install) -> None:
-    ready = "def ready(settings, kit):\n    raise SystemExit(0)"
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "KeyError(0)"])
+def test_a_target_that_fails_is_a_sentence(installed: Install, raised: str) -> None:
+    ready = f"def ready(settings, kit):\n    raise {raised}"
     row = ROW.replace("settings=", 'ready="moebius_toaster.ready:ready", settings=')
     installed(files={**FILES, "__init__": row, "ready": ready})
+    named = raised.partition("(")[0]
     with pytest.raises(
-        ExportError, match=r"toaster cannot be prepared: SystemExit: 0; .*package moebius-toaster"
+        ExportError, match=rf"toaster failed: {named}: 0; .*package moebius-toaster: tell its makers$"
     ):
         require_ready(find_target("toaster"), {}, False)
 
