@@ -22,6 +22,6 @@ def graph_files(bundle: Bundle, graph: str) -> set[str]:
 def external_locations(path: Path) -> set[str]:
     """Return the file names that tensors of an ONNX file point to. Raises ValueError as `onnx_file.read`."""
     with read(path) as file:
-        attributes = (value for node in file.nodes() for value in node.attributes.values())
+        attributes = (value for node in file.nodes for value in node.attributes.values())
         tensors = (*file.tensors.values(), *(value for value in attributes if isinstance(value, Tensor)))
         return {tensor.external.get("location", "") for tensor in tensors if tensor.external}
