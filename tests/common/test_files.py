@@ -36,17 +36,18 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another run may take a file that was just made for one that nobody writes."""
-    swept = []
+    locked: list[Path] = []
 
     def swept_first(path: Path) -> int | None:
-        if not swept:
-            swept.append(path)
+        locked.append(path)
+        if len(locked) == 1:
             path.unlink()
         return lock(path)
 
     monkeypatch.setattr(files, "lock", swept_first)
     write_atomically(tmp_path / "result.png", b"whole")
-    assert len(swept) == 1 and names(tmp_path) == ["result.png"]
+    assert len(set(locked)) == 2, "what was swept is written without a lock"
+    assert names(tmp_path) == ["result.png"]
 
 
 def test_without_locks_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
