@@ -5,6 +5,7 @@ import moebius_edge  # noqa: F401 (first: it switches off what engines send, whi
 # isort: split
 import gc
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
@@ -49,6 +50,10 @@ TINY_VAE = VAEConfig(
 SMALL = MoebiusConfig((32, 64), latent_size=8, embedding_dim=24, cross_attention_dim=16, num_heads=4)
 SMALL_VAE = VAEConfig((8, 8, 8, 8), layers_per_block=1, norm_num_groups=4, sample_size=64, scaling_factor=0.5)
 
+
+# Shells start what runs in the background with Ctrl-C ignored; tests of it would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files that take longest, in this order: two processes that begin with them end together.
 LONGEST = (

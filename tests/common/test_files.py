@@ -2,18 +2,23 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
 from moebius_edge.common import files, staging
 from moebius_edge.common.errors import BundleError, ExportError
-from moebius_edge.common.files import PREFIX, SUFFIX, write_atomically
+from moebius_edge.common.files import PREFIX, SUFFIX, check_writable, write_atomically
 from moebius_edge.common.locks import STALE_SECONDS, abandoned, lock, release
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
@@ -36,17 +41,18 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another run may take a file that was just made for one that nobody writes."""
-    swept = []
+    locked: list[Path] = []
 
     def swept_first(path: Path) -> int | None:
-        if not swept:
-            swept.append(path)
+        locked.append(path)
+        if len(locked) == 1:
             path.unlink()
         return lock(path)
 
     monkeypatch.setattr(files, "lock", swept_first)
     write_atomically(tmp_path / "result.png", b"whole")
-    assert len(swept) == 1 and names(tmp_path) == ["result.png"]
+    assert len(set(locked)) == 2, "what was swept is written without a lock"
+    assert names(tmp_path) == ["result.png"]
 
 
 def test_without_locks_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,3 +92,50 @@ def test_errors_about_a_folder_that_is_being_written_name_the_output(tmp_path: P
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert ".tmp-" not in str(caught.value) and names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kept", [0o600, 0o640, 0o664, 0o444])
+def test_a_file_that_exists_keeps_its_mode(kept: int, tmp_path: Path) -> None:
+    output = tmp_path / "private"
+    output.write_bytes(b"old")
+    output.chmod(kept)
+    write_atomically(output, b"new")
+    assert mode(output) == kept and output.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_a_new_files_mode_follows_the_umask(umask: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomically(tmp_path / "new", b"new")
+    finally:
+        os.umask(before)
+    assert mode(tmp_path / "new") == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("kept", [None, 0o600])
+def test_nobody_else_can_read_it_while_it_is_written(
+    kept: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "r.png"
+    if kept is not None:
+        output.write_bytes(b"old")
+        output.chmod(kept)
+    seen: list[int] = []
+    real = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        seen.append(mode(self))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    write_atomically(output, b"new")
+    assert seen == [kept if kept is not None else mode(output)]
+
+
+def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.png").write_bytes(b"old")
+    monkeypatch.setattr(os, "access", lambda path, how: False)  # root may write all
+    with pytest.raises(OSError, match="Permission denied") as caught:
+        check_writable(tmp_path / "x.png")
+    assert caught.value.filename == str(tmp_path / "x.png")

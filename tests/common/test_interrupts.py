@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -58,6 +59,19 @@ def test_once_is_enough_where_python_runs() -> None:
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (7, "caught\n", "")
+
+
+def test_what_wakes_somebody_else_stays_theirs() -> None:
+    ours, theirs = socket.socketpair()  # as an event loop has it
+    with ours, theirs:
+        ours.setblocking(False)
+        signal.set_wakeup_fd(ours.fileno())
+        try:
+            with ended_by_two_interrupts():
+                assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert signal.set_wakeup_fd(-1) == ours.fileno()
+        finally:
+            signal.set_wakeup_fd(-1)
 
 
 def test_it_goes_as_it_came() -> None:
