@@ -45,6 +45,7 @@ lint: $(STAMP)
 	MYPYPATH=$(TYPES) $(BIN)/mypy -p moebius_edge
 
 $(STAMP): pyproject.toml setup.py constraints.txt
+	@echo "Installing into $(VENV): about 2 GB and some minutes, once; pip says nothing meanwhile"
 	@# An environment that works is kept, even if python3 is another one today; half of one is made anew.
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"

@@ -119,7 +119,10 @@ def find_doctor(name: str) -> Callable[..., Any]:
     if row is None or row.doctor is None:
         known = " and ".join(other.name for other in targets().values() if other.doctor)
         why = "is not known" if row is None else "has no rules to examine a bundle by"
-        raise ExportError(f"the target {name} {why}; bundles exported for {known} can be examined")
+        raise ExportError(
+            f"the target {name} {why}; bundles exported for {known} can be examined, and others as one of "
+            f"these: add --target"
+        )
     return load_part(row, row.doctor)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image
 
 from moebius_edge.cli.pictures import check_output
+from moebius_edge.common.errors import InvalidInput
 from moebius_edge.inpaint.imaging import Photo
 from moebius_edge.inpaint.options import OPTION_NAMES
 from moebius_edge.inpainter import Inpainter
@@ -46,6 +47,10 @@ class FileEdit:
 
     def prepare(self, photo: Path, mask: Path, output: Path, *, force: bool = False) -> "Prepared":
         """Read a photo and its mask, and see that the result can be written. Raises InvalidInput."""
+        if mask.is_dir():
+            raise InvalidInput(
+                f"the mask {mask} is a folder, and {photo} is one photo; the order is BUNDLE PHOTO MASK"
+            )
         check_output(output, photo, mask, force)
         source = read_photo(photo, self.reading)
         check_kind(source, output)

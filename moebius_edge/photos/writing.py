@@ -28,6 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "exact": True},
 }
 OPAQUE = ("JPEG", "BMP")  # formats without transparency
+DEEP = ("PNG", "TIFF")  # formats that are written in 16 bits
 LONGEST = {"JPEG": 65_500, "WEBP": 16_383}  # pixels of a side: the encoders take no more
 SEGMENT = 65_500  # bytes of a JPEG's EXIF data or XMP: what a segment of 65,535 holds besides its head
 
@@ -36,8 +37,9 @@ def format_of(output: Path) -> str:
     """Return Pillow's name of the format in which `output` is written. Raises InvalidInput for none."""
     kind = FORMATS.get(output.suffix.lower())
     if kind is None:
+        what = f"as {output.suffix}" if output.suffix else "without a suffix, which chooses the format"
         raise InvalidInput(
-            f"the output {output} has no suffix of a picture format; expected one of {', '.join(FORMATS)}"
+            f"the output {output} cannot be written {what}; end its name in one of {', '.join(FORMATS)}"
         )
     return kind
 
@@ -78,14 +80,17 @@ def check_kind(photo: Photo, output: Path) -> None:
 
 
 def left_out(photo: Photo, output: Path) -> list[str]:
-    """Say what of the metadata of `photo` the format of `output` has no place for, a sentence each."""
+    """Say what of `photo` the format of `output` has no place for, a sentence each: metadata, 16 bits."""
     kind, carried = format_of(output), photo.carried
     found = {"EXIF data": carried.exif, "XMP": carried.xmp}
-    return [
+    notes = [
         f"the {name} of the photo are left out: {kind} has no place for them"
         for name, data in found.items()
         if data is not None and not _fits(kind, data)
     ]
+    if photo.deep is not None and kind not in DEEP:
+        notes.append(f"the photo has 16 bits, of which 8 are kept in {kind}; PNG and TIFF keep all")
+    return notes
 
 
 def _fits(kind: str, data: bytes) -> bool:
@@ -100,7 +105,7 @@ def save_picture(picture: Image.Image, output: Path, photo: Photo, policy: str =
     """
     kind = format_of(output)
     carried = metadata.chosen(photo.carried, policy, picture.size)
-    pixels = deep.merged(photo, picture) if kind in ("PNG", "TIFF") else None
+    pixels = deep.merged(photo, picture) if kind in DEEP else None
     if kind == "TIFF":
         whole = np.asarray(picture) if pixels is None else pixels
         data = tiff_file(whole.reshape(*whole.shape[:2], -1), photo.profile, carried)

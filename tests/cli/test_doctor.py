@@ -39,6 +39,7 @@ def test_targets_without_accelerators(moebius: Any, exported: Path) -> None:
     answer = moebius("doctor", exported)
     assert answer.code == 2 and "the target ort has no rules" in answer.err
     assert "bundles exported for ort-mobile and coreml can be examined" in answer.err
+    assert "add --target" in answer.err
     answer = moebius("doctor", exported, "--target", "toaster")
     assert answer.code == 2 and "the target toaster is not known" in answer.err
 

@@ -110,6 +110,14 @@ def test_rotated_photo_comes_out_upright_with_its_profile(
     assert np.abs(pixels(result)[:16].astype(int) - pixels(photo)[:16]).max() < 16
 
 
+def test_a_bundle_in_the_place_of_the_mask_is_told_the_order(
+    moebius: Any, exported: Path, photo: Path, mask: Path, tmp_path: Path
+) -> None:
+    answer = moebius("inpaint", photo, mask, exported, "-o", tmp_path / "result.png")
+    assert answer.code == 2 and f"the mask {exported} is a folder" in answer.err
+    assert "the order is BUNDLE PHOTO MASK" in answer.err
+
+
 def test_inputs_are_replaced_only_when_forced(moebius: Any, exported: Path, photo: Path, mask: Path) -> None:
     before = photo.read_bytes()
     for target in (photo, mask):
@@ -124,8 +132,8 @@ def test_inputs_are_replaced_only_when_forced(moebius: Any, exported: Path, phot
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        ("result", "no suffix of a picture format"),
-        ("result.heic", "no suffix of a picture format"),
+        ("result", "without a suffix"),
+        ("result.heic", "as .heic; end its name in one of .png"),
         ("nowhere/result.png", "does not exist; create it first"),
         ("folder.png", "is a folder"),
     ],

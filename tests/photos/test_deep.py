@@ -14,7 +14,7 @@ from moebius_edge.inpaint.imaging import Carried
 from moebius_edge.photos import deep, exif, png
 from moebius_edge.photos.reading import read_mask, read_photo
 from moebius_edge.photos.tiff import tiff_file
-from moebius_edge.photos.writing import save_picture
+from moebius_edge.photos.writing import left_out, save_picture
 from tests.photos.files import TURNS, words
 
 CHANNELS = (1, 2, 3, 4)
@@ -115,6 +115,12 @@ def test_other_formats_get_8_bits(tmp_path: Path) -> None:
     photo = read_photo(deep.png_file(words(3), []))
     save_picture(photo.with_pixels(photo.rgb), tmp_path / "r.webp", photo)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "r.webp")), photo.rgb)
+
+
+@pytest.mark.parametrize(("suffix", "says"), [("jpg", "JPEG"), ("webp", "WEBP"), ("png", ""), ("tif", "")])
+def test_16_bits_that_a_format_does_not_keep_are_named(suffix: str, says: str) -> None:
+    notes = left_out(read_photo(deep.png_file(words(3), [])), Path(f"r.{suffix}"))
+    assert bool(notes) == bool(says) and all(f"8 are kept in {says}" in note for note in notes)
 
 
 def test_a_mask_may_have_16_bits() -> None:
