@@ -49,7 +49,7 @@ export function showAbout(model: Model, proof: Proof | null, onTest: () => void)
 function showBadge(proof: Proof | null): void {
   const badge = element("badge");
   badge.className = `badge ${proof ? (proof.result.ok ? "good" : "bad") : ""}`;
-  badge.textContent = proof ? (proof.result.ok ? "Self-test passed" : "Self-test failed") : "Not tested yet";
+  badge.textContent = proof ? (proof.result.ok ? "Self-test passed" : "Self-test failed") : "Not checked here yet";
 }
 
 function resultTable(model: Model, { result }: Proof): HTMLTableElement {
