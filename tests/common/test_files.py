@@ -55,6 +55,17 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_again(
     assert names(tmp_path) == ["result.png"]
 
 
+def test_one_lock_has_one_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = lock(tmp_path)
+    assert held is not None and lock(tmp_path) is None
+    monkeypatch.setattr(staging, "LOCK_SECONDS", 0.05)
+    with pytest.raises(ExportError, match="is locked by another export"), staging.locked(tmp_path):
+        pass
+    release(held)
+    with staging.locked(tmp_path):
+        assert lock(tmp_path) is None
+
+
 def test_without_locks_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"half")
@@ -128,9 +139,15 @@ def test_nobody_else_can_read_it_while_it_is_written(
         seen.append(mode(self))
         return real(self, target)
 
+    def write_bytes(self: Path, data: bytes) -> int:
+        seen.append(mode(self))
+        return write(self, data)
+
+    write = Path.write_bytes
     monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     write_atomically(output, b"new")
-    assert seen == [kept if kept is not None else mode(output)]
+    assert seen == [kept if kept is not None else mode(output)] * 2
 
 
 def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,3 +156,29 @@ def test_a_file_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="Permission denied") as caught:
         check_writable(tmp_path / "x.png")
     assert caught.value.filename == str(tmp_path / "x.png")
+
+
+def staged(output: Path, data: bytes) -> None:
+    with staging.stage(output, overwrite=True, replaceable="x") as folder:
+        (folder / "x").write_bytes(data)
+
+
+def test_what_a_swap_left_is_removed_where_the_new_one_is_there(tmp_path: Path) -> None:
+    staged(tmp_path / "b", b"new")
+    left = tmp_path / ".b.old-01234567"
+    left.mkdir()
+    (left / "x").write_bytes(b"old")
+    staged(tmp_path / "b", b"newer")
+    assert names(tmp_path) == ["b"] and (tmp_path / "b" / "x").read_bytes() == b"newer"
+
+
+def test_half_of_an_old_folder_has_no_name_that_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    staged(tmp_path / "b", b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(staging.shutil, "rmtree", lambda *_, **__: None)  # as if it was killed there
+        staged(tmp_path / "b", b"new")
+    assert [name[:7] for name in names(tmp_path)] == [".b.tmp-", "b"]
+    staged(tmp_path / "b", b"newer")
+    assert names(tmp_path) == ["b"]
