@@ -6,7 +6,7 @@ from moebius_edge.export.targets.target import Target
 TARGET = Target(
     "coreml",
     runtime="coreml",
-    runs_on="iOS 17, macOS 14 and newer (by a setting iOS 16 and macOS 13), by Core ML",
+    runs_on="iOS 17, macOS 14 and newer (iOS 16 and macOS 13: --set deployment=iOS16), by Core ML",
     state="its files (`.mlpackage`) are made on Linux, and checked there by a program that computes what "
     "they contain. Core ML itself has not run them yet. `moebius-edge prove` on a Mac runs them on each of "
     "its processors, tests and times them. [More](docs/coreml.md).",
