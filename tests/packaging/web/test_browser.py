@@ -363,25 +363,37 @@ def test_cancel(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
     assert differences(found, inpainter(photo, mask, **SHORT), hole)[0] <= IN_HOLE
 
 
-def test_two_passes(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
-    """They are counted as one, and Cancel stops the second, too."""
-    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
+def wren(size: tuple[int, int], folder: Path) -> tuple[Path, Path]:
+    """The sample's photo at another size, and where a mask for it goes."""
+    photo = folder / "photo.png"
     with Image.open(sample("wren")[0]) as image:
-        image.resize((200, 150)).save(photo)
-    hole = np.zeros((150, 200), np.bool_)
-    hole[60:90, 80:105] = True
-    Image.fromarray(hole).save(mask)
+        image.resize(size).save(photo)
+    return photo, folder / "mask.png"
+
+
+def stopped_and_run(page: Page, photo: Path, mask: Path, steps: int, passing: str) -> Image.Image:
+    """Stop a run of so many steps where its progress matches `passing`, then run to the end: its result."""
     page.open().ready()
     page.photo(photo)
     page.mask(mask)
-    page.choose(steps=400)  # 1 + 396 + 1 runs of graphs, then 2 + 250 + 1
+    page.choose(steps=steps)
     page.tab.click("#run")
-    page.says("#status", re.compile(r"Filling: (4[1-9]|5\d)\d of 651"))
+    page.says("#status", re.compile(passing))
     page.tab.keyboard.press("Escape")
     page.says("#status", "Stopped.")
     page.choose()
     page.run()
-    found = page.download("#download", tmp_path / "found.png")
+    return page.download("#download", photo.with_name("found.png"))
+
+
+def test_two_passes(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
+    """They are counted as one, and Cancel stops the second, too."""
+    photo, mask = wren((200, 150), tmp_path)
+    hole = np.zeros((150, 200), np.bool_)
+    hole[60:90, 80:105] = True
+    Image.fromarray(hole).save(mask)
+    # 1 + 396 + 1 runs of graphs, then 2 + 250 + 1
+    found = stopped_and_run(page, photo, mask, 400, r"Filling: (4[1-9]|5\d)\d of 651")
     near, beyond = differences(found, inpainter(photo, mask, **SHORT), hole)
     assert near <= IN_SECOND_PASS
     assert beyond == 0
@@ -390,23 +402,12 @@ def test_two_passes(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
 
 def test_holes_far_apart(page: Page, inpainter: Inpainter, tmp_path: Path) -> None:
     """Each in a square of its own, all counted as one; Cancel stops between them as well."""
-    photo, mask = tmp_path / "photo.png", tmp_path / "mask.png"
-    with Image.open(sample("wren")[0]) as image:
-        image.resize((360, 240)).save(photo)
+    photo, mask = wren((360, 240), tmp_path)
     hole = np.zeros((240, 360), np.bool_)
     hole[15:30, 20:40] = hole[200:220, 320:330] = True
     Image.fromarray(hole).save(mask)
-    page.open().ready()
-    page.photo(photo)
-    page.mask(mask)
-    page.choose(steps=200)  # for each hole 1 + 198 + 1 runs of graphs, then 2 + 100 + 1
-    page.tab.click("#run")
-    page.says("#status", re.compile(r"Filling: (3[1-9]|4\d|5[0-8])\d of 606"))
-    page.tab.keyboard.press("Escape")
-    page.says("#status", "Stopped.")
-    page.choose()
-    page.run()
-    found = page.download("#download", tmp_path / "found.png")
+    # for each hole 1 + 198 + 1 runs of graphs, then 2 + 100 + 1
+    found = stopped_and_run(page, photo, mask, 200, r"Filling: (3[1-9]|4\d|5[0-8])\d of 606")
     near, beyond = differences(found, inpainter(photo, mask, **SHORT), hole)
     assert near <= IN_SECOND_PASS
     assert beyond == 0
