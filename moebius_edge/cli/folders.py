@@ -3,6 +3,7 @@
 Results that are there already are left, so an interrupted run goes on where it stopped.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +53,9 @@ def plan(photos: Path, masks: Path, output: Path) -> list[Task]:
             raise InvalidInput(f"the results would replace what is in {source}; choose another folder")
     refuse_inside(output / "result.png")
     tasks = [Task(path, output / _result(path)) for path in found]
-    names = [task.output.name for task in tasks]
-    for task in tasks:
-        if names.count(task.output.name) > 1:
-            raise InvalidInput(f"two photos of {photos} would both become {task.output.name}; rename one")
+    for name, count in Counter(task.output.name for task in tasks).items():
+        if count > 1:
+            raise InvalidInput(f"two photos of {photos} would both become {name}; rename one")
     return tasks
 
 
@@ -67,6 +67,7 @@ def run(
     `masks`: a folder with a picture of each photo's name, whatever its suffix, or one mask for all.
     """
     written, left, failed, notes = [], [], [], []
+    pictures = pictures_in(masks, InvalidInput, SUFFIXES) if masks.is_dir() else None
     tasks[0].output.parent.mkdir(exist_ok=True)
     for index, task in enumerate(tasks):
         name = task.photo.name
@@ -75,7 +76,9 @@ def run(
             left.append(task.output.name)
             continue
         try:
-            prepared = edit.prepare(task.photo, _mask_of(task.photo, masks), task.output, force=force)
+            prepared = edit.prepare(
+                task.photo, _mask_of(task.photo, masks, pictures), task.output, force=force
+            )
             prepared.run(inpainter)
         except (MoebiusError, OSError) as error:
             failed.append((name, str(error)))
@@ -106,10 +109,11 @@ def _result(photo: Path) -> str:
     return photo.name if photo.suffix.lower() in FORMATS else f"{photo.stem}.png"
 
 
-def _mask_of(photo: Path, masks: Path) -> Path:
-    if not masks.is_dir():
+def _mask_of(photo: Path, masks: Path, pictures: list[Path] | None) -> Path:
+    """Return the picture of the photo's name among `pictures`; None: `masks` is the mask itself."""
+    if pictures is None:
         return masks
-    found = [path for path in pictures_in(masks, InvalidInput, SUFFIXES) if path.stem == photo.stem]
+    found = [path for path in pictures if path.stem == photo.stem]
     if len(found) != 1:
         names = " and ".join(path.name for path in found) or f"none called {photo.stem}"
         raise InvalidInput(f"{masks} must hold one mask for {photo.name}; it holds {names}")

@@ -15,15 +15,25 @@ def bounding_box(mask: Bools) -> Box:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+def grown_box(box: Box, reach: int, inside: Box) -> Box:
+    """Return a box grown by `reach` pixels on each side, as far as it lies in `inside`."""
+    left, top, right, bottom = box
+    return (
+        max(left - reach, inside[0]),
+        max(top - reach, inside[1]),
+        min(right + reach, inside[2]),
+        min(bottom + reach, inside[3]),
+    )
+
+
 def grow(mask: Bools, radius: int) -> Bools:
     """Dilate a mask [H,W] by a square of side 2 radius + 1 pixels."""
     if radius == 0 or not mask.any():
         return mask
-    left, top, right, bottom = bounding_box(mask)
-    rows = slice(max(top - radius, 0), min(bottom + radius, mask.shape[0]))
-    columns = slice(max(left - radius, 0), min(right + radius, mask.shape[1]))
+    whole = 0, 0, mask.shape[1], mask.shape[0]
+    left, top, right, bottom = grown_box(bounding_box(mask), radius, whole)
     grown = mask.copy()
-    part = grown[rows, columns]
+    part = grown[top:bottom, left:right]
     _grow_lines(part, radius)
     _grow_lines(part.T, radius)
     return grown

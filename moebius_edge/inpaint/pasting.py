@@ -8,7 +8,7 @@ from PIL import Image
 
 from moebius_edge.inpaint.crops import Crop
 from moebius_edge.inpaint.imaging import Bools, Bytes
-from moebius_edge.inpaint.morphology import Box, bounding_box, grow
+from moebius_edge.inpaint.morphology import bounding_box, grow, grown_box
 from moebius_edge.inpaint.squares import STRIP
 
 Floats = NDArray[np.float32]
@@ -30,7 +30,7 @@ def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int, kept: 
     """
     height, width = mask.shape
     inside = crop.inside(width, height)
-    left, top, right, bottom = _around(bounding_box(mask), feather, inside)
+    left, top, right, bottom = grown_box(bounding_box(mask), feather, inside)
     # At the square's width, and still of the model's height.
     wide = np.asarray(Image.fromarray(fill).resize((crop.side, len(fill)), Image.Resampling.LANCZOS))
     rows = slice(top - crop.top, bottom - crop.top)
@@ -46,17 +46,6 @@ def paste(crop: Crop, rgb: Bytes, mask: Bools, fill: Bytes, feather: int, kept: 
         # Where the opacity is 0 this is exactly `part`: bytes are whole numbers in float32.
         part[:] = np.rint(new + (1 - opacity[..., None]) * part)
         left = columns.stop
-
-
-def _around(box: Box, reach: int, inside: Box) -> Box:
-    """Return a box grown by `reach` pixels, as far as it lies in `inside`."""
-    left, top, right, bottom = box
-    return (
-        max(left - reach, inside[0]),
-        max(top - reach, inside[1]),
-        min(right + reach, inside[2]),
-        min(bottom + reach, inside[3]),
-    )
 
 
 def _opacities(mask: Bools, feather: int) -> Iterator[Floats]:

@@ -29,13 +29,17 @@ Load = Callable[[Image.Image], object]
 
 def raw_modes(image: Image.Image) -> list[str]:
     """Return how the samples of an opened, not yet decoded picture are stored."""
-    arguments = [tile[3] for tile in getattr(image, "tile", [])]
-    return [
-        word
-        for each in arguments
-        for word in (each if isinstance(each, tuple) else (each,))
-        if isinstance(word, str)
-    ]
+    return [word for word in tile_arguments(image) if isinstance(word, str)]
+
+
+def tile_arguments(image: Image.Image) -> list[object]:
+    """Return what the decoders of an opened, not yet decoded picture are told of its tiles."""
+    return [word for tile in getattr(image, "tile", []) for word in as_tuple(tile[3])]
+
+
+def as_tuple(value: object) -> tuple[object, ...]:
+    """Return the value of a TIFF tag, or the arguments of a tile, as a tuple: a single one stands alone."""
+    return value if isinstance(value, tuple) else (value,)
 
 
 def readable(image: Image.Image) -> bool:
@@ -52,7 +56,7 @@ def _as_png(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bool:
     """Tell whether a TIFF's samples mean what a PNG's do: all 16 bits are used, and 0 is black."""
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, 1)
     kind = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION)
-    return set(bits if isinstance(bits, tuple) else (bits,)) == {16} and kind in (1, 2)
+    return set(as_tuple(bits)) == {16} and kind in (1, 2)
 
 
 def samples(image: Image.Image, again: Callable[[], Image.Image], load: Load) -> Words:
@@ -60,11 +64,10 @@ def samples(image: Image.Image, again: Callable[[], Image.Image], load: Load) ->
 
     `again` opens the same picture once more; `load` decodes one.
     """
-    if image.mode.startswith("I"):
-        load(image)
-        return np.asarray(image).astype(np.uint16)[..., None]
     load(image)
     found = np.asarray(image).astype(np.uint16)
+    if image.mode.startswith("I"):
+        return found[..., None]
     found <<= 8
     lower = again()
     lower.tile = [tile._replace(args=_other(tile.args)) for tile in lower.tile]  # type: ignore[attr-defined]

@@ -115,12 +115,8 @@ def _has_more_bits(image: Image.Image) -> bool:
     """Tell whether an undecoded image has more than 8 bits per channel, which Pillow silently cuts to 8."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 1)
-        return any(isinstance(word, int) and word > 8 for word in _words(bits))
+        return any(isinstance(word, int) and word > 8 for word in deep.as_tuple(bits))
     if image.format == "PPM":  # there the tile tells the largest value
-        return any(isinstance(word, int) and word > 255 for tile in image.tile for word in _words(tile[3]))  # type: ignore[attr-defined]
+        return any(isinstance(word, int) and word > 255 for word in deep.tile_arguments(image))
     # "BGR;16" is a BMP of 16 bits per pixel: 5 or 6 per channel.
     return any(";16" in mode.replace("BGR;16", "") for mode in deep.raw_modes(image))
-
-
-def _words(arguments: object) -> tuple[object, ...]:
-    return arguments if isinstance(arguments, tuple) else (arguments,)
